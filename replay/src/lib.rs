@@ -1,0 +1,2 @@
+//! heaptape's replay: everything that is known from a tape.
+pub mod block;
