@@ -1,0 +1,316 @@
+//! The structures in shared memory and where they lie.
+//!
+//! All fields are atomics: both sides read and write them at any time. The memory begins as zero,
+//! and zero is a valid value of each field.
+
+use crate::sync::{AtomicU32, AtomicU64};
+
+/// `SessionHeader::magic` of a session: "heaptape" in little-endian ASCII.
+pub const SESSION_MAGIC: u64 = u64::from_le_bytes(*b"heaptape");
+
+/// Words of payload in one chunk. A loom model needs a ring that wraps soon.
+#[cfg(not(loom))]
+pub const CHUNK_WORDS: usize = 2040;
+#[cfg(loom)]
+#[allow(missing_docs, reason = "documented above")]
+pub const CHUNK_WORDS: usize = 4;
+/// Bytes of one chunk, its header included.
+pub const CHUNK_BYTES: usize = 16384;
+/// Chunks that are mapped together: 1 MiB.
+pub const SEGMENT_CHUNKS: usize = 64;
+/// Bytes of a segment.
+pub const SEGMENT_BYTES: usize = SEGMENT_CHUNKS * CHUNK_BYTES;
+/// The most segments that a session can have.
+pub const SEGMENTS_MAX: usize = 256;
+/// Page size of the layout.
+const PAGE: usize = 4096;
+
+/// Option bits, [`SessionHeader::options`].
+pub mod options {
+    /// Frees carry stacks.
+    pub const FREE_STACKS: u32 = 1;
+    /// mmap, munmap, mremap and sbrk are recorded.
+    pub const MMAP: u32 = 2;
+    /// No native stacks.
+    pub const NO_NATIVE_STACKS: u32 = 4;
+    /// Drop events rather than wait when the rings are full.
+    pub const LOSSY: u32 = 8;
+    /// Processes that a recorded one starts are not recorded.
+    pub const NO_FOLLOW: u32 = 16;
+    /// Recording begins paused.
+    pub const START_PAUSED: u32 = 32;
+}
+
+/// Values of [`SessionHeader::state`].
+pub mod state {
+    /// A drainer empties the rings.
+    pub const RUNNING: u32 = 1;
+    /// Nobody will empty the rings again: recorders turn themselves off.
+    pub const CLOSED: u32 = 2;
+}
+
+/// The first page.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct SessionHeader {
+    /// [`SESSION_MAGIC`], written last at creation.
+    pub magic: AtomicU64,
+    /// [`crate::SESSION_VERSION`].
+    pub version: AtomicU32,
+    /// See [`state`].
+    pub state: AtomicU32,
+    /// How many process slots there are.
+    pub processes: AtomicU32,
+    /// How many stream slots there are.
+    pub streams: AtomicU32,
+    /// How many chunks the layout has room for.
+    pub chunks: AtomicU32,
+    /// How many chunks have memory behind them and may be claimed; grows by whole segments.
+    pub chunks_ready: AtomicU32,
+    /// See [`options`].
+    pub options: AtomicU32,
+    /// Deepest stack in frames, 0 for no limit.
+    pub depth_max: AtomicU32,
+    /// Smallest allocation that is recorded, in bytes.
+    pub size_min: AtomicU64,
+    /// 1: time stamp counter, 2: CLOCK_MONOTONIC in nanoseconds.
+    pub clock: AtomicU32,
+    /// Process id of the drainer.
+    pub drainer_pid: AtomicU32,
+    /// Ticks in one second; 0 until the drainer has measured it.
+    pub ticks_per_second: AtomicU64,
+    /// The clock at the start of the recording, in ticks.
+    pub start_ticks: AtomicU64,
+    /// CLOCK_REALTIME then.
+    pub start_realtime_ns: AtomicU64,
+    /// CLOCK_BOOTTIME then.
+    pub start_boottime_ns: AtomicU64,
+    /// Random identity.
+    pub session_id: [AtomicU64; 2],
+    /// Start time of the drainer's process (field 22 of /proc/PID/stat).
+    pub drainer_start_time: AtomicU64,
+    /// Keeps what changes at run time off the line of what does not.
+    _separate: [u64; 8],
+    /// The drainer adds one at each pass: a drainer that no longer does is dead or stopped.
+    pub heartbeat: AtomicU64,
+    /// Producers that wait for a chunk right now: the drainer hurries.
+    pub waiting: AtomicU32,
+    /// Where the next search for a free chunk begins.
+    pub chunk_hint: AtomicU32,
+    /// All process slots ever claimed have an index below this.
+    pub process_high: AtomicU32,
+    /// All stream slots ever claimed have an index below this.
+    pub stream_high: AtomicU32,
+    /// Process images that found no free slot or could not map the session.
+    pub refused_images: AtomicU32,
+}
+
+/// Phases of a slot, in the low byte of its owner word.
+pub mod phase {
+    /// Nobody's.
+    pub const FREE: u64 = 0;
+    /// Claimed, its fields are being filled in.
+    pub const CLAIMED: u64 = 1;
+    /// In use.
+    pub const RUNNING: u64 = 2;
+    /// Process: the image is about to be replaced by exec (goes back to RUNNING when exec fails).
+    pub const EXEC: u64 = 3;
+    /// Its owner is done with it: the drainer empties it and gives it back.
+    pub const FINISHED: u64 = 4;
+}
+
+/// One recorded process image.
+///
+/// `owner` is `pid << 32 | generation << 8 | phase`; the generation (24 bits) changes each time
+/// the slot is given back.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct ProcessSlot {
+    /// See above.
+    pub owner: AtomicU64,
+    /// Start time of the process (field 22 of /proc/PID/stat), 0 when unknown.
+    pub start_time: AtomicU64,
+    /// Inode of its pid namespace, 0 when unknown.
+    pub pid_namespace: AtomicU64,
+    /// Forked: ticks since the recording's start at the fork. Else the image's first ticks.
+    pub cut_ticks: AtomicU64,
+    /// Slot of the parent image + 1, 0: none (the first image).
+    pub parent: AtomicU32,
+    /// Generation of the parent's slot when this one was claimed.
+    pub parent_generation: AtomicU32,
+    /// 0 started by heaptape, 1 forked, 2 by exec, 3 attached.
+    pub origin: AtomicU32,
+    /// Number of this image within the process, from 0.
+    pub image: AtomicU32,
+    /// Number of the next stream.
+    pub next_stream: AtomicU32,
+    /// 0 unknown, 1: `exit_code` is the code it exits with.
+    pub exit_known: AtomicU32,
+    /// See `exit_known`.
+    pub exit_code: AtomicU32,
+    /// 0 recording, 1 paused from outside.
+    pub paused: AtomicU32,
+    /// 0 recording; else the [`turned_off`] reason.
+    pub turned_off: AtomicU32,
+    /// Events of threads that found no stream slot.
+    pub lost: AtomicU32,
+}
+
+/// Values of [`ProcessSlot::turned_off`].
+pub mod turned_off {
+    /// The drainer no longer beat.
+    pub const DRAINER_SILENT: u32 = 1;
+    /// The session was closed.
+    pub const CLOSED: u32 = 2;
+    /// No memory could be had.
+    pub const NO_MEMORY: u32 = 3;
+    /// The drainer asked for it: the tape cannot grow.
+    pub const TAPE_FULL: u32 = 4;
+}
+
+/// One thread's (or nested signal handler's) sequence of records.
+///
+/// `owner` is `process slot << 40 | generation << 8 | phase` (24, 32 and 8 bits).
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct StreamSlot {
+    /// See above.
+    pub owner: AtomicU64,
+    /// Not zero while the thread is inside the recorder: set before a stamp is taken.
+    pub guard: AtomicU64,
+    /// First chunk + 1; 0: none yet.
+    pub first_chunk: AtomicU32,
+    /// Kernel's id of the thread.
+    pub thread_id: AtomicU32,
+    /// 0 the thread itself, 1 nested signal handlers.
+    pub level: AtomicU32,
+    /// Number of the stream within its process image.
+    pub number: AtomicU32,
+    /// Birth in ticks since the recording's start.
+    pub birth_ticks: AtomicU64,
+    /// Events that could not be stored.
+    pub lost: AtomicU64,
+    /// Ticks of the first and last of them.
+    pub lost_first: AtomicU64,
+    /// See `lost_first`.
+    pub lost_last: AtomicU64,
+    /// Why: the format's `LostReason`.
+    pub lost_reason: AtomicU32,
+    _reserved: u32,
+    /// The thread's name, zero-padded.
+    pub name: [AtomicU64; 2],
+}
+
+/// A piece of a ring.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Chunk {
+    /// The next chunk of the same stream + 1; 0: none yet.
+    pub next: AtomicU32,
+    /// Words that the consumer may read.
+    pub published: AtomicU32,
+    _line: [u64; 7],
+    /// The records.
+    pub words: [AtomicU64; CHUNK_WORDS],
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<SessionHeader>() <= PAGE);
+    assert!(size_of::<ProcessSlot>() == 128);
+    assert!(size_of::<StreamSlot>() == 128);
+    assert!(size_of::<Chunk>() == CHUNK_BYTES);
+    assert!(SEGMENT_BYTES.is_multiple_of(PAGE));
+};
+
+/// How large the parts of a session are. Offsets follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Process slots.
+    pub processes: usize,
+    /// Stream slots.
+    pub streams: usize,
+    /// Chunks: a multiple of [`SEGMENT_CHUNKS`], at most [`SEGMENTS_MAX`] segments.
+    pub chunks: usize,
+}
+
+impl Layout {
+    /// Where the process slots begin.
+    #[must_use]
+    pub const fn processes_offset(&self) -> usize {
+        PAGE
+    }
+
+    /// Where the stream slots begin.
+    #[must_use]
+    pub const fn streams_offset(&self) -> usize {
+        self.processes_offset() + self.processes * 128
+    }
+
+    /// Where the owners of the chunks begin.
+    #[must_use]
+    pub const fn owners_offset(&self) -> usize {
+        self.streams_offset() + self.streams * 128
+    }
+
+    /// Where the chunks begin: the end of the control area, which is mapped as a whole.
+    #[must_use]
+    pub const fn chunks_offset(&self) -> usize {
+        (self.owners_offset() + self.chunks * 8).next_multiple_of(PAGE)
+    }
+
+    /// Bytes of the whole file.
+    #[must_use]
+    pub const fn file_bytes(&self) -> usize {
+        self.chunks_offset() + self.chunks * CHUNK_BYTES
+    }
+
+    /// True when the counts are within what this version handles.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        self.processes > 0
+            && self.processes <= 1 << 20
+            && self.streams > 0
+            && self.streams <= 1 << 20
+            && self.chunks > 0
+            && self.chunks.is_multiple_of(SEGMENT_CHUNKS)
+            && self.chunks <= SEGMENTS_MAX * SEGMENT_CHUNKS
+    }
+}
+
+impl Chunk {
+    /// A chunk as fresh memory has it (models and tests; real ones are zeroed memory).
+    #[cfg(any(test, loom))]
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self {
+            next: AtomicU32::new(0),
+            published: AtomicU32::new(0),
+            _line: [0; 7],
+            words: core::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+}
+
+impl StreamSlot {
+    /// A slot as fresh memory has it (models and tests).
+    #[cfg(any(test, loom))]
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self {
+            owner: AtomicU64::new(0),
+            guard: AtomicU64::new(0),
+            first_chunk: AtomicU32::new(0),
+            thread_id: AtomicU32::new(0),
+            level: AtomicU32::new(0),
+            number: AtomicU32::new(0),
+            birth_ticks: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            lost_first: AtomicU64::new(0),
+            lost_last: AtomicU64::new(0),
+            lost_reason: AtomicU32::new(0),
+            _reserved: 0,
+            name: [AtomicU64::new(0), AtomicU64::new(0)],
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Creating, opening and mapping a session.
+//!
+//! The control area is mapped as a whole (about 1.5 MiB), the chunks in segments of 1 MiB when
+//! they are first met: a process with a tight address space limit pays for what it uses. A
+//! segment is mapped by opening the file again, so no descriptor stays open in the target.
+
+use crate::SESSION_VERSION;
+use crate::layout::{
+    CHUNK_BYTES, Chunk, Layout, ProcessSlot, SEGMENT_BYTES, SEGMENT_CHUNKS, SEGMENTS_MAX,
+    SESSION_MAGIC, SessionHeader, StreamSlot,
+};
+use crate::ring::Memory;
+use crate::sync::{AtomicU64, Ordering};
+use crate::sys;
+use core::ffi::CStr;
+
+/// Longest path of a session, its terminating zero included.
+pub const PATH_BYTES_MAX: usize = 256;
+
+/// Why a session cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapError {
+    /// The path is too long or has a zero byte.
+    Path,
+    /// The file cannot be opened; the errno.
+    Open(i32),
+    /// The file belongs to another user, or others can write it.
+    Owner,
+    /// The file is not a session, or of another version of heaptape.
+    NotASession,
+    /// The kernel refused the mapping.
+    Map,
+    /// The file system has no room.
+    Space,
+}
+
+/// A mapped session. Valid until the process ends: it is never unmapped in the target.
+#[derive(Debug)]
+pub struct SessionMap {
+    base: *mut u8,
+    layout: Layout,
+    /// Address of each mapped segment, 0: not yet.
+    segments: [AtomicU64; SEGMENTS_MAX],
+    path: [u8; PATH_BYTES_MAX],
+}
+
+// SAFETY: the mapping is shared memory made of atomics; `segments` is atomic; the rest is constant.
+unsafe impl Send for SessionMap {}
+// SAFETY: as above.
+unsafe impl Sync for SessionMap {}
+
+impl SessionMap {
+    /// Maps the existing session at `path`.
+    ///
+    /// # Errors
+    /// See [`MapError`]. Nothing stays mapped or open then.
+    pub fn open(path: &CStr) -> Result<Self, MapError> {
+        let stored = stored_path(path)?;
+        let fd = sys::open(path, libc::O_RDWR | libc::O_NOFOLLOW);
+        if fd < 0 {
+            return Err(MapError::Open(-fd));
+        }
+        let result = Self::open_descriptor(fd, stored);
+        sys::close(fd);
+        result
+    }
+
+    fn open_descriptor(fd: i32, path: [u8; PATH_BYTES_MAX]) -> Result<Self, MapError> {
+        let file_bytes = checked_file(fd)?;
+        if file_bytes < size_of::<SessionHeader>() {
+            return Err(MapError::NotASession);
+        }
+        let first = sys::map_shared(fd, 0, 4096).ok_or(MapError::Map)?;
+        let layout = read_layout(first);
+        // SAFETY: nothing refers to the page that was just mapped.
+        unsafe { sys::unmap(first, 4096) };
+        let layout = layout.ok_or(MapError::NotASession)?;
+        if layout.file_bytes() > file_bytes {
+            return Err(MapError::NotASession);
+        }
+        Self::map(fd, layout, path)
+    }
+
+    fn map(fd: i32, layout: Layout, path: [u8; PATH_BYTES_MAX]) -> Result<Self, MapError> {
+        let base = sys::map_shared(fd, 0, layout.chunks_offset()).ok_or(MapError::Map)?;
+        Ok(Self {
+            base,
+            layout,
+            segments: [const { AtomicU64::new(0) }; SEGMENTS_MAX],
+            path,
+        })
+    }
+
+    /// Makes the new file `fd` (empty, open for reading and writing, reachable at `path`) a
+    /// session with memory for `chunks_ready` chunks. The magic is not set yet: the creator fills
+    /// in the header and calls [`SessionMap::publish`].
+    ///
+    /// # Errors
+    /// `Space` when the file system has no room, `Path`, `Map`.
+    pub fn create(
+        fd: i32,
+        path: &CStr,
+        layout: Layout,
+        chunks_ready: usize,
+    ) -> Result<Self, MapError> {
+        if !layout.is_valid() {
+            return Err(MapError::NotASession);
+        }
+        let stored = stored_path(path)?;
+        // The whole length first, so that later growth is only allocation.
+        // SAFETY: a plain call on a descriptor of the caller's.
+        if unsafe { libc::ftruncate(fd, layout.file_bytes() as libc::off_t) } != 0 {
+            return Err(MapError::Space);
+        }
+        allocate(fd, 0, layout.chunks_offset())?;
+        let session = Self::map(fd, layout, stored)?;
+        let header = session.header();
+        // Relaxed: `publish` orders all of it.
+        header.version.store(SESSION_VERSION, Ordering::Relaxed);
+        header
+            .processes
+            .store(layout.processes as u32, Ordering::Relaxed);
+        header
+            .streams
+            .store(layout.streams as u32, Ordering::Relaxed);
+        header.chunks.store(layout.chunks as u32, Ordering::Relaxed);
+        session.grow(fd, chunks_ready)?;
+        Ok(session)
+    }
+
+    /// Puts memory behind more chunks: at least `chunks` in all. For the drainer alone.
+    ///
+    /// # Errors
+    /// `Space`: what is there stays usable.
+    pub fn grow(&self, fd: i32, chunks: usize) -> Result<(), MapError> {
+        let ready = self.header().chunks_ready.load(Ordering::Relaxed) as usize;
+        let target = chunks
+            .next_multiple_of(SEGMENT_CHUNKS)
+            .min(self.layout.chunks);
+        if target > ready {
+            let start = self.layout.chunks_offset() + ready * CHUNK_BYTES;
+            allocate(fd, start, (target - ready) * CHUNK_BYTES)?;
+            // Release: pairs with Acquire in `claim_chunk`; the memory is there before its use.
+            self.header()
+                .chunks_ready
+                .store(target as u32, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Makes the session openable: everything that was stored before is visible to whoever sees
+    /// the magic.
+    pub fn publish(&self) {
+        // Release: pairs with Acquire in `read_layout`.
+        self.header().magic.store(SESSION_MAGIC, Ordering::Release);
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &SessionHeader {
+        // SAFETY: `base` is a page-aligned mapping of at least a page that lives as long as
+        // `self`; SessionHeader is made of atomics, for which any bytes are valid.
+        unsafe { &*self.base.cast::<SessionHeader>() }
+    }
+
+    /// Sizes of the parts.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The path, as it was given.
+    #[must_use]
+    pub fn path(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.path).unwrap_or_default()
+    }
+
+    /// Process slot `index`.
+    #[must_use]
+    pub fn process(&self, index: u32) -> Option<&ProcessSlot> {
+        let index = index as usize;
+        if index >= self.layout.processes {
+            return None;
+        }
+        // SAFETY: the index was checked, so the offset lies in the control area.
+        let slot = unsafe { self.base.add(self.layout.processes_offset() + index * 128) };
+        // SAFETY: aligned by the layout, made of atomics, lives as long as `self`.
+        Some(unsafe { &*slot.cast::<ProcessSlot>() })
+    }
+
+    /// Unmaps everything. For the drainer, whose sessions come and go; the target never does.
+    ///
+    /// # Safety
+    /// No reference into the session may be left, in any thread.
+    pub unsafe fn unmap(self) {
+        for segment in &self.segments {
+            let address = segment.load(Ordering::Relaxed);
+            if address != 0 {
+                // SAFETY: the caller vouches that nothing refers to it.
+                unsafe { sys::unmap(address as *mut u8, SEGMENT_BYTES) };
+            }
+        }
+        // SAFETY: as above.
+        unsafe { sys::unmap(self.base, self.layout.chunks_offset()) };
+    }
+
+    /// The address of segment `index`, mapped now if it was not yet.
+    fn segment(&self, index: usize) -> Option<*mut u8> {
+        let place = self.segments.get(index)?;
+        // Acquire: pairs with the Release below; the mapping is made before its address is seen.
+        let known = place.load(Ordering::Acquire);
+        if known != 0 {
+            return Some(known as *mut u8);
+        }
+        let fd = sys::open(self.path(), libc::O_RDWR | libc::O_NOFOLLOW);
+        if fd < 0 {
+            return None;
+        }
+        let offset = self.layout.chunks_offset() + index * SEGMENT_BYTES;
+        let mapped = sys::map_shared(fd, offset, SEGMENT_BYTES);
+        sys::close(fd);
+        let mapped = mapped?;
+        match place.compare_exchange(0, mapped as u64, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Some(mapped),
+            Err(other) => {
+                // SAFETY: another thread was faster; nobody has seen our mapping.
+                unsafe { sys::unmap(mapped, SEGMENT_BYTES) };
+                Some(other as *mut u8)
+            }
+        }
+    }
+}
+
+impl Memory for SessionMap {
+    fn chunk(&self, index: u32) -> Option<&Chunk> {
+        let index = index as usize;
+        if index >= self.layout.chunks {
+            return None;
+        }
+        let segment = self.segment(index / SEGMENT_CHUNKS)?;
+        // SAFETY: the chunk lies within the mapped segment.
+        let chunk = unsafe { segment.add(index % SEGMENT_CHUNKS * CHUNK_BYTES) };
+        // SAFETY: aligned by the layout, made of atomics, never unmapped while `self` is used.
+        Some(unsafe { &*chunk.cast::<Chunk>() })
+    }
+
+    fn owner(&self, index: u32) -> Option<&AtomicU64> {
+        let index = index as usize;
+        if index >= self.layout.chunks {
+            return None;
+        }
+        // SAFETY: the index was checked, so the offset lies in the control area.
+        let word = unsafe { self.base.add(self.layout.owners_offset() + index * 8) };
+        // SAFETY: aligned by the layout, lives as long as `self`.
+        Some(unsafe { &*word.cast::<AtomicU64>() })
+    }
+
+    fn stream(&self, index: u32) -> Option<&StreamSlot> {
+        let index = index as usize;
+        if index >= self.layout.streams {
+            return None;
+        }
+        // SAFETY: the index was checked, so the offset lies in the control area.
+        let slot = unsafe { self.base.add(self.layout.streams_offset() + index * 128) };
+        // SAFETY: aligned by the layout, made of atomics, lives as long as `self`.
+        Some(unsafe { &*slot.cast::<StreamSlot>() })
+    }
+
+    fn chunks_ready(&self) -> u32 {
+        // Acquire: pairs with Release in `grow`.
+        let ready = self.header().chunks_ready.load(Ordering::Acquire);
+        ready.min(self.layout.chunks as u32)
+    }
+
+    fn chunk_hint(&self) -> &crate::sync::AtomicU32 {
+        &self.header().chunk_hint
+    }
+
+    fn stream_high(&self) -> &crate::sync::AtomicU32 {
+        &self.header().stream_high
+    }
+
+    fn streams(&self) -> u32 {
+        self.layout.streams as u32
+    }
+}
+
+fn stored_path(path: &CStr) -> Result<[u8; PATH_BYTES_MAX], MapError> {
+    let bytes = path.to_bytes_with_nul();
+    let mut stored = [0; PATH_BYTES_MAX];
+    stored
+        .get_mut(..bytes.len())
+        .ok_or(MapError::Path)?
+        .copy_from_slice(bytes);
+    Ok(stored)
+}
+
+/// Length of the file, when it is a plain file of ours that nobody else can write.
+fn checked_file(fd: i32) -> Result<usize, MapError> {
+    // SAFETY: all-zero bytes are a valid `stat`.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    let address = (&raw mut stat) as usize;
+    // SAFETY: the structure is valid for the kernel to fill in.
+    let result = unsafe { sys::syscall6(libc::SYS_fstat, [fd as usize, address, 0, 0, 0, 0]) };
+    // SAFETY: geteuid has no arguments and cannot fail.
+    let user = unsafe { sys::syscall6(libc::SYS_geteuid, [0; 6]) } as u32;
+    let plain = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+    if result != 0 || !plain || stat.st_mode & 0o022 != 0 || stat.st_uid != user && user != 0 {
+        return Err(MapError::Owner);
+    }
+    Ok(stat.st_size as usize)
+}
+
+fn read_layout(first_page: *mut u8) -> Option<Layout> {
+    // SAFETY: a whole page is mapped there; SessionHeader is made of atomics.
+    let header = unsafe { &*first_page.cast::<SessionHeader>() };
+    // Acquire: pairs with Release in `publish`.
+    if header.magic.load(Ordering::Acquire) != SESSION_MAGIC
+        || header.version.load(Ordering::Relaxed) != SESSION_VERSION
+    {
+        return None;
+    }
+    let layout = Layout {
+        processes: header.processes.load(Ordering::Relaxed) as usize,
+        streams: header.streams.load(Ordering::Relaxed) as usize,
+        chunks: header.chunks.load(Ordering::Relaxed) as usize,
+    };
+    layout.is_valid().then_some(layout)
+}
+
+/// Puts memory behind `bytes` from `offset`, so that touching them cannot fail later.
+fn allocate(fd: i32, offset: usize, bytes: usize) -> Result<(), MapError> {
+    // SAFETY: a plain call on a descriptor of the caller's.
+    match unsafe { libc::fallocate(fd, 0, offset as libc::off_t, bytes as libc::off_t) } {
+        0 => Ok(()),
+        _ => Err(MapError::Space),
+    }
+}
