@@ -19,6 +19,11 @@ impl StackId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
 
+impl StreamId {
+    /// The stream of blocks that were inherited from a parent's tape: none of this tape's.
+    pub const INHERITED: Self = Self(u32::MAX);
+}
+
 /// A block of memory as an allocation function handed it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Block {

@@ -1,2 +1,25 @@
 //! heaptape's replay: everything that is known from a tape.
+//!
+//! | room | what comes out |
+//! |---|---|
+//! | [`tape`] | an opened tape: its tables, its chunks, its stack table, its damage |
+//! | [`history`] | events of all streams in one order, resolved into blocks that live and die |
+//! | [`index`] | totals, steps, slices and survivors, kept in a sidecar file |
+//! | [`snapshot`] | live blocks at a moment, lifetimes in a window, owners of an address |
+//! | [`timeline`] | live bytes over time |
+//! | [`moment`] | `12.5s`, `peak:2`, `mark:load` and what they stand for |
+//! | [`recording`] | all of it behind one type: start here |
 pub mod block;
+pub mod error;
+pub mod history;
+pub mod index;
+pub mod moment;
+pub mod recording;
+pub mod snapshot;
+pub mod tape;
+pub mod timeline;
+
+pub use error::Error;
+pub use moment::{Moment, ResolvedMoment};
+pub use recording::{OpenOptions, Recording};
+pub use tape::Tape;

@@ -1,0 +1,155 @@
+//! What can go wrong between a path on the command line and an answer.
+//!
+//! Each message names the file, what is wrong with it and what to do. Damage inside a tape is no
+//! error: it is reported beside the answers ([`crate::tape::Tape::damage`]).
+
+use heaptape_format::DecodeError;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why the replay cannot answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened or read.
+    #[error("{}: cannot read this tape: {source}", path.display())]
+    Read {
+        /// The tape.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path names a folder or another thing that is no file.
+    #[error("{}: this is {what}, not a tape; name a .tape file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file has no bytes.
+    #[error("{}: the file is empty; was its recording stopped at once?", path.display())]
+    Empty {
+        /// The tape.
+        path: PathBuf,
+    },
+    /// The file does not begin with a tape header that this version can read.
+    #[error("{}: {source}; {}", path.display(), header_advice(source))]
+    Header {
+        /// The tape.
+        path: PathBuf,
+        /// What is wrong, with its offset.
+        source: DecodeError,
+    },
+    /// The tape uses a kind of chunk that a reader must understand and this one does not.
+    #[error(
+        "{}: chunk kind {kind} at offset {offset} must be understood and is not; \
+         read this tape with a newer heaptape", path.display()
+    )]
+    UnknownChunk {
+        /// The tape.
+        path: PathBuf,
+        /// The chunk's kind.
+        kind: u16,
+        /// Where it stands.
+        offset: u64,
+    },
+    /// The text is not one of the forms of a moment.
+    #[error(
+        "'{text}' is not a moment: {reason}; write 12.5s, 900ms, 1500000000 (ns), 37%, start, \
+         end, peak, peak:2, rss-peak, mark:NAME or mark:NAME:K"
+    )]
+    Moment {
+        /// What was written.
+        text: String,
+        /// Why it is refused.
+        reason: &'static str,
+    },
+    /// The tape has no such mark.
+    #[error("{}: no mark '{name}'; {}", path.display(), known_marks(known))]
+    UnknownMark {
+        /// The tape.
+        path: PathBuf,
+        /// The mark that was asked for.
+        name: String,
+        /// The names of the tape's marks, each with how often it was set.
+        known: Vec<(String, u64)>,
+    },
+    /// The tape has fewer peaks.
+    #[error("{}: there is no peak:{asked}; this tape has {known} separate peaks", path.display())]
+    UnknownPeak {
+        /// The tape.
+        path: PathBuf,
+        /// The peak that was asked for, from 1.
+        asked: usize,
+        /// How many there are.
+        known: usize,
+    },
+    /// The tape has no samples of resident memory.
+    #[error(
+        "{}: this tape has no samples of resident memory, so there is no rss-peak; \
+         try peak", path.display()
+    )]
+    NoResident {
+        /// The tape.
+        path: PathBuf,
+    },
+    /// The index could not be written, neither beside the tape nor in the cache folder.
+    #[error(
+        "{}: cannot write the index: {source}; set XDG_CACHE_HOME to a folder that can be \
+         written, or use --no-index", path.display()
+    )]
+    WriteIndex {
+        /// Where it should have been.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An index that was just built does not read back: memory or code is at fault.
+    #[error("{}: the index is damaged ({what}); remove it and try again", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// Which part of it.
+        what: &'static str,
+    },
+    /// The threads for the replay could not be started.
+    #[error("cannot start {threads} threads: {reason}; try fewer")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// Why not.
+        reason: String,
+    },
+}
+
+fn header_advice(source: &DecodeError) -> &'static str {
+    use heaptape_format::DecodeErrorKind as Kind;
+    match source.kind {
+        Kind::NewerVersion { .. } | Kind::UnknownFeature(_) => "read it with a newer heaptape",
+        Kind::NotATape => "name a file that heaptape run wrote",
+        Kind::Truncated => "its recording was cut before the header was whole, nothing is in it",
+        _ => "the header is damaged, so the rest cannot be read",
+    }
+}
+
+fn known_marks(known: &[(String, u64)]) -> String {
+    if known.is_empty() {
+        return "this tape has no marks".to_owned();
+    }
+    let mut text = String::from("this tape has ");
+    for (place, (name, count)) in known.iter().take(20).enumerate() {
+        if place > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(name);
+        if *count > 1 {
+            text.push_str(&format!(" (1 to {count})"));
+        }
+    }
+    if known.len() > 20 {
+        text.push_str(&format!(" and {} more", known.len() - 20));
+    }
+    text
+}

@@ -1,0 +1,70 @@
+//! What is worth knowing of a tape before the first question.
+
+/// Live bytes and blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HeapTotal {
+    /// Requested bytes.
+    pub bytes: u64,
+    /// Blocks.
+    pub count: u64,
+}
+
+/// A moment at which the live heap was high.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Peak {
+    /// First stamp of it.
+    pub stamp: u64,
+    /// Live bytes then.
+    pub bytes: u64,
+    /// Live blocks then.
+    pub count: u64,
+}
+
+/// The totals of a tape. `peak`, `end` and `inherited` count the heap domains (native, raw, mem,
+/// obj); the event counts and `bytes_allocated` include user-defined domains.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Events that gave a new block; a realloc of a block that is not known counts here.
+    pub allocs: u64,
+    /// Frees of live blocks, inherited ones left out.
+    pub frees: u64,
+    /// Reallocs of live blocks, inherited ones included.
+    pub reallocs: u64,
+    /// Maps, unmaps and remaps.
+    pub maps: u64,
+    /// Frees (and reallocs' old blocks) of which no live block is known.
+    pub unknown_frees: u64,
+    /// Allocations that found their address live: a free was lost before each.
+    pub implied_frees: u64,
+    /// Blocks that a forked process got from its parent.
+    pub inherited: HeapTotal,
+    /// False when the process was forked and its parent's tape could not be read.
+    pub inherited_known: bool,
+    /// Frees of inherited blocks.
+    pub inherited_frees: u64,
+    /// Requested bytes of allocs and of reallocs (their new size), over the run.
+    pub bytes_allocated: u64,
+    /// The first moment of the highest live bytes.
+    pub peak: Peak,
+    /// The live heap at the end.
+    pub end: HeapTotal,
+    /// Events in readable chunks.
+    pub readable_events: u64,
+    /// Chunks of events that could not be read.
+    pub damaged_chunks: u64,
+    /// Distinct call stacks that allocated.
+    pub stacks: u64,
+}
+
+/// An index that was built or found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexInfo {
+    /// Where it is; None when it could not be or was not to be written.
+    pub path: Option<std::path::PathBuf>,
+    /// Its size.
+    pub bytes: u64,
+    /// Slices of time in it.
+    pub slices: u64,
+    /// Blocks that live across a slice's border.
+    pub survivors: u64,
+}

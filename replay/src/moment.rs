@@ -1,0 +1,118 @@
+//! Moments as users write them, and the stamps that they stand for in a tape.
+
+use crate::error::Error;
+
+/// A moment of a run, not yet tied to a tape. The forms are those of the command line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Moment {
+    /// Nanoseconds since the start of the recording: `12.5s`, `900ms`, `1500000000`.
+    Ns(u64),
+    /// A part of the run's duration, 0 to 100: `37%`.
+    Percent(f64),
+    /// The first moment of the run.
+    Start,
+    /// The last moment of the run.
+    End,
+    /// The k-th highest separate peak, from 1: `peak`, `peak:2`.
+    Peak(usize),
+    /// The first highest sample of resident memory: `rss-peak`.
+    ResidentPeak,
+    /// What stands behind `mark:`, a mark's name that may end in `:K`.
+    Mark(String),
+}
+
+/// A moment of one tape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResolvedMoment {
+    /// The state at this moment includes every event whose stamp is at most this.
+    pub stamp: u64,
+    /// The moment in nanoseconds since the start of the recording.
+    pub ns: u64,
+}
+
+impl Moment {
+    /// Reads a moment in any of its forms.
+    ///
+    /// # Errors
+    /// [`Error::Moment`], which lists the forms.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let refuse = |reason| Error::Moment {
+            text: text.to_owned(),
+            reason,
+        };
+        match text {
+            "start" => return Ok(Self::Start),
+            "end" => return Ok(Self::End),
+            "peak" => return Ok(Self::Peak(1)),
+            "rss-peak" => return Ok(Self::ResidentPeak),
+            "" => return Err(refuse("it is empty")),
+            _ => {}
+        }
+        if let Some(place) = text.strip_prefix("peak:") {
+            let place = place.parse().ok().filter(|&place| place > 0);
+            return place
+                .map(Self::Peak)
+                .ok_or_else(|| refuse("peaks are numbered from 1"));
+        }
+        if let Some(name) = text.strip_prefix("mark:") {
+            if name.is_empty() {
+                return Err(refuse("the mark's name is missing"));
+            }
+            return Ok(Self::Mark(name.to_owned()));
+        }
+        if let Some(number) = text.strip_suffix('%') {
+            let percent: f64 = plain_number(number)
+                .and_then(|number| number.parse().ok())
+                .ok_or_else(|| refuse("the percentage is not a number"))?;
+            if percent > 100.0 {
+                return Err(refuse("more than 100% lies behind the end"));
+            }
+            return Ok(Self::Percent(percent));
+        }
+        Self::parse_time(text, &refuse)
+    }
+
+    fn parse_time(text: &str, refuse: &dyn Fn(&'static str) -> Error) -> Result<Self, Error> {
+        let unit_at = text
+            .find(|letter: char| letter.is_ascii_alphabetic())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at_checked(unit_at).unwrap_or((text, ""));
+        let (unit_ns, digits) = match unit {
+            "" | "ns" => (1, 0),
+            "us" => (1_000, 3),
+            "ms" => (1_000_000, 6),
+            "s" => (1_000_000_000, 9),
+            "m" | "min" => (60_000_000_000, 9),
+            "h" => (3_600_000_000_000, 9),
+            _ => return Err(refuse("the unit is not one of ns, us, ms, s, m, h")),
+        };
+        let number = plain_number(number).ok_or_else(|| refuse("no number stands there"))?;
+        decimal(number, unit_ns, digits)
+            .map(Self::Ns)
+            .ok_or_else(|| refuse("the number is too large or finer than a nanosecond"))
+    }
+}
+
+/// `text` when it is digits with at most one point among them.
+fn plain_number(text: &str) -> Option<&str> {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let points = text.bytes().filter(|&byte| byte == b'.').count();
+    (digits > 0 && points <= 1 && digits + points == text.len()).then_some(text)
+}
+
+/// `text` times `unit_ns` without rounding; at most `digits` digits behind the point count.
+fn decimal(text: &str, unit_ns: u64, digits: usize) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.len() > digits {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let mut total = whole.checked_mul(unit_ns)?;
+    if !fraction.is_empty() {
+        let parts = u128::from(fraction.parse::<u64>().ok()?) * u128::from(unit_ns);
+        let scale = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+        total = total.checked_add(u64::try_from(parts / scale).ok()?)?;
+    }
+    Some(total)
+}

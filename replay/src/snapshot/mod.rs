@@ -1,0 +1,1 @@
+//! Answers about blocks: who lives at a moment, who lived in a window, who owned an address.
