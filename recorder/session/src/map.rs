@@ -13,6 +13,7 @@ use crate::ring::Memory;
 use crate::sync::{AtomicU64, Ordering};
 use crate::sys;
 use core::ffi::CStr;
+use core::sync::atomic::AtomicU64 as PrivateAtomicU64;
 
 /// Longest path of a session, its terminating zero included.
 pub const PATH_BYTES_MAX: usize = 256;
@@ -39,8 +40,9 @@ pub enum MapError {
 pub struct SessionMap {
     base: *mut u8,
     layout: Layout,
-    /// Address of each mapped segment, 0: not yet.
-    segments: [AtomicU64; SEGMENTS_MAX],
+    /// Address of each mapped segment, 0: not yet. Private to the process and outside the models,
+    /// so never loom's (whose atomics cannot be made in a constant).
+    segments: [PrivateAtomicU64; SEGMENTS_MAX],
     path: [u8; PATH_BYTES_MAX],
 }
 
@@ -86,7 +88,7 @@ impl SessionMap {
         Ok(Self {
             base,
             layout,
-            segments: [const { AtomicU64::new(0) }; SEGMENTS_MAX],
+            segments: [const { PrivateAtomicU64::new(0) }; SEGMENTS_MAX],
             path,
         })
     }
