@@ -306,12 +306,17 @@ fn a_reused_slot_is_clean_and_hidden_from_its_old_reader() {
         reader.read(&*heap, &mut seen, usize::MAX);
         assert_eq!(seen, records::<2>(1, 1));
         free_stream(&*heap, 0);
-        for mut stale in [fresh, reader] {
-            let mut nothing = Vec::new();
-            stale.read(&*heap, &mut nothing, usize::MAX);
-            assert_eq!(nothing, [], "an old reader saw the new owner's words");
-        }
-        if let Some(next) = second.join().unwrap() {
+        let look_back = || {
+            for mut stale in [fresh.clone(), reader.clone()] {
+                let mut nothing = Vec::new();
+                stale.read(&*heap, &mut nothing, usize::MAX);
+                assert_eq!(nothing, [], "an old reader saw the new owner's words");
+            }
+        };
+        look_back();
+        let reused = second.join().unwrap();
+        look_back();
+        if let Some(next) = reused {
             assert_eq!(next, generation + 1);
             let mut seen = Vec::new();
             Consumer::new(0, next).read(&*heap, &mut seen, usize::MAX);
