@@ -103,7 +103,13 @@ pub struct SessionHeader {
     pub stream_high: AtomicU32,
     /// Process images that found no free slot or could not map the session.
     pub refused_images: AtomicU32,
+    /// Absolute path of the first image's tape, zero-padded: where `heaptape recover` finds what
+    /// was written. The drainer's.
+    pub output: [AtomicU64; OUTPUT_WORDS],
 }
+
+/// Words of [`SessionHeader::output`].
+pub const OUTPUT_WORDS: usize = 256;
 
 /// Phases of a slot, in the low byte of its owner word.
 pub mod phase {
@@ -154,6 +160,8 @@ pub struct ProcessSlot {
     pub turned_off: AtomicU32,
     /// Events of threads that found no stream slot.
     pub lost: AtomicU32,
+    /// Identity of the tape that the drainer writes for this image; zero: none yet.
+    pub tape_id: [AtomicU64; 2],
 }
 
 /// Values of [`ProcessSlot::turned_off`].
@@ -199,6 +207,13 @@ pub struct StreamSlot {
     _reserved: u32,
     /// The thread's name, zero-padded.
     pub name: [AtomicU64; 2],
+    /// The drainer's, as the next two: what is in the tape already, so that another drainer can go
+    /// on after its death. Two places, written in turn; see [`crate::ring::Consumer::commit`].
+    pub done_place: [AtomicU64; 2],
+    /// Events before the place.
+    pub done_events: [AtomicU64; 2],
+    /// Stack nodes before the place.
+    pub done_nodes: [AtomicU32; 2],
 }
 
 /// A piece of a ring.
@@ -311,6 +326,9 @@ impl StreamSlot {
             lost_reason: AtomicU32::new(0),
             _reserved: 0,
             name: [AtomicU64::new(0), AtomicU64::new(0)],
+            done_place: [AtomicU64::new(0), AtomicU64::new(0)],
+            done_events: [AtomicU64::new(0), AtomicU64::new(0)],
+            done_nodes: [AtomicU32::new(0), AtomicU32::new(0)],
         }
     }
 }

@@ -221,6 +221,10 @@ impl Producer {
 }
 
 /// The reading end, in the drainer.
+///
+/// Reading and giving back are apart: what was read stays in shared memory until its consumer
+/// says, by [`Consumer::commit`], that it is safe elsewhere. So nothing is lost when the drainer
+/// dies, and [`Consumer::resume`] goes on where it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumer {
     stream: u32,
@@ -230,7 +234,31 @@ pub struct Consumer {
     chunk: u32,
     /// Words read of it.
     at: u32,
+    /// The oldest chunk that was not given back + 1; 0: none yet.
+    held: u32,
+    /// The newest chunk that [`Consumer::pending`] has met + 1; 0: none yet.
+    tail: u32,
+    /// Words of the stream before that chunk.
+    tail_base: u64,
+    /// Words read of the stream.
+    consumed: u64,
+    /// Number of the last commit.
+    commits: u64,
 }
+
+/// What was committed, as [`Consumer::resume`] finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Committed {
+    /// Events before the place.
+    pub events: u64,
+    /// Stack nodes before the place.
+    pub nodes: u32,
+}
+
+/// Bits of the number of a commit in a place word; above it `at`, then the chunk.
+const COMMIT_BITS: u32 = 38;
+const AT_BITS: u32 = 11;
+const _: () = assert!(CHUNK_WORDS < 1 << AT_BITS);
 
 impl Consumer {
     /// A consumer at the start of the stream in slot `stream` with `generation`.
@@ -241,13 +269,164 @@ impl Consumer {
             owner: owner_word(stream, generation),
             chunk: 0,
             at: 0,
+            held: 0,
+            tail: 0,
+            tail_base: 0,
+            consumed: 0,
+            commits: 0,
         }
+    }
+
+    /// A consumer at the place that the last drainer committed, and what stands before it. A slot
+    /// without a commit gives a consumer at the start.
+    #[must_use]
+    pub fn resume<M: Memory>(memory: &M, stream: u32, generation: u32) -> (Self, Committed) {
+        let mut consumer = Self::new(stream, generation);
+        let Some(slot) = memory.stream(stream) else {
+            return (consumer, Committed::default());
+        };
+        // Acquire: pairs with Release in `commit`.
+        let places = [0, 1].map(|side: usize| slot.done_place[side].load(Ordering::Acquire));
+        let number = |place: u64| place & ((1 << COMMIT_BITS) - 1);
+        let side = usize::from(number(places[1]) > number(places[0]));
+        let place = places[side];
+        if number(place) == 0 {
+            return (consumer, Committed::default());
+        }
+        consumer.chunk = (place >> (COMMIT_BITS + AT_BITS)) as u32;
+        consumer.at = (place >> COMMIT_BITS) as u32 & ((1 << AT_BITS) - 1);
+        consumer.held = consumer.chunk;
+        consumer.tail = consumer.chunk;
+        consumer.consumed = u64::from(consumer.at);
+        consumer.commits = number(place);
+        let committed = Committed {
+            events: slot.done_events[side].load(Ordering::Relaxed),
+            nodes: slot.done_nodes[side].load(Ordering::Relaxed),
+        };
+        (consumer, committed)
     }
 
     /// The owner word of the stream's chunks, for [`sweep_chunks`].
     #[must_use]
     pub fn owner(&self) -> u64 {
         self.owner
+    }
+
+    /// The chunk at `link` (its index + 1) with its own link and its published words. A link to a
+    /// chunk of somebody else is damage: the stream ends there.
+    fn linked<'m, M: Memory>(&self, memory: &'m M, link: u32) -> Option<(&'m Chunk, u32, u32)> {
+        let index = link.checked_sub(1)?;
+        if memory.owner(index)?.load(Ordering::Relaxed) != self.owner {
+            return None;
+        }
+        let chunk = memory.chunk(index)?;
+        // Acquire: pairs with Release in `next_chunk`. Read before `published`: when there is a
+        // link, `published` is final.
+        let next = chunk.next.load(Ordering::Acquire);
+        // Acquire: pairs with Release in `append`.
+        let published = chunk.published.load(Ordering::Acquire);
+        Some((chunk, next, published.min(CHUNK_WORDS as u32)))
+    }
+
+    /// Finds the first chunk when there was none yet.
+    fn start<M: Memory>(&mut self, memory: &M) {
+        if self.chunk == 0
+            && let Some(slot) = memory.stream(self.stream)
+        {
+            // Acquire: pairs with Release in `next_chunk`.
+            self.chunk = slot.first_chunk.load(Ordering::Acquire);
+            self.held = self.chunk;
+            self.tail = self.chunk;
+        }
+    }
+
+    /// How many words are published and not read. Cheap: only new chunks are looked at.
+    pub fn pending<M: Memory>(&mut self, memory: &M) -> u64 {
+        self.start(memory);
+        // Links in a circle are damage; no stream has more chunks than there are.
+        for _ in 0..=memory.chunks_ready() {
+            let Some((_, next, published)) = self.linked(memory, self.tail) else {
+                break;
+            };
+            if next == 0 {
+                return (self.tail_base + u64::from(published)).saturating_sub(self.consumed);
+            }
+            self.tail_base += u64::from(published);
+            self.tail = next;
+        }
+        self.tail_base.saturating_sub(self.consumed)
+    }
+
+    /// Appends the next published words to `out`, at most to the end of one chunk, so always whole
+    /// records; how many. 0: nothing more is published now. Nothing is given back, and the same
+    /// words come again until [`Consumer::advance`] steps over them.
+    pub fn words<M: Memory>(&mut self, memory: &M, out: &mut impl WordSink) -> usize {
+        self.start(memory);
+        for _ in 0..=memory.chunks_ready() {
+            let Some((chunk, next, published)) = self.linked(memory, self.chunk) else {
+                return 0;
+            };
+            if let Some(words) = chunk.words.get(self.at as usize..published as usize)
+                && !words.is_empty()
+            {
+                for word in words {
+                    // Relaxed: ordered by the Acquire in `linked`.
+                    out.word(word.load(Ordering::Relaxed));
+                }
+                return words.len();
+            }
+            if next == 0 {
+                return 0;
+            }
+            self.chunk = next;
+            self.at = 0;
+        }
+        0
+    }
+
+    /// Steps over `words` of those that [`Consumer::words`] gave last.
+    pub fn advance(&mut self, words: usize) {
+        self.at = (self.at + words as u32).min(CHUNK_WORDS as u32);
+        self.consumed += words as u64;
+    }
+
+    /// Gives the chunks behind the place that was read to back to the pool; how many.
+    pub fn give_back<M: Memory>(&mut self, memory: &M) -> u32 {
+        let mut given = 0;
+        while self.held != self.chunk {
+            let Some((_, next, _)) = self.linked(memory, self.held) else {
+                break;
+            };
+            release_chunk(memory, self.held - 1);
+            given += 1;
+            if self.tail == self.held {
+                // `pending` was not asked since: it goes on from here.
+                self.tail = self.chunk;
+                self.tail_base = self.consumed.saturating_sub(u64::from(self.at));
+            }
+            self.held = next;
+        }
+        self.held = self.chunk;
+        given
+    }
+
+    /// States that everything up to the place that was read to is safe outside of the session,
+    /// with `events` and `nodes` before it, and gives the chunks behind it back; how many. A
+    /// drainer that dies inside this call leaves the last place or this one, never a mixture.
+    pub fn commit<M: Memory>(&mut self, memory: &M, events: u64, nodes: u32) -> u32 {
+        if let Some(slot) = memory.stream(self.stream) {
+            self.commits += 1;
+            let side = (self.commits & 1) as usize;
+            let place = u64::from(self.chunk) << (COMMIT_BITS + AT_BITS)
+                | u64::from(self.at) << COMMIT_BITS
+                | self.commits & ((1 << COMMIT_BITS) - 1);
+            // Relaxed: the place below publishes them.
+            slot.done_events[side].store(events, Ordering::Relaxed);
+            slot.done_nodes[side].store(nodes, Ordering::Relaxed);
+            // Release: pairs with Acquire in `resume`; also before the chunks are given back.
+            slot.done_place[side].store(place, Ordering::Release);
+        }
+        self.give_back(memory)
     }
 
     /// Appends the published words that were not read yet to `out`, up to about `limit` words (a
@@ -259,47 +438,14 @@ impl Consumer {
     pub fn read<M: Memory>(&mut self, memory: &M, out: &mut impl WordSink, limit: usize) -> usize {
         let mut added = 0;
         while added < limit {
-            if self.chunk == 0 {
-                let Some(slot) = memory.stream(self.stream) else {
-                    break;
-                };
-                // Acquire: pairs with Release in `next_chunk`.
-                self.chunk = slot.first_chunk.load(Ordering::Acquire);
-                if self.chunk == 0 {
-                    break;
-                }
-                self.at = 0;
-            }
-            // A link to a chunk of somebody else is damage: the stream ends here.
-            let owned = memory
-                .owner(self.chunk - 1)
-                .is_some_and(|word| word.load(Ordering::Relaxed) == self.owner);
-            let Some(chunk) = memory.chunk(self.chunk - 1).filter(|_| owned) else {
-                break;
-            };
-            // Acquire: pairs with Release in `next_chunk`. Read before `published`: when there is
-            // a link, `published` is final.
-            let next = chunk.next.load(Ordering::Acquire);
-            // Acquire: pairs with Release in `append`.
-            let published = chunk
-                .published
-                .load(Ordering::Acquire)
-                .min(CHUNK_WORDS as u32);
-            if let Some(words) = chunk.words.get(self.at as usize..published as usize) {
-                for word in words {
-                    // Relaxed: ordered by the Acquire above.
-                    out.word(word.load(Ordering::Relaxed));
-                }
-                added += words.len();
-                self.at = published;
-            }
-            if next == 0 {
+            let words = self.words(memory, out);
+            if words == 0 {
                 break;
             }
-            release_chunk(memory, self.chunk - 1);
-            self.chunk = next;
-            self.at = 0;
+            self.advance(words);
+            added += words;
         }
+        self.give_back(memory);
         added
     }
 }

@@ -178,7 +178,11 @@ pub fn free_stream<M: Memory>(memory: &M, index: u32) {
     slot.lost_first.store(0, Ordering::Relaxed);
     slot.lost_last.store(0, Ordering::Relaxed);
     slot.lost_reason.store(0, Ordering::Relaxed);
-    for word in &slot.name {
+    let words = slot.name.iter().chain(&slot.done_place);
+    for word in words.chain(&slot.done_events) {
+        word.store(0, Ordering::Relaxed);
+    }
+    for word in &slot.done_nodes {
         word.store(0, Ordering::Relaxed);
     }
     let free = StreamOwner {
@@ -210,6 +214,9 @@ pub fn free_process(slot: &ProcessSlot) {
         &slot.lost,
     ] {
         field.store(0, Ordering::Relaxed);
+    }
+    for word in &slot.tape_id {
+        word.store(0, Ordering::Relaxed);
     }
     let free = ProcessOwner {
         pid: 0,
