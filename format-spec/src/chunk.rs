@@ -1,8 +1,14 @@
 //! Chunks: the unit of compression, checksum and recovery. SPEC.md §4.
+//!
+//! In: a payload and the facts about it, or the bytes of a chunk. Out: the other. A payload leaves
+//! this file only when its checksum and its length are right; decompression writes no byte more
+//! than the header states.
 
+use crate::CHUNK_ALIGNMENT;
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::varint::Cursor;
-use crate::{CHUNK_ALIGNMENT, PAYLOAD_BYTES_MAX};
+
+pub use crate::kind::ChunkKind;
 
 /// The first four bytes of every chunk.
 pub const CHUNK_MAGIC: [u8; 4] = *b"HTck";
@@ -12,59 +18,6 @@ pub const CHUNK_HEADER_BYTES: usize = 64;
 pub const NO_STREAM: u32 = u32::MAX;
 /// Flag: a reader that does not know the kind must refuse the tape.
 pub const FLAG_MUST_UNDERSTAND: u8 = 1;
-
-/// What a chunk holds. Unknown kinds are skipped unless flagged [`FLAG_MUST_UNDERSTAND`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChunkKind(pub u16);
-
-#[allow(
-    missing_docs,
-    reason = "each constant is documented by the table in SPEC.md §4"
-)]
-impl ChunkKind {
-    pub const EVENTS: Self = Self(1);
-    pub const STACK_NODES: Self = Self(2);
-    pub const DOMAINS: Self = Self(3);
-    pub const MODULES: Self = Self(4);
-    /// Reserved for the code objects of interpreters.
-    pub const CODE_OBJECTS: Self = Self(5);
-    pub const STREAMS: Self = Self(6);
-    pub const PROCESS: Self = Self(7);
-    pub const CLOCK_PAIRS: Self = Self(8);
-    pub const RESIDENT: Self = Self(9);
-    pub const MARKS: Self = Self(10);
-    pub const LOST: Self = Self(11);
-    pub const EPOCHS: Self = Self(12);
-    pub const CHILDREN: Self = Self(13);
-    /// Reserved for an optional directory of chunks at the end of a tape.
-    pub const DIRECTORY: Self = Self(14);
-    pub const SYMBOLS: Self = Self(15);
-    pub const END: Self = Self(16);
-
-    /// The kind's name in messages.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EVENTS => "events",
-            Self::STACK_NODES => "stack nodes",
-            Self::DOMAINS => "domains",
-            Self::MODULES => "modules",
-            Self::CODE_OBJECTS => "code objects",
-            Self::STREAMS => "streams",
-            Self::PROCESS => "process",
-            Self::CLOCK_PAIRS => "clock pairs",
-            Self::RESIDENT => "resident samples",
-            Self::MARKS => "marks",
-            Self::LOST => "lost events",
-            Self::EPOCHS => "epochs",
-            Self::CHILDREN => "children",
-            Self::DIRECTORY => "directory",
-            Self::SYMBOLS => "symbols",
-            Self::END => "end",
-            _ => "unknown",
-        }
-    }
-}
 
 /// How a payload is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,7 +120,7 @@ impl ChunkEncoder {
     /// Appends the chunk of `info` and `payload` to `out`, padded to [`CHUNK_ALIGNMENT`].
     ///
     /// # Errors
-    /// `Limit` when the payload is longer than [`PAYLOAD_BYTES_MAX`].
+    /// `Limit` when the payload is longer than [`ChunkKind::payload_bytes_max`].
     pub fn encode(
         &mut self,
         info: &ChunkInfo,
@@ -176,7 +129,7 @@ impl ChunkEncoder {
     ) -> Result<(), DecodeError> {
         let payload_bytes = u32::try_from(payload.len())
             .ok()
-            .filter(|&bytes| bytes <= PAYLOAD_BYTES_MAX)
+            .filter(|&bytes| bytes <= info.kind.payload_bytes_max())
             .ok_or(DecodeError::new(
                 0,
                 DecodeErrorKind::Limit("payload length"),
@@ -229,7 +182,9 @@ impl ChunkEncoder {
 /// `bytes` rounded up to the alignment of chunks.
 #[must_use]
 pub fn padded_bytes(bytes: u64) -> u64 {
-    bytes.next_multiple_of(CHUNK_ALIGNMENT)
+    bytes
+        .checked_next_multiple_of(CHUNK_ALIGNMENT)
+        .unwrap_or(u64::MAX - CHUNK_ALIGNMENT + 1)
 }
 
 impl ChunkHeader {
@@ -304,42 +259,220 @@ impl ChunkHeader {
             first: cursor.u64()?,
             payload_checksum: cursor.u32()?,
         };
-        if header.payload_bytes > PAYLOAD_BYTES_MAX || header.stored_bytes > PAYLOAD_BYTES_MAX {
-            return Err(DecodeError::new(
-                8,
-                DecodeErrorKind::Limit("payload length"),
-            ));
-        }
+        header.check_lengths()?;
         Ok(header)
     }
 
-    /// Checks and decompresses `stored`, the bytes behind this header, into `payload` (cleared
-    /// first).
+    fn check_lengths(&self) -> Result<(), DecodeError> {
+        let fail = |kind| Err(DecodeError::new(8, kind));
+        let limit = self.kind.payload_bytes_max();
+        if self.payload_bytes > limit || self.stored_bytes > limit {
+            return fail(DecodeErrorKind::Limit("payload length"));
+        }
+        if self.codec == Codec::Plain && self.payload_bytes != self.stored_bytes {
+            return fail(DecodeErrorKind::Invalid("payload length"));
+        }
+        Ok(())
+    }
+
+    /// True when a reader that does not know the kind must refuse the tape.
+    #[must_use]
+    pub fn must_understand(&self) -> bool {
+        self.flags & FLAG_MUST_UNDERSTAND != 0
+    }
+
+    /// Checks and decompresses `stored`, the bytes behind this header, into `payload` (its content
+    /// is replaced). Readers of many chunks are faster with one [`ChunkDecoder`].
     ///
     /// # Errors
     /// `Truncated`, `Checksum`, `Decompress`. Offsets count from the start of `stored`.
     pub fn payload(&self, stored: &[u8], payload: &mut Vec<u8>) -> Result<(), DecodeError> {
-        payload.clear();
-        let stored = Cursor::new(stored).take(self.stored_bytes as usize)?;
-        if crc32c::crc32c(stored) != self.payload_checksum {
-            return Err(DecodeError::new(
-                0,
-                DecodeErrorKind::Checksum("a chunk's payload"),
-            ));
+        ChunkDecoder::new().payload(self, stored, payload)
+    }
+}
+
+/// Turns stored bytes back into payloads. Keeps the decompressor's state between calls.
+#[derive(Default)]
+pub struct ChunkDecoder {
+    /// Made when the first compressed payload comes.
+    decompressor: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl std::fmt::Debug for ChunkDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChunkDecoder").finish_non_exhaustive()
+    }
+}
+
+impl ChunkDecoder {
+    /// A decoder. It allocates nothing until it must decompress, then about 100 KiB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Checks and decompresses `stored`, the bytes behind `header`, into `payload`. What `payload`
+    /// held is replaced; give the same vector again, so that its memory is reused. After an error
+    /// it is empty.
+    ///
+    /// # Errors
+    /// `Truncated`, `Checksum`, `Decompress`. Offsets count from the start of `stored`.
+    pub fn payload(
+        &mut self,
+        header: &ChunkHeader,
+        stored: &[u8],
+        payload: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let result = self.fill(header, stored, payload);
+        if result.is_err() {
+            payload.clear();
         }
-        match self.codec {
-            Codec::Plain => payload.extend_from_slice(stored),
+        result
+    }
+
+    fn fill(
+        &mut self,
+        header: &ChunkHeader,
+        stored: &[u8],
+        payload: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        header.check_lengths()?;
+        let stored = Cursor::new(stored).take(header.stored_bytes as usize)?;
+        let fail = |kind| Err(DecodeError::new(0, kind));
+        if crc32c::crc32c(stored) != header.payload_checksum {
+            return fail(DecodeErrorKind::Checksum("a chunk's payload"));
+        }
+        match header.codec {
+            Codec::Plain => {
+                payload.clear();
+                payload.extend_from_slice(stored);
+                Ok(())
+            }
+            // The old content is overwritten: only what is longer than it costs zeroing.
             Codec::Zstd => {
-                payload.reserve(self.payload_bytes as usize);
-                zstd::bulk::Decompressor::new()
-                    .and_then(|mut zstd| zstd.decompress_to_buffer(stored, payload))
-                    .map_err(|_| DecodeError::new(0, DecodeErrorKind::Decompress))?;
+                payload.resize(header.payload_bytes as usize, 0);
+                match self.decompress(stored, payload.as_mut_slice()) {
+                    Some(bytes) if bytes == payload.len() => Ok(()),
+                    _ => fail(DecodeErrorKind::Decompress),
+                }
             }
         }
-        if payload.len() == self.payload_bytes as usize {
-            Ok(())
-        } else {
-            Err(DecodeError::new(0, DecodeErrorKind::Decompress))
+    }
+
+    /// Decompresses one zstd frame; None when it is not one, or longer than `payload`.
+    fn decompress(&mut self, stored: &[u8], payload: &mut [u8]) -> Option<usize> {
+        if zstd::zstd_safe::find_frame_compressed_size(stored) != Ok(stored.len()) {
+            return None;
         }
+        if self.decompressor.is_none() {
+            self.decompressor = zstd::bulk::Decompressor::new().ok();
+        }
+        let decompressor = self.decompressor.as_mut()?;
+        decompressor.decompress_to_buffer(stored, payload).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PAYLOAD_BYTES_MAX, TABLE_BYTES_MAX};
+
+    /// A chunk whose payload is compressed, as header and stored bytes.
+    fn chunk(payload: &[u8]) -> (ChunkHeader, Vec<u8>) {
+        let mut bytes = Vec::new();
+        let info = ChunkInfo::table(ChunkKind::MARKS, 7, 3);
+        ChunkEncoder::new(1)
+            .encode(&info, payload, &mut bytes)
+            .unwrap();
+        let header = ChunkHeader::decode(&bytes).unwrap();
+        assert_eq!(header.codec, Codec::Zstd);
+        assert_eq!(bytes.len() as u64, header.total_bytes());
+        let stored = &bytes[CHUNK_HEADER_BYTES..header.unpadded_bytes() as usize];
+        (header, stored.to_vec())
+    }
+
+    #[test]
+    fn a_payload_is_never_longer_than_stated() {
+        let (mut header, stored) = chunk(&[7; 1000]);
+        let mut payload = vec![1; 5000];
+        header.payload(&stored, &mut payload).unwrap();
+        assert_eq!(payload, [7; 1000]);
+        for wrong in [0, 1, 999, 1001, 5000] {
+            header.payload_bytes = wrong;
+            let error = header.payload(&stored, &mut payload).unwrap_err();
+            assert_eq!(error.kind, DecodeErrorKind::Decompress, "{wrong}");
+            assert!(payload.is_empty() && payload.capacity() < 16384);
+            payload.resize(5000, 1);
+        }
+    }
+
+    #[test]
+    fn one_decoder_takes_good_and_bad_chunks_in_turn() {
+        let mut decoder = ChunkDecoder::new();
+        let mut payload = Vec::new();
+        let (mut header, mut stored) = chunk(&[7; 1000]);
+        for _ in 0..3 {
+            decoder.payload(&header, &stored, &mut payload).unwrap();
+            assert_eq!(payload, [7; 1000]);
+            stored[5] ^= 1;
+            let error = decoder.payload(&header, &stored, &mut payload).unwrap_err();
+            assert_eq!(error.kind, DecodeErrorKind::Checksum("a chunk's payload"));
+            header.payload_checksum = crc32c::crc32c(&stored);
+            let broken = decoder.payload(&header, &stored, &mut payload);
+            assert_eq!(broken.unwrap_err().kind, DecodeErrorKind::Decompress);
+            stored[5] ^= 1;
+            header.payload_checksum = crc32c::crc32c(&stored);
+        }
+    }
+
+    #[test]
+    fn two_frames_are_not_a_payload() {
+        let (mut header, stored) = chunk(&[7; 1000]);
+        let twice = [stored.as_slice(), stored.as_slice()].concat();
+        header.stored_bytes *= 2;
+        header.payload_bytes *= 2;
+        header.payload_checksum = crc32c::crc32c(&twice);
+        let error = header.payload(&twice, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind, DecodeErrorKind::Decompress);
+    }
+
+    #[test]
+    fn lengths_beyond_the_limits_are_refused() {
+        let (good, _) = chunk(&[7; 1000]);
+        let decoded = |change: &dyn Fn(&mut ChunkHeader)| {
+            let (mut header, mut bytes) = (good, Vec::new());
+            change(&mut header);
+            header.encode(&mut bytes);
+            ChunkHeader::decode(&bytes).map_err(|error| error.kind)
+        };
+        let limit = Err(DecodeErrorKind::Limit("payload length"));
+        assert_eq!(
+            decoded(&|header| header.payload_bytes = TABLE_BYTES_MAX + 1),
+            limit
+        );
+        assert_eq!(
+            decoded(&|header| header.stored_bytes = TABLE_BYTES_MAX + 1),
+            limit
+        );
+        assert!(decoded(&|header| header.payload_bytes = TABLE_BYTES_MAX).is_ok());
+        let events = |bytes: u32| {
+            decoded(&|header| {
+                header.kind = ChunkKind::EVENTS;
+                header.payload_bytes = bytes;
+            })
+        };
+        assert!(events(PAYLOAD_BYTES_MAX).is_ok());
+        assert_eq!(events(PAYLOAD_BYTES_MAX + 1), limit);
+        let plain = decoded(&|header| header.codec = Codec::Plain);
+        assert_eq!(plain, Err(DecodeErrorKind::Invalid("payload length")));
+        let long = vec![0; TABLE_BYTES_MAX as usize + 1];
+        let info = ChunkInfo::table(ChunkKind::SYMBOLS, 0, 0);
+        let mut out = Vec::new();
+        let error = ChunkEncoder::new(1).encode(&info, &long, &mut out);
+        assert_eq!(
+            error.unwrap_err().kind,
+            DecodeErrorKind::Limit("payload length")
+        );
+        assert!(out.is_empty());
     }
 }

@@ -8,19 +8,28 @@
 //! | [`header`] | §3 | the tape header |
 //! | [`chunk`] | §4 | the chunk header, checksums, compression |
 //! | [`scan`] | §5 | finding chunks, also behind damage |
-//! | [`event`] | §6 | event chunks: operations and columns |
-//! | [`tables`] | §7 | everything that is not an event: stack nodes, modules, threads, … |
-//! | [`symbols`] | §8 | functions, files and lines by module offset |
+//! | [`event`], [`operation`] | §6 | event chunks: columns, operations, references |
+//! | [`stack`] | §7 | stack nodes |
+//! | [`tables`] | §8 | everything else: modules, streams, marks, … |
+//! | [`symbols`] | §9 | functions, files and lines by module offset |
 //!
 //! What goes in: values of the recorder, or the bytes of a tape. What comes out: the other of the
-//! two. It never opens a file, never panics on any input, never allocates more than a stated limit.
+//! two. It never opens a file, never panics on any input, and never allocates more for a chunk than
+//! [`DECODED_BYTES_MAX`].
 #![forbid(unsafe_code)]
 
 pub mod chunk;
+mod column;
 pub mod error;
 pub mod event;
+mod event_reader;
 pub mod header;
+mod kind;
+pub mod operation;
+mod recent;
+mod record;
 pub mod scan;
+pub mod stack;
 pub mod symbols;
 pub mod tables;
 pub mod varint;
@@ -38,10 +47,22 @@ pub const FORMAT_VERSION_MINOR: u16 = 0;
 /// Chunks begin at multiples of this many bytes from the start of the tape.
 pub const CHUNK_ALIGNMENT: u64 = 8;
 /// The most events that one chunk holds.
-pub const EVENTS_PER_CHUNK_MAX: u32 = 1 << 20;
-/// The most bytes of a payload, before compression.
+pub const EVENTS_PER_CHUNK_MAX: u32 = 1_000_000;
+/// The most bytes that one event takes in all columns together (a remap with extreme values).
+pub const EVENT_BYTES_MAX: u32 = 66;
+/// The most bytes of an event chunk's payload, before compression. Also the limit of kinds that
+/// this version does not know.
 pub const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
+/// The most bytes of the payload of any other chunk, before compression.
+pub const TABLE_BYTES_MAX: u32 = 8 << 20;
+/// The most bytes that decoding one chunk allocates, its payload not counted.
+pub const DECODED_BYTES_MAX: usize = 256 << 20;
 /// Addresses are below this limit (57 bits are the widest that x86_64 user space has).
 pub const ADDRESS_MAX: u64 = 1 << 62;
-/// Stack node ids of one stream are below this limit.
+/// The largest log2 of an alignment.
+pub const ALIGNMENT_LOG2_MAX: u8 = 63;
+/// The largest stack node id. Ids count from 1 in each stream.
 pub const STACK_NODES_MAX: u32 = u32::MAX - 1;
+
+// A full event chunk of the widest events and its column table fit in a payload.
+const _: () = assert!(EVENTS_PER_CHUNK_MAX * EVENT_BYTES_MAX + 1024 <= PAYLOAD_BYTES_MAX);

@@ -2,10 +2,11 @@
 //!
 //! A scan walks from header to header. Where no valid header stands, it searches for the next
 //! chunk magic at multiples of [`CHUNK_ALIGNMENT`] and accepts it when its header checksum
-//! matches; what was skipped is reported as [`Damage`].
+//! matches; what was skipped is reported as [`Damage`]. It reads each byte of a tape a bounded
+//! number of times, allocates nothing and trusts no length before its checksum.
 
 use crate::CHUNK_ALIGNMENT;
-use crate::chunk::{CHUNK_HEADER_BYTES, CHUNK_MAGIC, ChunkHeader};
+use crate::chunk::{CHUNK_HEADER_BYTES, CHUNK_MAGIC, ChunkDecoder, ChunkHeader};
 use crate::error::{DecodeError, DecodeErrorKind};
 
 /// A chunk that a scan found. Its payload is not yet checked.
@@ -32,16 +33,30 @@ impl FoundChunk {
         ))
     }
 
-    /// Checks and decompresses the payload into `payload` (cleared first). Error offsets count
-    /// from the start of the tape.
+    /// Checks and decompresses the payload into `payload` (its content is replaced). Error offsets
+    /// count from the start of the tape.
     ///
     /// # Errors
     /// As [`ChunkHeader::payload`].
     pub fn payload(&self, tape: &[u8], payload: &mut Vec<u8>) -> Result<(), DecodeError> {
+        self.payload_with(&mut ChunkDecoder::new(), tape, payload)
+    }
+
+    /// As [`FoundChunk::payload`], with a decoder that many chunks share.
+    ///
+    /// # Errors
+    /// As [`ChunkHeader::payload`].
+    pub fn payload_with(
+        &self,
+        decoder: &mut ChunkDecoder,
+        tape: &[u8],
+        payload: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let behind_header = self.offset.saturating_add(CHUNK_HEADER_BYTES as u64);
         let stored = self.stored(tape)?;
-        self.header
-            .payload(stored, payload)
-            .map_err(|error| error.at(self.offset))
+        decoder
+            .payload(&self.header, stored, payload)
+            .map_err(|error| error.at(behind_header))
     }
 }
 
@@ -78,8 +93,21 @@ impl<'a> Scan<'a> {
     pub fn new(tape: &'a [u8], start: usize) -> Self {
         Self {
             tape,
-            at: start.next_multiple_of(CHUNK_ALIGNMENT as usize),
+            at: start
+                .checked_next_multiple_of(CHUNK_ALIGNMENT as usize)
+                .unwrap_or(tape.len()),
         }
+    }
+
+    /// Goes back to the bytes behind the header of `chunk`. A reader does so when the payload's
+    /// checksum failed: when a part of the tape is missing, whole chunks may stand where the
+    /// payload should be. The scan then reports the payload as damage up to the next chunk. (On a
+    /// tape that was made to be slow this costs up to one payload for each header.)
+    pub fn reenter(&mut self, chunk: &FoundChunk) {
+        let start = usize::try_from(chunk.offset).unwrap_or(usize::MAX);
+        self.at = start
+            .saturating_add(CHUNK_HEADER_BYTES)
+            .min(self.tape.len());
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -89,13 +117,14 @@ impl<'a> Scan<'a> {
     /// True when nothing but zero bytes is left: the reserved, unwritten end of a tape whose
     /// writer died.
     fn only_zeros_left(&self) -> bool {
-        self.rest().iter().all(|&byte| byte == 0)
+        let (words, tail) = self.rest().as_chunks::<64>();
+        words.iter().all(|word| *word == [0; 64]) && tail.iter().all(|&byte| byte == 0)
     }
 
     fn damage(&mut self, error: DecodeError) -> Found {
         let start = self.at;
         loop {
-            self.at += CHUNK_ALIGNMENT as usize;
+            self.at = self.at.saturating_add(CHUNK_ALIGNMENT as usize);
             let rest = self.rest();
             if rest.is_empty() {
                 self.at = self.tape.len();
@@ -105,9 +134,17 @@ impl<'a> Scan<'a> {
                 break;
             }
         }
+        let skipped = self.tape.get(start..self.at).unwrap_or_default();
+        // Zeros at the very end were reserved and never written: they are no damage.
+        let bytes = if self.at == self.tape.len() {
+            let last = skipped.iter().rposition(|&byte| byte != 0);
+            last.map_or(0, |last| last + 1)
+        } else {
+            skipped.len()
+        };
         Found::Damage(Damage {
             offset: start as u64,
-            bytes: (self.at - start) as u64,
+            bytes: bytes as u64,
             error: error.at(start as u64),
         })
     }

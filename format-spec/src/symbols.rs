@@ -1,9 +1,11 @@
 //! Functions, files and lines of native frames, by module and offset. SPEC.md §8.
 //!
-//! A symbol chunk is self-contained: its strings stand in front, each once.
+//! A symbol chunk is self-contained: its strings stand in front, each once. In: symbols, or a
+//! payload. Out: the other.
 
+use crate::TABLE_BYTES_MAX;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::varint::{Cursor, put_bytes, put_varint};
+use crate::varint::{Cursor, put_bytes, put_delta, put_varint};
 use std::collections::HashMap;
 
 /// One source-level frame.
@@ -32,7 +34,39 @@ pub struct Symbol {
     pub frames: Vec<SourceFrame>,
 }
 
-/// Makes the payload of a symbol chunk.
+/// Longer names and paths are cut to this many bytes.
+pub const SYMBOL_TEXT_MAX: usize = 16 << 10;
+/// The most bytes of text in the symbols of one chunk, each string counted at every use.
+pub const SYMBOL_TEXTS_MAX: usize = 64 << 20;
+/// The most bytes that a part takes when no two strings of it are equal.
+const PART_BYTES: usize = 6 << 20;
+
+/// Cuts a table of any length into parts that keep within the limits of a chunk: one chunk a part,
+/// `put_symbols(part)` its payload, the part's length its count.
+pub fn parts(mut symbols: &[Symbol]) -> impl Iterator<Item = &[Symbol]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = symbols.iter().take_while(|symbol| {
+            bytes += largest_bytes(symbol);
+            bytes <= PART_BYTES
+        });
+        let length = fitting.count().max(1).min(symbols.len());
+        let (part, rest) = symbols.split_at(length);
+        symbols = rest;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+/// The most bytes of payload that a symbol can take.
+fn largest_bytes(symbol: &Symbol) -> usize {
+    let frames = symbol.frames.iter();
+    let text = |text: &str| text.len().min(SYMBOL_TEXT_MAX) + 8;
+    let bytes = frames.map(|frame| text(&frame.function) + text(&frame.file) + 8);
+    bytes.sum::<usize>() + 24
+}
+
+/// Makes the payload of a symbol chunk. Texts longer than [`SYMBOL_TEXT_MAX`] are cut. A table of
+/// unknown length goes through [`parts`] first.
 #[must_use]
 pub fn put_symbols(symbols: &[Symbol]) -> Vec<u8> {
     let mut strings: Vec<&str> = Vec::new();
@@ -40,25 +74,21 @@ pub fn put_symbols(symbols: &[Symbol]) -> Vec<u8> {
     let mut body = Vec::new();
     let mut last_offset = 0;
     for symbol in symbols {
-        put_varint(
-            &mut body,
-            (u64::from(symbol.module) << 1) | u64::from(symbol.exact),
-        );
-        crate::varint::put_delta(&mut body, last_offset, symbol.offset);
+        let tag = u64::from(symbol.exact);
+        put_varint(&mut body, (u64::from(symbol.module) << 1) | tag);
+        put_delta(&mut body, last_offset, symbol.offset);
         last_offset = symbol.offset;
         put_varint(&mut body, symbol.frames.len() as u64);
         for frame in &symbol.frames {
-            for string in [frame.function.as_str(), frame.file.as_str()] {
+            for string in [cut(&frame.function), cut(&frame.file)] {
                 let place = *places.entry(string).or_insert_with(|| {
                     strings.push(string);
                     strings.len() as u64 - 1
                 });
                 put_varint(&mut body, place);
             }
-            put_varint(
-                &mut body,
-                (u64::from(frame.line) << 1) | u64::from(frame.inlined),
-            );
+            let tag = u64::from(frame.inlined);
+            put_varint(&mut body, (u64::from(frame.line) << 1) | tag);
         }
     }
     let mut payload = Vec::new();
@@ -70,28 +100,36 @@ pub fn put_symbols(symbols: &[Symbol]) -> Vec<u8> {
     payload
 }
 
+/// The longest start of `text` that has at most [`SYMBOL_TEXT_MAX`] bytes.
+fn cut(text: &str) -> &str {
+    let limit = text.len().min(SYMBOL_TEXT_MAX);
+    let mut starts = (0..=limit).rev().filter_map(|end| text.get(..end));
+    starts.next().unwrap_or_default()
+}
+
 /// Reads the `count` symbols of a payload.
 ///
 /// # Errors
-/// When the payload is not such a table.
+/// When the payload is not such a table, or its texts are longer than [`SYMBOL_TEXTS_MAX`].
 pub fn symbols(payload: &[u8], count: u32) -> Result<Vec<Symbol>, DecodeError> {
     let mut cursor = Cursor::new(payload);
-    let mut strings = Vec::new();
-    for _ in 0..cursor.varint()? {
-        let bytes = cursor.bytes()?;
-        let text = std::str::from_utf8(bytes).map_err(|_| cursor.error(DecodeErrorKind::Utf8))?;
-        strings.push(text);
+    if payload.len() > TABLE_BYTES_MAX as usize {
+        return Err(cursor.error(DecodeErrorKind::Limit("payload length")));
     }
-    let mut symbols = Vec::new();
+    let mut texts = Texts::read(&mut cursor)?;
+    // A symbol takes three bytes at least, a frame too: a hostile count allocates nothing.
+    let possible = |cursor: &Cursor<'_>, count: u64| count.min(cursor.remaining() as u64 / 3);
+    let mut symbols = Vec::with_capacity(possible(&cursor, count.into()) as usize);
     let mut last_offset = 0;
     for _ in 0..count {
         let tagged = cursor.varint()?;
         let module = u32::try_from(tagged >> 1)
             .map_err(|_| cursor.error(DecodeErrorKind::Limit("module number")))?;
         last_offset = cursor.delta(last_offset)?;
-        let mut frames = Vec::new();
-        for _ in 0..cursor.varint()? {
-            frames.push(source_frame(&mut cursor, &strings)?);
+        let count = cursor.varint()?;
+        let mut frames = Vec::with_capacity(possible(&cursor, count) as usize);
+        for _ in 0..count {
+            frames.push(source_frame(&mut cursor, &mut texts)?);
         }
         symbols.push(Symbol {
             module,
@@ -100,18 +138,52 @@ pub fn symbols(payload: &[u8], count: u32) -> Result<Vec<Symbol>, DecodeError> {
             frames,
         });
     }
+    if !cursor.is_empty() {
+        return Err(cursor.error(DecodeErrorKind::Invalid("length of symbols")));
+    }
     Ok(symbols)
 }
 
-fn source_frame(cursor: &mut Cursor<'_>, strings: &[&str]) -> Result<SourceFrame, DecodeError> {
-    let mut string = || {
-        let place = usize::try_from(cursor.varint()?).unwrap_or(usize::MAX);
-        match strings.get(place) {
-            Some(text) => Ok((*text).to_owned()),
-            None => Err(cursor.error(DecodeErrorKind::Invalid("string number"))),
+/// The strings of a symbol chunk, and how many more bytes may be copied from them: a few bytes of
+/// payload can name a long string again and again.
+struct Texts<'a> {
+    strings: Vec<&'a str>,
+    bytes_left: usize,
+}
+
+impl<'a> Texts<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, DecodeError> {
+        let count = cursor.varint()?;
+        let possible = count.min(cursor.remaining() as u64);
+        let mut strings = Vec::with_capacity(possible as usize);
+        for _ in 0..count {
+            let text = std::str::from_utf8(cursor.bytes()?);
+            strings.push(text.map_err(|_| cursor.error(DecodeErrorKind::Utf8))?);
         }
-    };
-    let (function, file) = (string()?, string()?);
+        Ok(Self {
+            strings,
+            bytes_left: SYMBOL_TEXTS_MAX,
+        })
+    }
+
+    fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<String, DecodeError> {
+        let place = usize::try_from(cursor.varint()?).unwrap_or(usize::MAX);
+        let Some(text) = self.strings.get(place) else {
+            return Err(cursor.error(DecodeErrorKind::Invalid("string number")));
+        };
+        match self.bytes_left.checked_sub(text.len()) {
+            Some(left) => self.bytes_left = left,
+            None => return Err(cursor.error(DecodeErrorKind::Limit("text of symbols"))),
+        }
+        Ok((*text).to_owned())
+    }
+}
+
+fn source_frame(
+    cursor: &mut Cursor<'_>,
+    texts: &mut Texts<'_>,
+) -> Result<SourceFrame, DecodeError> {
+    let (function, file) = (texts.take(cursor)?, texts.take(cursor)?);
     let tagged = cursor.varint()?;
     let line = u32::try_from(tagged >> 1)
         .map_err(|_| cursor.error(DecodeErrorKind::Limit("line number")))?;
@@ -154,5 +226,62 @@ mod tests {
         for length in 0..payload.len() {
             assert!(symbols(&payload[..length], 2).is_err());
         }
+    }
+    fn symbol(offset: u64, function: String) -> Symbol {
+        let frame = SourceFrame {
+            function,
+            ..SourceFrame::default()
+        };
+        Symbol {
+            module: 1,
+            offset,
+            exact: false,
+            frames: vec![frame],
+        }
+    }
+
+    #[test]
+    fn a_large_table_is_cut_into_parts_that_fit() {
+        let table: Vec<Symbol> = (0..40_000)
+            .map(|number| symbol(number, format!("{number:0>900}")))
+            .collect();
+        let mut found = Vec::new();
+        let mut count = 0;
+        for part in parts(&table) {
+            let payload = put_symbols(part);
+            assert!(payload.len() <= TABLE_BYTES_MAX as usize);
+            assert!(payload.len() > PART_BYTES * 9 / 10 || found.len() + part.len() == table.len());
+            found.extend(symbols(&payload, part.len() as u32).unwrap());
+            count += 1;
+        }
+        assert_eq!(found, table);
+        assert_eq!(count, 7, "6 MiB hold 6,636 symbols of 948 bytes");
+        assert_eq!(parts(&[]).count(), 0);
+    }
+
+    #[test]
+    fn a_string_that_is_named_very_often_is_refused() {
+        let mut payload = Vec::new();
+        put_varint(&mut payload, 1);
+        put_bytes(&mut payload, &[b'x'; 1 << 20]);
+        for _ in 0..1000 {
+            payload.extend_from_slice(&[2, 0, 1, 0, 0, 0]);
+        }
+        let error = symbols(&payload, 1000).unwrap_err();
+        assert_eq!(error.kind, DecodeErrorKind::Limit("text of symbols"));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_between_characters() {
+        let table = [
+            symbol(0, "ä".repeat(9000) + "end"),
+            symbol(1, "x".repeat(20_000)),
+        ];
+        let found = symbols(&put_symbols(&table), 2).unwrap();
+        assert_eq!(found[0].frames[0].function, "ä".repeat(8192));
+        assert_eq!(found[1].frames[0].function, "x".repeat(16384));
+        let odd = [symbol(0, "x".to_owned() + &"ä".repeat(9000))];
+        let found = symbols(&put_symbols(&odd), 1).unwrap();
+        assert_eq!(found[0].frames[0].function.len(), 16383);
     }
 }

@@ -4,7 +4,34 @@ use crate::error::{DecodeError, DecodeErrorKind};
 
 /// Appends `value` as LEB128: 7 bits a byte, least significant first, at most 10 bytes.
 #[inline]
-pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub fn put_varint(out: &mut Vec<u8>, value: u64) {
+    if value < 1 << 7 {
+        out.push(value as u8);
+    } else if value < 1 << 14 {
+        out.extend_from_slice(&[value as u8 | 0x80, (value >> 7) as u8]);
+    } else if value < 1 << 56 {
+        put_spread(out, value);
+    } else {
+        put_longest(out, value);
+    }
+}
+
+/// Three to eight bytes at once: the 7-bit groups are spread over the bytes of one word, which is
+/// cheaper than a loop whose length the processor must guess.
+#[inline]
+fn put_spread(out: &mut Vec<u8>, value: u64) {
+    let length = (70 - value.leading_zeros() as usize) / 7;
+    let word = (value & 0x0fff_ffff) | ((value & 0x00ff_ffff_f000_0000) << 4);
+    let word = (word & 0x0000_3fff_0000_3fff) | ((word & 0x0fff_c000_0fff_c000) << 2);
+    let word = (word & 0x007f_007f_007f_007f) | ((word & 0x3f80_3f80_3f80_3f80) << 1);
+    let continued = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+    let end = out.len() + length;
+    out.extend_from_slice(&(word | continued).to_le_bytes());
+    out.truncate(end);
+}
+
+#[cold]
+fn put_longest(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
         value >>= 7;
@@ -143,36 +170,54 @@ impl<'a> Cursor<'a> {
             .map_err(|_| DecodeError::new(start as u64, DecodeErrorKind::Truncated))
     }
 
-    /// A LEB128 integer.
+    /// A LEB128 integer. Longer forms than the shortest are read too, up to 10 bytes.
     ///
     /// # Errors
     /// `Truncated`, or `Overflow` when it does not fit in 64 bits.
-    #[inline]
+    // Always inline: the reader of events calls it in many places, and a call with its result in
+    // memory costs as much as the work. A branch for single bytes made it slower, not faster.
+    #[inline(always)]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
-        let first = self.u8()?;
-        if first < 0x80 {
-            return Ok(u64::from(first));
-        }
-        self.varint_rest(u64::from(first & 0x7f))
+        self.varint_word()
     }
 
-    fn varint_rest(&mut self, mut value: u64) -> Result<u64, DecodeError> {
+    /// Up to eight bytes at once: the inverse of `put_spread`.
+    #[inline(always)]
+    fn varint_word(&mut self) -> Result<u64, DecodeError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let Some(bytes) = rest.first_chunk::<8>() else {
+            return self.varint_bytes();
+        };
+        let word = u64::from_le_bytes(*bytes);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends == 0 {
+            return self.varint_bytes();
+        }
+        // The lowest end bit and everything below it are this integer's.
+        self.at += (ends.trailing_zeros() as usize + 1) / 8;
+        let word = word & (ends ^ (ends - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+        let word = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
+        let word = (word & 0x0000_3fff_0000_3fff) | ((word & 0x3fff_0000_3fff_0000) >> 2);
+        Ok((word & 0x0fff_ffff) | ((word & 0x0fff_ffff_0000_0000) >> 4))
+    }
+
+    /// Byte by byte: near the end of the slice, and integers of 9 and 10 bytes.
+    #[cold]
+    fn varint_bytes(&mut self) -> Result<u64, DecodeError> {
         let start = self.at;
-        let mut shift = 7u32;
+        let mut value = 0u64;
+        let mut shift = 0u32;
         loop {
             let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
+            // The tenth byte holds the 64th bit alone.
             if shift == 63 && byte > 1 {
                 return Err(DecodeError::new(start as u64, DecodeErrorKind::Overflow));
             }
-            value |= bits << shift;
+            value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
             }
             shift += 7;
-            if shift > 63 {
-                return Err(DecodeError::new(start as u64, DecodeErrorKind::Overflow));
-            }
         }
     }
 
@@ -180,6 +225,7 @@ impl<'a> Cursor<'a> {
     ///
     /// # Errors
     /// `Truncated`, `Overflow`.
+    #[inline(always)]
     pub fn varint_u32(&mut self) -> Result<u32, DecodeError> {
         let start = self.at;
         u32::try_from(self.varint()?)
@@ -211,6 +257,49 @@ impl<'a> Cursor<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// The definition, as SPEC.md states it.
+    fn by_definition(mut value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value >= 0x80 {
+            bytes.push((value % 128) as u8 + 128);
+            value /= 128;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+
+    #[test]
+    fn every_width_is_written_as_defined_and_comes_back_in_every_place() {
+        for bits in 0..=64u32 {
+            let limit = 1u128 << bits;
+            for value in [limit - 1, limit / 2, limit / 3].map(|value| value as u64) {
+                let mut bytes = Vec::new();
+                put_varint(&mut bytes, value);
+                assert_eq!(bytes, by_definition(value));
+                for behind in 0..9 {
+                    let mut padded = bytes.clone();
+                    padded.resize(bytes.len() + behind, 0xff);
+                    let mut cursor = Cursor::new(&padded);
+                    assert_eq!(cursor.varint(), Ok(value));
+                    assert_eq!(cursor.position(), bytes.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn longer_forms_are_read_up_to_ten_bytes() {
+        for length in 2..=10usize {
+            let mut bytes = vec![0x80; length - 1];
+            bytes[0] = 0x85;
+            bytes.push(0);
+            let mut cursor = Cursor::new(&bytes);
+            assert_eq!((cursor.varint(), cursor.position()), (Ok(5), length));
+            bytes.extend_from_slice(&[0; 8]);
+            assert_eq!(Cursor::new(&bytes).varint(), Ok(5));
+        }
+    }
 
     proptest! {
         #[test]
