@@ -1,0 +1,225 @@
+//! Which memory the walk may read: addresses go in, the end of the readable stretch around them
+//! comes out. Nothing here is asked of a library: a stretch is known because every page of it was
+//! tried with a system call that reports a fault instead of raising one, once per page.
+//!
+//! Two stretches are kept. `home` ends at this thread's own anchor (its thread control block, or
+//! the auxiliary vector's bytes above the first thread's stack), so it lives as long as the
+//! thread. `other` is wherever else the stack pointer was seen: coroutines, alternate signal
+//! stacks. It may be unmapped behind our back; that is harmless as long as the walk follows
+//! right rules from a live frame, since these only lead to live frames, and [`StackBounds::doubt`]
+//! drops it when the walk has to guess.
+
+use core::arch::asm;
+
+use super::expression::Memory;
+use crate::syscall::{PAGE_BYTES, is_readable, process_id, thread_id};
+
+/// Pages tried at a stretch: a stack that grew by more since the last event is cut.
+const TRIES_MAX: usize = 16384;
+
+/// Addresses from `low` up to, not with, `high`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Stretch {
+    low: usize,
+    high: usize,
+}
+
+impl Stretch {
+    #[inline]
+    fn holds(&self, from: usize, to: usize) -> bool {
+        self.low <= from && to <= self.high
+    }
+}
+
+/// The readable memory around this thread's stack pointers.
+#[derive(Debug, Default)]
+pub struct StackBounds {
+    home: Stretch,
+    other: Stretch,
+}
+
+fn page_of(address: usize) -> usize {
+    address & !(PAGE_BYTES - 1)
+}
+
+/// Address of the calling thread's control block. glibc and musl lay it above the thread's stack.
+fn thread_control_block() -> usize {
+    let address: usize;
+    // SAFETY: on x86-64 Linux the word at fs:0 is the address of the thread control block.
+    unsafe { asm!("mov {}, fs:0", out(reg) address, options(nostack, preserves_flags, readonly)) };
+    address
+}
+
+fn stack_pointer() -> usize {
+    let address: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rsp", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
+}
+
+impl StackBounds {
+    /// Learns the calling thread's own stack.
+    pub fn start(&mut self) {
+        let anchor = if thread_id() == process_id() {
+            // SAFETY: getauxval only looks into the auxiliary vector.
+            unsafe { libc::getauxval(libc::AT_RANDOM) as usize }
+        } else {
+            thread_control_block()
+        };
+        let page = page_of(anchor);
+        self.other = Stretch::default();
+        self.home = Stretch::default();
+        if is_readable(page) {
+            self.home = Stretch {
+                low: page,
+                high: page + PAGE_BYTES,
+            };
+            let pointer = stack_pointer();
+            // Joined when the thread runs on its own stack now; else later, or never.
+            let _end = self.cover(pointer, anchor.max(pointer));
+        }
+    }
+
+    /// The end of the known stretch that holds the word below `pointer`.
+    #[inline(always)]
+    #[must_use]
+    pub fn end_around(&self, pointer: usize) -> Option<usize> {
+        let word = pointer.wrapping_sub(8);
+        if self.home.holds(word, pointer) {
+            return Some(self.home.high);
+        }
+        self.other.holds(word, pointer).then_some(self.other.high)
+    }
+
+    /// Makes sure that `from .. to` can be read and returns the end of the stretch around it.
+    #[inline]
+    pub fn cover(&mut self, from: usize, to: usize) -> Option<usize> {
+        if self.home.holds(from, to) {
+            return Some(self.home.high);
+        }
+        if self.other.holds(from, to) {
+            return Some(self.other.high);
+        }
+        self.explore(from, to)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn explore(&mut self, from: usize, to: usize) -> Option<usize> {
+        if to <= from || to > isize::MAX.cast_unsigned() {
+            return None;
+        }
+        let low = page_of(from);
+        let mut found = Stretch { low, high: low };
+        let mut is_home = false;
+        let mut tries = 0;
+        while found.high < to {
+            let page = found.high;
+            if self.home.holds(page, page + 1) {
+                found.high = self.home.high;
+                is_home = true;
+            } else if self.other.holds(page, page + 1) {
+                found.high = self.other.high;
+            } else if is_home || tries == TRIES_MAX || !is_readable(page) {
+                // Nothing of a stack lies above the thread's anchor.
+                return None;
+            } else {
+                found.high += PAGE_BYTES;
+                tries += 1;
+            }
+        }
+        if is_home || found.high == self.home.low {
+            self.home.low = found.low.min(self.home.low);
+            return Some(self.home.high);
+        }
+        if found.high == self.other.low || self.other.holds(found.low, found.low + 1) {
+            found.low = found.low.min(self.other.low);
+            found.high = found.high.max(self.other.high);
+        }
+        self.other = found;
+        Some(found.high)
+    }
+
+    /// From here on the walk follows guesses: only what surely stays mapped is trusted untried.
+    pub fn doubt(&mut self) {
+        self.other = Stretch::default();
+    }
+}
+
+impl Memory for StackBounds {
+    fn read(&mut self, address: usize) -> Option<usize> {
+        let end = address.checked_add(8)?;
+        self.cover(address, end)?;
+        // SAFETY: all eight bytes lie in pages that were found readable.
+        Some(unsafe { load(address) })
+    }
+}
+
+/// The word at `address`.
+///
+/// # Safety
+/// The eight bytes at `address` must be readable.
+#[inline(always)]
+pub unsafe fn load(address: usize) -> usize {
+    let pointer: *const usize = core::ptr::with_exposed_provenance(address);
+    // SAFETY: readable by the caller's contract; alignment is not asked for.
+    unsafe { pointer.read_unaligned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena;
+    use crate::syscall::syscall;
+
+    fn protect(address: usize, bytes: usize) {
+        // SAFETY: the pages belong to the test's own mapping.
+        let answer = unsafe { syscall(libc::SYS_mprotect, [address, bytes, 0, 0, 0, 0]) };
+        assert_eq!(answer, 0);
+    }
+
+    #[test]
+    fn home_is_joined_on_a_threads_own_stack() {
+        let check = || {
+            let mut bounds = StackBounds::default();
+            bounds.start();
+            let pointer = stack_pointer();
+            assert_eq!(bounds.end_around(pointer), Some(bounds.home.high));
+        };
+        check();
+        std::thread::spawn(check)
+            .join()
+            .expect("the thread's checks");
+    }
+
+    #[test]
+    fn a_guard_page_ends_a_stretch() {
+        let mapped = arena::map(8 * PAGE_BYTES).expect("memory").as_ptr() as usize;
+        protect(mapped + 4 * PAGE_BYTES, PAGE_BYTES);
+        let mut bounds = StackBounds::default();
+        assert_eq!(
+            bounds.cover(mapped + 100, mapped + 200),
+            Some(mapped + PAGE_BYTES)
+        );
+        let end = mapped + 4 * PAGE_BYTES;
+        assert_eq!(bounds.cover(mapped + 100, end), Some(end));
+        assert_eq!(bounds.cover(mapped + 100, end + 1), None);
+        assert_eq!(bounds.read(end - 7), None);
+        assert_eq!(bounds.read(end - 8), Some(0));
+        assert_eq!(bounds.read(end), None);
+        // What was known stays known after a refusal.
+        assert_eq!(bounds.end_around(mapped + 208), Some(end));
+        assert_eq!(bounds.read(usize::MAX - 3), None);
+        assert_eq!(bounds.read(8), None);
+    }
+
+    #[test]
+    fn doubt_tries_again() {
+        let mapped = arena::map(2 * PAGE_BYTES).expect("memory").as_ptr() as usize;
+        let mut bounds = StackBounds::default();
+        assert_eq!(bounds.read(mapped), Some(0));
+        protect(mapped, PAGE_BYTES);
+        bounds.doubt();
+        assert_eq!(bounds.read(mapped), None);
+    }
+}

@@ -1,0 +1,340 @@
+//! The rare steps of a walk: frames whose rules do not fit a packed row, signal frames and the
+//! code that they interrupted, and code that no unwind table knows. A position goes in and moves
+//! one frame out (or, from a signal frame on, to the end of the walk). Every word is read through
+//! [`StackBounds`](super::bounds::StackBounds), every guess is checked, and what is not known ends
+//! the walk.
+
+use super::CutReason;
+use super::expression::{Memory, Registers, evaluate};
+use super::reader::Section;
+use super::row::bytes_of;
+use super::rules::{CfaRule, Rule, Span, register};
+use super::walk::{EXACT, End, Frame, Position, Walker, add_frame, description_of};
+use crate::modules::find;
+use crate::syscall::{PAGE_BYTES, is_readable};
+
+const UNKNOWN: End = End::Cut(CutReason::Unknown);
+
+/// Why the rules of a frame could not be applied.
+enum Refusal {
+    /// There are none for this code.
+    NoRules,
+    /// They end the walk.
+    End(End),
+}
+
+impl Walker {
+    /// A step by full rules. From a signal frame it goes on to the end of the walk, because the
+    /// interrupted code may need any register, and the signal frame knows them all.
+    pub(super) fn step_special(
+        &mut self,
+        at: &mut Position,
+        frames: &mut [Frame],
+    ) -> Result<(), End> {
+        let mut registers = registers_of(at);
+        match self.apply_rules(&mut registers, false) {
+            Ok(is_signal) => {
+                self.settle(&registers, at)?;
+                if !is_signal {
+                    return Ok(());
+                }
+                mark_exact(at, frames);
+                Err(self.walk_by_rules(registers, at, frames))
+            }
+            Err(Refusal::NoRules) => self.step_unknown(at, frames),
+            Err(Refusal::End(end)) => Err(end),
+        }
+    }
+
+    /// A step out of code without rules: a signal trampoline that is known by its instructions, or
+    /// a frame pointer.
+    pub(super) fn step_unknown(
+        &mut self,
+        at: &mut Position,
+        frames: &mut [Frame],
+    ) -> Result<(), End> {
+        if let Some(registers) = self.interrupted_by(at.pc, at.sp) {
+            mark_exact(at, frames);
+            self.settle(&registers, at)?;
+            return Err(self.walk_by_rules(registers, at, frames));
+        }
+        match self.step_by_frame_pointer(at) {
+            Some(()) => Ok(()),
+            None => Err(self.give_up(at)),
+        }
+    }
+
+    /// Follows full rules from interrupted code to the end.
+    fn walk_by_rules(
+        &mut self,
+        mut registers: Registers,
+        at: &mut Position,
+        frames: &mut [Frame],
+    ) -> End {
+        let mut is_exact = true;
+        loop {
+            if at.pc == 0 {
+                return if is_exact { UNKNOWN } else { End::Complete };
+            }
+            if let Err(end) = add_frame(at, frames) {
+                return end;
+            }
+            if is_exact {
+                mark_exact(at, frames);
+            }
+            match self.apply_rules(&mut registers, is_exact) {
+                Ok(is_signal) => {
+                    if is_signal {
+                        mark_exact(at, frames);
+                    }
+                    is_exact = is_signal;
+                }
+                Err(Refusal::End(end)) => return end,
+                Err(Refusal::NoRules) => {
+                    if let Some(interrupted) = self.interrupted_by(at.pc, at.sp) {
+                        mark_exact(at, frames);
+                        registers = interrupted;
+                        is_exact = true;
+                    } else if self.step_by_frame_pointer(at).is_some() {
+                        registers = registers_of(at);
+                        is_exact = false;
+                    } else {
+                        return self.give_up(at);
+                    }
+                }
+            }
+            if let Err(end) = self.settle(&registers, at) {
+                return end;
+            }
+        }
+    }
+
+    /// Moves to the registers of the next frame out.
+    fn settle(&mut self, registers: &Registers, at: &mut Position) -> Result<(), End> {
+        let pc = registers.get(register::RETURN).ok_or(UNKNOWN)?;
+        let sp = registers.get(register::RSP).ok_or(UNKNOWN)?;
+        at.pc = pc;
+        at.sp = sp;
+        // Unknown where lost: a frame that needs it then leads nowhere readable.
+        at.rbp = registers.get(register::RBP).unwrap_or(0);
+        at.end = self.bounds.end_around(sp).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Turns the registers of a frame into those of its caller; true when the frame is a signal's.
+    fn apply_rules(&mut self, registers: &mut Registers, is_exact: bool) -> Result<bool, Refusal> {
+        let pc = registers
+            .get(register::RETURN)
+            .ok_or(Refusal::End(UNKNOWN))?;
+        let lookup = if is_exact { pc } else { pc.wrapping_sub(1) };
+        let object = find::object_of(lookup).ok_or(Refusal::NoRules)?;
+        let (section, fde) = description_of(&object, lookup).ok_or(Refusal::NoRules)?;
+        self.scratch
+            .run(&fde, lookup)
+            .map_err(|_| Refusal::NoRules)?;
+        let rules = self.scratch.rules;
+        let [.., return_rule] = rules.registers;
+        if return_rule == Rule::Undefined {
+            return Err(Refusal::End(End::Complete));
+        }
+        let cfa = self
+            .cfa(rules.cfa, registers, &section)
+            .ok_or(Refusal::End(UNKNOWN))?;
+        let mut outer = *registers;
+        outer.set(register::RSP, Some(cfa));
+        for (number, rule) in rules.registers.iter().enumerate() {
+            // The caller's stack pointer is the CFA unless a rule says otherwise.
+            if *rule == Rule::Same && number != register::RETURN {
+                continue;
+            }
+            let value = self.value(*rule, cfa, registers, &section);
+            outer.set(number, value);
+        }
+        if !fde.cie.is_signal {
+            forget_scratch(&mut outer, &rules.registers);
+        }
+        *registers = outer;
+        Ok(fde.cie.is_signal)
+    }
+
+    fn cfa(
+        &mut self,
+        rule: CfaRule,
+        registers: &Registers,
+        section: &Section<'_>,
+    ) -> Option<usize> {
+        match rule {
+            CfaRule::Unset => None,
+            CfaRule::Register { register, offset } => {
+                let base = registers.get(usize::from(register))?;
+                base.checked_add_signed(offset as isize)
+            }
+            CfaRule::Expression(span) => self.expression(span, None, registers, section),
+        }
+    }
+
+    fn value(
+        &mut self,
+        rule: Rule,
+        cfa: usize,
+        registers: &Registers,
+        section: &Section<'_>,
+    ) -> Option<usize> {
+        match rule {
+            // Of the return address only: it cannot be its own.
+            Rule::Same | Rule::Undefined => None,
+            Rule::Offset(offset) => self.bounds.read(cfa.wrapping_add_signed(offset as isize)),
+            Rule::ValueOffset(offset) => Some(cfa.wrapping_add_signed(offset as isize)),
+            Rule::Register(number) => registers.get(usize::from(number)),
+            Rule::Expression(span) => {
+                let address = self.expression(span, Some(cfa), registers, section)?;
+                self.bounds.read(address)
+            }
+            Rule::ValueExpression(span) => self.expression(span, Some(cfa), registers, section),
+        }
+    }
+
+    fn expression(
+        &mut self,
+        span: Span,
+        initial: Option<usize>,
+        registers: &Registers,
+        section: &Section<'_>,
+    ) -> Option<usize> {
+        evaluate(
+            bytes_of(span, section)?,
+            initial,
+            registers,
+            &mut self.bounds,
+        )
+    }
+
+    /// Follows the frame pointer out of code without rules. A guess: so the words must lie on the
+    /// stack at hand, and what is taken for a return address must follow a call.
+    fn step_by_frame_pointer(&mut self, at: &mut Position) -> Option<()> {
+        let frame = at.rbp;
+        if frame < at.sp || frame & 7 != 0 {
+            return None;
+        }
+        self.bounds.doubt();
+        self.bounds.cover(at.sp, frame.checked_add(16)?)?;
+        let rbp = self.bounds.read(frame)?;
+        let pc = self.bounds.read(frame + 8)?;
+        if pc != 0 && !follows_call(pc) {
+            return None;
+        }
+        at.pc = pc;
+        at.rbp = rbp;
+        at.sp = frame + 16;
+        at.end = self.bounds.end_around(at.sp)?;
+        Some(())
+    }
+
+    /// The end of a walk that cannot go on from the last frame. A program counter that is not even
+    /// the address behind a call is no frame.
+    fn give_up(&mut self, at: &mut Position) -> End {
+        let is_code = find::object_of(at.pc).is_some() || follows_call(at.pc);
+        if !is_code && at.count > 1 {
+            at.count -= 1;
+        }
+        UNKNOWN
+    }
+
+    /// The registers that a signal interrupted, when `pc` is a trampoline that returns from one
+    /// and has no rules of its own.
+    fn interrupted_by(&mut self, pc: usize, sp: usize) -> Option<Registers> {
+        /// `mov $15, %rax; syscall`: the kernel asks for nothing else of a trampoline.
+        const RETURN_FROM_SIGNAL: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+        /// Flags of a `ucontext` are few; most words on a stack are not below this.
+        const FLAGS_END: usize = 16;
+        /// Offset of the saved registers in a `ucontext`.
+        const SAVED: usize = 40;
+        /// DWARF numbers of the saved registers, in the kernel's order.
+        const ORDER: [usize; register::COUNT] =
+            [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16];
+        if self.bounds.read(sp)? >= FLAGS_END || code_at(pc)? != RETURN_FROM_SIGNAL {
+            return None;
+        }
+        let mut registers = Registers::default();
+        for (place, number) in ORDER.into_iter().enumerate() {
+            let word = self.bounds.read(sp.wrapping_add(SAVED + place * 8))?;
+            registers.set(number, Some(word));
+        }
+        Some(registers)
+    }
+}
+
+/// A call may change the scratch registers: after a frame's rules only what they say is known.
+fn forget_scratch(registers: &mut Registers, rules: &[Rule; register::COUNT]) {
+    const SCRATCH: [usize; 9] = [0, 1, 2, 4, 5, 8, 9, 10, 11];
+    for number in SCRATCH {
+        if rules.get(number) == Some(&Rule::Same) {
+            registers.set(number, None);
+        }
+    }
+}
+
+fn registers_of(at: &Position) -> Registers {
+    let mut registers = Registers::default();
+    registers.set(register::RETURN, Some(at.pc));
+    registers.set(register::RSP, Some(at.sp));
+    registers.set(register::RBP, Some(at.rbp));
+    registers
+}
+
+/// Notes that the last frame's program counter is no return address.
+fn mark_exact(at: &Position, frames: &mut [Frame]) {
+    if let Some(frame) = at
+        .count
+        .checked_sub(1)
+        .and_then(|last| frames.get_mut(last))
+    {
+        frame.pc |= EXACT;
+    }
+}
+
+/// `N` bytes of code, if they can be read.
+fn code_at<const N: usize>(address: usize) -> Option<[u8; N]> {
+    let last = address.checked_add(N - 1)?;
+    let first_page = address & !(PAGE_BYTES - 1);
+    let last_page = last & !(PAGE_BYTES - 1);
+    if !is_readable(first_page) || last_page != first_page && !is_readable(last_page) {
+        return None;
+    }
+    let pointer: *const [u8; N] = core::ptr::with_exposed_provenance(address);
+    // SAFETY: the page, or both pages, that hold the bytes were found readable.
+    Some(unsafe { pointer.read() })
+}
+
+/// True when the instruction before `pc` looks like a call: `e8` with a distance, or `ff /2`.
+fn follows_call(pc: usize) -> bool {
+    const LONGEST: usize = 7;
+    let Some(bytes) = pc.checked_sub(LONGEST).and_then(code_at::<LONGEST>) else {
+        return false;
+    };
+    let is_indirect = |length: usize| {
+        let at = LONGEST - length;
+        let reads_call = bytes.get(at + 1).is_some_and(|byte| byte >> 3 & 7 == 2);
+        bytes.get(at) == Some(&0xff) && reads_call
+    };
+    let [_, _, near, ..] = bytes;
+    near == 0xe8 || [2, 3, 4, 6, 7].into_iter().any(is_indirect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_call() {
+        let ends = |bytes: [u8; 7]| follows_call(bytes.as_ptr() as usize + bytes.len());
+        assert!(ends([0x90, 0x90, 0xe8, 1, 2, 3, 4]));
+        assert!(ends([0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0]));
+        assert!(ends([0x90, 0xff, 0x15, 1, 2, 3, 4]));
+        assert!(ends([0xff, 0x94, 0x24, 1, 2, 3, 4]));
+        assert!(!ends([0x90, 0x90, 0xe9, 1, 2, 3, 4]));
+        assert!(!ends([0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe0]));
+        assert!(!follows_call(3));
+        assert!(!follows_call(usize::MAX));
+    }
+}
