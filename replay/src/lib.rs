@@ -9,6 +9,8 @@
 //! | [`timeline`] | live bytes over time |
 //! | [`moment`] | `12.5s`, `peak:2`, `mark:load` and what they stand for |
 //! | [`recording`] | all of it behind one type: start here |
+//! | [`symbols`] | code places → source frames; which frame is an allocation's place |
+//! | [`stats`] | blocks, grouped and filtered: numbers only |
 pub mod block;
 pub mod error;
 pub mod history;
@@ -16,6 +18,8 @@ pub mod index;
 pub mod moment;
 pub mod recording;
 pub mod snapshot;
+pub mod stats;
+pub mod symbols;
 pub mod tape;
 pub mod timeline;
 

@@ -1,0 +1,370 @@
+//! Buckets → rows: which keys a stack counts for, and their sums.
+//!
+//! One [`Grouper`] serves all tapes of a question: its keys are texts, so rows of two tapes meet
+//! when they say the same.
+
+use super::amount::Measure;
+use super::bucket::{Bucket, Buckets, Facet};
+use super::filter::FrameFilter;
+use super::key::{self, GroupBy, KeyId, UNKNOWN};
+use crate::block::StackId;
+use crate::symbols::{
+    Attribution, FrameId, FrameTable, Language, ResolvedFrame, StackFrames, StackSource,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::cmp::Ordering;
+
+/// Whether a stack counts for its place alone or for what calls it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cumulative {
+    /// For the place of the allocation.
+    #[default]
+    Off,
+    /// Once for every distinct key on the stack.
+    PerStack,
+    /// Once for every frame on the stack, as tracemalloc does.
+    PerFrame,
+}
+
+/// How to group. See the fields of [`super::Query`].
+#[derive(Debug)]
+pub struct Grouper {
+    group_by: GroupBy,
+    cumulative: Cumulative,
+    language: Option<Language>,
+    by_module: bool,
+    filter: FrameFilter,
+    attribution: Attribution,
+    table: FrameTable,
+    labels: Labels,
+    frame_labels: FxHashMap<FrameId, LabelId>,
+    keys: Vec<KeyEntry>,
+    key_ids: FxHashMap<Key, KeyId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct LabelId(u32);
+
+/// What a row stands for; equal keys are equal texts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Label(LabelId),
+    Traceback(Box<[LabelId]>),
+}
+
+#[derive(Debug)]
+struct KeyEntry {
+    key: Key,
+    /// Frames that stand for it, the most recent first.
+    frames: Box<[FrameId]>,
+}
+
+/// Texts, each once.
+#[derive(Debug, Default)]
+struct Labels {
+    texts: Vec<Box<str>>,
+    ids: FxHashMap<Box<str>, LabelId>,
+}
+
+impl Labels {
+    fn intern(&mut self, text: String) -> LabelId {
+        if let Some(&id) = self.ids.get(text.as_str()) {
+            return id;
+        }
+        let id = LabelId(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
+        let text = text.into_boxed_str();
+        self.texts.push(text.clone());
+        self.ids.insert(text, id);
+        id
+    }
+
+    fn get(&self, id: LabelId) -> &str {
+        self.texts.get(id.0 as usize).map_or("", |text| text)
+    }
+}
+
+/// Between the frames of a traceback's key.
+const TRACEBACK_JOINT: &str = " < ";
+
+/// Rows by key, not yet in order.
+#[derive(Debug, Clone)]
+pub struct Rows<M> {
+    /// The sum of every block that passed the filters.
+    pub total: M,
+    /// The sums by key.
+    pub by_key: FxHashMap<KeyId, M>,
+}
+
+/// What a stack counts for.
+#[derive(Debug, Clone, Default)]
+struct StackKeys {
+    admitted: bool,
+    keys: Vec<KeyId>,
+}
+
+impl Grouper {
+    /// A grouper without rows.
+    #[must_use]
+    pub fn new(
+        group_by: GroupBy,
+        cumulative: Cumulative,
+        language: Option<Language>,
+        by_module: bool,
+        filter: FrameFilter,
+        attribution: Attribution,
+    ) -> Self {
+        Self {
+            group_by,
+            cumulative,
+            language,
+            by_module,
+            filter,
+            attribution,
+            table: FrameTable::default(),
+            labels: Labels::default(),
+            frame_labels: FxHashMap::default(),
+            keys: Vec::new(),
+            key_ids: FxHashMap::default(),
+        }
+    }
+
+    /// What rows stand for.
+    #[must_use]
+    pub fn group_by(&self) -> GroupBy {
+        self.group_by
+    }
+
+    /// How stacks count.
+    #[must_use]
+    pub fn cumulative(&self) -> Cumulative {
+        self.cumulative
+    }
+
+    /// True when the frames of stacks are needed at all: other groupings without a filter on
+    /// frames need no symbols.
+    #[must_use]
+    pub fn needs_frames(&self) -> bool {
+        let facet_only = matches!(
+            self.group_by,
+            GroupBy::Thread | GroupBy::Size | GroupBy::Domain
+        );
+        !facet_only || !self.filter.is_empty()
+    }
+
+    /// Resolves the frames of `stacks`, which [`Grouper::group`] wants for the same tape.
+    #[must_use]
+    pub fn resolve(
+        &mut self,
+        source: &dyn StackSource,
+        stacks: &FxHashSet<StackId>,
+    ) -> StackFrames {
+        if self.needs_frames() {
+            StackFrames::resolve(source, stacks, &mut self.table)
+        } else {
+            StackFrames::default()
+        }
+    }
+
+    /// Rows of `buckets`, whose stacks have `frames`. `facet_text` gives the keys of threads and
+    /// domains.
+    pub fn group<M: Measure>(
+        &mut self,
+        frames: &StackFrames,
+        buckets: &Buckets<M>,
+        facet_text: &dyn Fn(Facet) -> String,
+    ) -> Rows<M> {
+        let mut rows = Rows {
+            total: M::default(),
+            by_key: FxHashMap::default(),
+        };
+        let mut stacks: FxHashMap<StackId, StackKeys> = FxHashMap::default();
+        for (bucket, value) in &buckets.sums {
+            let stack = stacks
+                .entry(bucket.stack)
+                .or_insert_with(|| self.stack_keys(frames.get(bucket.stack)));
+            if !stack.admitted {
+                continue;
+            }
+            rows.total += value.clone();
+            if bucket.facet == Facet::Stack {
+                for &key in &stack.keys {
+                    *rows.by_key.entry(key).or_default() += value.clone();
+                }
+            } else {
+                let key = self.facet_key(*bucket, frames, facet_text);
+                *rows.by_key.entry(key).or_default() += value.clone();
+            }
+        }
+        rows
+    }
+
+    fn stack_keys(&mut self, frames: &[FrameId]) -> StackKeys {
+        let place = self.attribution.place(frames, &self.table, self.language);
+        if !self.filter.admits(frames, place, &self.table) {
+            return StackKeys::default();
+        }
+        let spoken: Vec<FrameId> = match self.language {
+            None => frames.to_vec(),
+            Some(language) => frames
+                .iter()
+                .copied()
+                .filter(|&id| self.table.get(id).language == language)
+                .collect(),
+        };
+        let keys = match self.group_by {
+            GroupBy::Thread | GroupBy::Size | GroupBy::Domain | GroupBy::Kind => Vec::new(),
+            GroupBy::Traceback => vec![self.traceback_key(&spoken)],
+            GroupBy::File | GroupBy::Line | GroupBy::Function | GroupBy::Module => {
+                match self.cumulative {
+                    Cumulative::Off => vec![self.frame_key(place)],
+                    _ if spoken.is_empty() => vec![self.frame_key(None)],
+                    Cumulative::PerFrame => {
+                        spoken.iter().map(|&id| self.frame_key(Some(id))).collect()
+                    }
+                    Cumulative::PerStack => {
+                        let mut seen = FxHashSet::default();
+                        let keys = spoken.iter().map(|&id| self.frame_key(Some(id)));
+                        keys.filter(|&key| seen.insert(key)).collect()
+                    }
+                }
+            }
+        };
+        StackKeys {
+            admitted: true,
+            keys,
+        }
+    }
+
+    fn facet_key(
+        &mut self,
+        bucket: Bucket,
+        frames: &StackFrames,
+        facet_text: &dyn Fn(Facet) -> String,
+    ) -> KeyId {
+        let text = match bucket.facet {
+            Facet::Size(bytes) => bytes.to_string(),
+            Facet::Kind(operation) => {
+                let inner = frames.get(bucket.stack).first();
+                let name = inner.and_then(|&id| self.table.get(id).function.as_deref());
+                match name {
+                    Some(name) if name.starts_with("operator new") => "new".to_owned(),
+                    _ => operation.name().to_owned(),
+                }
+            }
+            facet => facet_text(facet),
+        };
+        let label = self.labels.intern(text);
+        self.key(Key::Label(label), &[])
+    }
+
+    fn frame_label(&mut self, id: FrameId) -> LabelId {
+        if let Some(&label) = self.frame_labels.get(&id) {
+            return label;
+        }
+        let text = key::label(self.table.get(id), self.group_by, self.by_module);
+        let label = self.labels.intern(text);
+        self.frame_labels.insert(id, label);
+        label
+    }
+
+    /// The key of one frame, or of no frame.
+    fn frame_key(&mut self, id: Option<FrameId>) -> KeyId {
+        let Some(id) = id else {
+            let label = self.labels.intern(UNKNOWN.to_owned());
+            return self.key(Key::Label(label), &[]);
+        };
+        let label = self.frame_label(id);
+        let key = self.key(Key::Label(label), &[id]);
+        // Several frames can have one key. The smallest stands for it, whatever the order in
+        // which they were met.
+        if let Some(entry) = self.keys.get_mut(key.0 as usize) {
+            let smaller = entry
+                .frames
+                .first()
+                .is_none_or(|&now| self.table.get(id) < self.table.get(now));
+            if smaller {
+                entry.frames = Box::new([id]);
+            }
+        }
+        key
+    }
+
+    fn traceback_key(&mut self, frames: &[FrameId]) -> KeyId {
+        if frames.is_empty() {
+            return self.frame_key(None);
+        }
+        let labels: Box<[LabelId]> = frames.iter().map(|&id| self.frame_label(id)).collect();
+        self.key(Key::Traceback(labels), frames)
+    }
+
+    fn key(&mut self, key: Key, frames: &[FrameId]) -> KeyId {
+        if let Some(&id) = self.key_ids.get(&key) {
+            return id;
+        }
+        let id = KeyId(u32::try_from(self.keys.len()).unwrap_or(u32::MAX));
+        self.key_ids.insert(key.clone(), id);
+        self.keys.push(KeyEntry {
+            key,
+            frames: frames.into(),
+        });
+        id
+    }
+
+    /// The text of a key.
+    #[must_use]
+    pub fn text(&self, key: KeyId) -> String {
+        match self.keys.get(key.0 as usize).map(|entry| &entry.key) {
+            Some(Key::Label(label)) => self.labels.get(*label).to_owned(),
+            Some(Key::Traceback(labels)) => {
+                let texts: Vec<&str> = labels.iter().map(|&label| self.labels.get(label)).collect();
+                texts.join(TRACEBACK_JOINT)
+            }
+            None => UNKNOWN.to_owned(),
+        }
+    }
+
+    /// The frames that a key stands for, the most recent first: the whole stack of a traceback,
+    /// one frame or none otherwise.
+    #[must_use]
+    pub fn frames(&self, key: KeyId) -> Vec<ResolvedFrame> {
+        let ids = self.keys.get(key.0 as usize).map(|entry| &entry.frames);
+        ids.into_iter()
+            .flatten()
+            .map(|&id| key::stand_in(self.table.get(id), self.group_by))
+            .collect()
+    }
+
+    /// Compares the texts of two keys without making them.
+    #[must_use]
+    pub fn compare(&self, one: KeyId, other: KeyId) -> Ordering {
+        if one == other {
+            return Ordering::Equal;
+        }
+        let (Some(one), Some(other)) = (
+            self.keys.get(one.0 as usize).map(|entry| &entry.key),
+            self.keys.get(other.0 as usize).map(|entry| &entry.key),
+        ) else {
+            return Ordering::Equal;
+        };
+        let (one, other) = (self.key_labels(one), self.key_labels(other));
+        // Equal labels are equal texts: skip the frames that both share.
+        let shared = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+        let shared = shared.min(one.len().min(other.len()).saturating_sub(1));
+        self.bytes(one.get(shared..).unwrap_or_default())
+            .cmp(self.bytes(other.get(shared..).unwrap_or_default()))
+    }
+
+    fn key_labels<'k>(&self, key: &'k Key) -> &'k [LabelId] {
+        match key {
+            Key::Label(label) => std::slice::from_ref(label),
+            Key::Traceback(labels) => labels,
+        }
+    }
+
+    fn bytes<'g>(&'g self, labels: &'g [LabelId]) -> impl Iterator<Item = u8> + 'g {
+        labels.iter().enumerate().flat_map(|(place, &label)| {
+            let joint = if place == 0 { "" } else { TRACEBACK_JOINT };
+            joint.bytes().chain(self.labels.get(label).bytes())
+        })
+    }
+}

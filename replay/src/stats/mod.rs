@@ -1,0 +1,32 @@
+//! Statistics: blocks, grouped and filtered. Numbers only, no text for people.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`amount`] | sizes as users write them, and the sums that rows hold |
+//! | [`filter`] | which blocks count |
+//! | [`bucket`] | blocks, summed by what the grouping needs of them |
+//! | [`key`] | the keys of rows: what stands for a block in each grouping |
+//! | [`group`] | buckets → rows |
+//! | [`order`] | which row comes first |
+//! | [`gate`] | limits that a diff must keep |
+//! | [`query`] | all of it behind one type: the answers of `stats`, `diff`, `leaks`, `churn` |
+//!
+//! What comes in: blocks and lifetimes of a recording. What goes out: rows that (without
+//! `--cumulative`) add up to their total, in an order that is total.
+
+pub mod amount;
+pub mod bucket;
+pub mod filter;
+pub mod gate;
+pub mod group;
+pub mod key;
+pub mod order;
+pub mod query;
+
+pub use amount::{Amount, Change, Churn, Measure};
+pub use filter::{BlockFilter, FilePattern, FrameFilter};
+pub use gate::Gate;
+pub use group::{Cumulative, Grouper, Rows};
+pub use key::{GroupBy, KeyId};
+pub use order::SortBy;
+pub use query::{Query, QueryError};

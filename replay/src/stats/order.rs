@@ -1,0 +1,127 @@
+//! Which row comes first. Every order is total: ties end at the key's text.
+
+use super::amount::{Amount, Change, Churn, Measure};
+use super::group::Grouper;
+use super::key::KeyId;
+use std::cmp::{Ordering, Reverse};
+
+/// What rows are sorted by, the largest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SortBy {
+    /// Bytes (of a diff: the size of their change).
+    #[default]
+    Bytes,
+    /// Blocks (of a diff: the size of their change; of churn: allocations).
+    Count,
+    /// Bytes by block.
+    Average,
+    /// The key, the smallest first.
+    Key,
+    /// Diff: bytes at the second moment.
+    LiveBytes,
+    /// Diff: blocks at the second moment.
+    LiveCount,
+    /// Churn: temporary allocations.
+    Temporary,
+    /// Churn: their bytes.
+    TemporaryBytes,
+    /// Churn: mean lifetime.
+    Lifetime,
+    /// Churn: longest lifetime.
+    LifetimeMax,
+}
+
+/// A measure that rows can be sorted by.
+pub trait Sortable: Measure {
+    /// The numbers to compare in turn, larger ones first; None when the measure has no such order.
+    fn ranks(&self, by: SortBy) -> Option<[u128; 4]>;
+}
+
+fn average(bytes: u64, count: u64) -> u128 {
+    // In thousandths of a byte: rows with close averages stay apart.
+    u128::from(bytes) * 1000 / u128::from(count.max(1))
+}
+
+impl Sortable for Amount {
+    fn ranks(&self, by: SortBy) -> Option<[u128; 4]> {
+        let (bytes, count) = (u128::from(self.bytes), u128::from(self.count));
+        match by {
+            SortBy::Bytes => Some([bytes, count, 0, 0]),
+            SortBy::Count => Some([count, bytes, 0, 0]),
+            SortBy::Average => Some([average(self.bytes, self.count), bytes, count, 0]),
+            SortBy::Key => Some([0; 4]),
+            _ => None,
+        }
+    }
+}
+
+impl Sortable for Change {
+    fn ranks(&self, by: SortBy) -> Option<[u128; 4]> {
+        let (bytes, count) = (u128::from(self.to.bytes), u128::from(self.to.count));
+        let bytes_diff = u128::from(self.bytes().unsigned_abs());
+        let count_diff = u128::from(self.count().unsigned_abs());
+        match by {
+            SortBy::Bytes => Some([bytes_diff, bytes, count_diff, count]),
+            SortBy::Count => Some([count_diff, count, bytes_diff, bytes]),
+            SortBy::LiveBytes => Some([bytes, count, bytes_diff, count_diff]),
+            SortBy::LiveCount => Some([count, bytes, count_diff, bytes_diff]),
+            SortBy::Average => {
+                let average = average(self.to.bytes, self.to.count);
+                Some([average, bytes_diff, bytes, count_diff])
+            }
+            SortBy::Key => Some([0; 4]),
+            _ => None,
+        }
+    }
+}
+
+impl Sortable for Churn {
+    fn ranks(&self, by: SortBy) -> Option<[u128; 4]> {
+        let (bytes, count) = (
+            u128::from(self.bytes_allocated),
+            u128::from(self.allocations),
+        );
+        let temporary = u128::from(self.temporary);
+        let temporary_bytes = u128::from(self.temporary_bytes);
+        let first = match by {
+            SortBy::Bytes => return Some([bytes, count, 0, 0]),
+            SortBy::Count => return Some([count, bytes, 0, 0]),
+            SortBy::Temporary => return Some([temporary, temporary_bytes, bytes, count]),
+            SortBy::TemporaryBytes => return Some([temporary_bytes, temporary, bytes, count]),
+            SortBy::Average => average(self.bytes_allocated, self.allocations),
+            SortBy::Lifetime => u128::from(self.lifetime_mean_ns()),
+            SortBy::LifetimeMax => u128::from(self.lifetime_max_ns),
+            SortBy::Key => return Some([0; 4]),
+            SortBy::LiveBytes | SortBy::LiveCount => return None,
+        };
+        Some([first, bytes, count, 0])
+    }
+}
+
+/// Compares two rows: the one that comes first is `Less`.
+pub fn compare<M: Sortable>(
+    one: &(KeyId, M),
+    other: &(KeyId, M),
+    by: SortBy,
+    grouper: &Grouper,
+) -> Ordering {
+    let ranks = |row: &(KeyId, M)| Reverse(row.1.ranks(by).unwrap_or_default());
+    let keys = grouper.compare(one.0, other.0);
+    let keys = if by == SortBy::Key {
+        keys
+    } else {
+        keys.reverse()
+    };
+    ranks(one).cmp(&ranks(other)).then(keys)
+}
+
+/// The rows of a map in order.
+pub fn sorted<M: Sortable>(
+    rows: impl IntoIterator<Item = (KeyId, M)>,
+    by: SortBy,
+    grouper: &Grouper,
+) -> Vec<(KeyId, M)> {
+    let mut rows: Vec<(KeyId, M)> = rows.into_iter().collect();
+    rows.sort_unstable_by(|one, other| compare(one, other, by, grouper));
+    rows
+}

@@ -1,0 +1,343 @@
+//! The answers of `stats`, `diff`, `leaks` and `churn`: which blocks of which recordings, grouped
+//! and in order.
+
+use super::amount::{Amount, Change, Churn, Measure};
+use super::bucket::{Buckets, ChurnRule, Facet};
+use super::filter::{BlockFilter, FrameFilter, NoMatch, TapeFilter, thread_name};
+use super::group::{Cumulative, Grouper, Rows};
+use super::key::{GroupBy, KeyId, UNKNOWN};
+use super::order::{SortBy, Sortable, sorted};
+use crate::recording::Recording;
+use crate::symbols::{Attribution, Language};
+use crate::tape::Tape;
+use rustc_hash::FxHashMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use thiserror::Error;
+
+/// How to choose and group blocks.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// What rows stand for.
+    pub group_by: GroupBy,
+    /// Whether stacks count for their callers too.
+    pub cumulative: Cumulative,
+    /// Only frames of this language make keys.
+    pub language: Option<Language>,
+    /// Functions of the same name in two modules are two rows.
+    pub by_module: bool,
+    /// Filters on blocks.
+    pub blocks: BlockFilter,
+    /// Filters on frames.
+    pub frames: FrameFilter,
+    /// More allocation wrappers, as patterns of function names.
+    pub wrappers: Vec<String>,
+    /// No frame is a wrapper.
+    pub raw_sites: bool,
+    /// Blocks that a forked process got from its parent count too.
+    pub inherited: bool,
+    /// The order of rows.
+    pub sort: SortBy,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            group_by: GroupBy::Line,
+            cumulative: Cumulative::Off,
+            language: None,
+            by_module: false,
+            blocks: BlockFilter::default(),
+            frames: FrameFilter::default(),
+            wrappers: Vec::new(),
+            raw_sites: false,
+            inherited: false,
+            sort: SortBy::Bytes,
+        }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Debug, Error)]
+pub enum QueryError {
+    /// The recording cannot answer.
+    #[error(transparent)]
+    Replay(#[from] crate::Error),
+    /// The tape has no such domain.
+    #[error("{}: no domain '{name}'; this tape knows {}", path.display(), known.join(", "))]
+    UnknownDomain {
+        /// The tape.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The tape has no such thread.
+    #[error("{}: no thread '{name}'; this tape has {}", path.display(), some_of(known))]
+    UnknownThread {
+        /// The tape.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// These two options do not go together.
+    #[error("{0}")]
+    Usage(String),
+}
+
+fn some_of(known: &[String]) -> String {
+    match known.get(..20) {
+        Some(some) if known.len() > 20 => {
+            format!("{} and {} more", some.join(", "), known.len() - 20)
+        }
+        _ if known.is_empty() => "no named threads".to_owned(),
+        _ => known.join(", "),
+    }
+}
+
+/// Rows in order, with what is needed to show them.
+#[derive(Debug)]
+pub struct Answer<M> {
+    /// Texts and frames of keys.
+    pub grouper: Grouper,
+    /// The sum of every block that passed the filters.
+    pub total: M,
+    /// The rows, in order.
+    pub rows: Vec<(KeyId, M)>,
+    /// One line for each module that has no symbols for a reason worth saying.
+    pub notes: Vec<String>,
+}
+
+/// A moment of a recording.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'r> {
+    /// The recording.
+    pub recording: &'r Recording,
+    /// The state includes events up to this stamp.
+    pub stamp: u64,
+}
+
+impl Query {
+    fn grouper<M: Sortable>(&self) -> Result<Grouper, QueryError> {
+        if self.cumulative != Cumulative::Off && !self.group_by.is_by_frame() {
+            return Err(QueryError::Usage(format!(
+                "--cumulative cannot be used with --group-by {}; use file, line, function or module",
+                self.group_by.name()
+            )));
+        }
+        if M::default().ranks(self.sort).is_none() {
+            return Err(QueryError::Usage(
+                "this --sort does not fit this verb; see its --help".to_owned(),
+            ));
+        }
+        Ok(Grouper::new(
+            self.group_by,
+            self.cumulative,
+            self.language,
+            self.by_module,
+            self.frames.clone(),
+            Attribution::new(&self.wrappers, self.raw_sites),
+        ))
+    }
+
+    fn filter(&self, tape: &Tape) -> Result<TapeFilter, QueryError> {
+        self.blocks.for_tape(tape).map_err(|no_match| {
+            let path = tape.path.clone();
+            match no_match {
+                NoMatch::Domain(known) => QueryError::UnknownDomain {
+                    path,
+                    name: self.blocks.domain.clone().unwrap_or_default(),
+                    known,
+                },
+                NoMatch::Thread(known) => QueryError::UnknownThread {
+                    path,
+                    name: self.blocks.thread.clone().unwrap_or_default(),
+                    known,
+                },
+            }
+        })
+    }
+
+    /// Blocks alive at a moment, those born before `born_from` left out.
+    fn live_buckets(&self, at: At<'_>, born_from: u64) -> Result<Buckets<Amount>, QueryError> {
+        let recording = at.recording;
+        let filter = self.filter(recording.tape())?;
+        let live = recording.live_heap(at.stamp)?;
+        let live = live.iter().filter(|block| block.born >= born_from);
+        let mut buckets = Buckets::of_blocks(live, &filter, self.group_by);
+        if self.inherited && born_from <= recording.tape().start_stamp {
+            let inherited = recording.inherited_at(at.stamp)?;
+            buckets.merge(Buckets::of_blocks(&inherited, &filter, self.group_by));
+        }
+        Ok(buckets)
+    }
+
+    /// The live heap at a moment.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn live(&self, at: At<'_>) -> Result<Answer<Amount>, QueryError> {
+        let grouper = self.grouper::<Amount>()?;
+        let buckets = self.live_buckets(at, 0)?;
+        Ok(self.answer(grouper, at.recording, &buckets))
+    }
+
+    /// Blocks allocated from stamp `from` on that are alive at `to`.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn leaks(&self, from: u64, to: At<'_>) -> Result<Answer<Amount>, QueryError> {
+        let grouper = self.grouper::<Amount>()?;
+        let buckets = self.live_buckets(to, from)?;
+        Ok(self.answer(grouper, to.recording, &buckets))
+    }
+
+    /// All allocations from stamp `from` to `to`. A block is temporary when its own thread frees
+    /// it after at most `temporary_within` other allocations.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn churn(
+        &self,
+        from: u64,
+        to: At<'_>,
+        temporary_within: u64,
+    ) -> Result<Answer<Churn>, QueryError> {
+        let grouper = self.grouper::<Churn>()?;
+        let tape = to.recording.tape();
+        let filter = self.filter(tape)?;
+        let rule = ChurnRule {
+            header: &tape.header,
+            end_stamp: tape.end_stamp,
+            temporary_within,
+        };
+        // One share for each thread that visits, so that they do not wait for each other.
+        let shares: Vec<Mutex<Buckets<Churn>>> = (0..=rayon::current_num_threads())
+            .map(|_| Mutex::default())
+            .collect();
+        to.recording.visit_lifetimes(from, to.stamp, |lifetime| {
+            if !filter.admits(&lifetime.block) {
+                return;
+            }
+            let share = rayon::current_thread_index().unwrap_or(0) % shares.len();
+            if let Some(share) = shares.get(share) {
+                let mut buckets = share.lock().unwrap_or_else(|lock| lock.into_inner());
+                buckets.add(&lifetime.block, self.group_by, rule.churn(lifetime));
+            }
+        })?;
+        let mut buckets = Buckets::default();
+        for share in shares {
+            buckets.merge(share.into_inner().unwrap_or_else(|lock| lock.into_inner()));
+        }
+        Ok(self.answer(grouper, to.recording, &buckets))
+    }
+
+    /// What changed from one moment to another, of one recording or of two.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn diff(&self, from: At<'_>, to: At<'_>) -> Result<Answer<Change>, QueryError> {
+        let buckets = (self.live_buckets(from, 0)?, self.live_buckets(to, 0)?);
+        self.diff_of((from.recording, &buckets.0), (to.recording, &buckets.1))
+    }
+
+    /// As [`Query::diff`], of all allocations up to each moment: `count` is their number.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn allocations_diff(&self, from: At<'_>, to: At<'_>) -> Result<Answer<Change>, QueryError> {
+        let buckets = (self.allocations_to(from)?, self.allocations_to(to)?);
+        self.diff_of((from.recording, &buckets.0), (to.recording, &buckets.1))
+    }
+
+    fn allocations_to(&self, at: At<'_>) -> Result<Buckets<Amount>, QueryError> {
+        let filter = self.filter(at.recording.tape())?;
+        let buckets = Mutex::new(Buckets::<Amount>::default());
+        at.recording.visit_lifetimes(0, at.stamp, |lifetime| {
+            let block = &lifetime.block;
+            if filter.admits(block) {
+                let mut buckets = buckets.lock().unwrap_or_else(|lock| lock.into_inner());
+                buckets.add(block, self.group_by, Amount::of_block(block.size));
+            }
+        })?;
+        Ok(buckets
+            .into_inner()
+            .unwrap_or_else(|lock| lock.into_inner()))
+    }
+
+    fn diff_of(
+        &self,
+        (from, from_buckets): (&Recording, &Buckets<Amount>),
+        (to, to_buckets): (&Recording, &Buckets<Amount>),
+    ) -> Result<Answer<Change>, QueryError> {
+        let mut grouper = self.grouper::<Change>()?;
+        let (old, mut notes) = grouped(&mut grouper, from, from_buckets);
+        let (new, more_notes) = grouped(&mut grouper, to, to_buckets);
+        notes.extend(more_notes);
+        notes.sort_unstable();
+        notes.dedup();
+        let total = Change {
+            from: old.total,
+            to: new.total,
+        };
+        let mut rows: FxHashMap<KeyId, Change> = FxHashMap::default();
+        for (key, from) in old.by_key {
+            rows.entry(key).or_default().from = from;
+        }
+        for (key, to) in new.by_key {
+            rows.entry(key).or_default().to = to;
+        }
+        let rows = sorted(rows, self.sort, &grouper);
+        Ok(Answer {
+            grouper,
+            total,
+            rows,
+            notes,
+        })
+    }
+
+    fn answer<M: Sortable>(
+        &self,
+        mut grouper: Grouper,
+        recording: &Recording,
+        buckets: &Buckets<M>,
+    ) -> Answer<M> {
+        let (rows, notes) = grouped(&mut grouper, recording, buckets);
+        let sorted_rows = sorted(rows.by_key, self.sort, &grouper);
+        Answer {
+            grouper,
+            total: rows.total,
+            rows: sorted_rows,
+            notes,
+        }
+    }
+}
+
+fn grouped<M: Measure>(
+    grouper: &mut Grouper,
+    recording: &Recording,
+    buckets: &Buckets<M>,
+) -> (Rows<M>, Vec<String>) {
+    let tape = recording.tape();
+    let frames = grouper.resolve(tape, &buckets.stacks());
+    let facet_text = |facet| match facet {
+        Facet::Thread(stream) => tape.stream(stream).map_or_else(
+            || UNKNOWN.to_owned(),
+            |stream| {
+                // A signal handler's stream has the thread's id and perhaps no name of its own.
+                let named = tape
+                    .streams
+                    .iter()
+                    .find(|other| other.thread_id == stream.thread_id && !other.name.is_empty());
+                thread_name(named.unwrap_or(stream))
+            },
+        ),
+        Facet::Domain(domain) => tape.domain_name(domain).to_owned(),
+        Facet::Stack | Facet::Size(_) | Facet::Kind(_) => UNKNOWN.to_owned(),
+    };
+    let rows = grouper.group(&frames, buckets, &facet_text);
+    (rows, frames.notes)
+}

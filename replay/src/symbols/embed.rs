@@ -1,0 +1,177 @@
+//! Symbols into a tape: it becomes readable without the recorded program's files.
+//!
+//! What comes in: the path of a finished tape. What goes out: the same tape with chunks of symbols
+//! behind its last chunk, one symbol for each code place of its stacks. Nothing that is in the tape
+//! changes; when writing fails the tape gets its old length back. Doing it again adds nothing.
+
+use super::native::{self, CodePlace};
+use crate::block::StackId;
+use crate::tape::Tape;
+use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
+use heaptape_format::scan::{Found, Scan};
+use heaptape_format::symbols::{Symbol, parts, put_symbols};
+use heaptape_format::{ChunkKind, TapeHeader};
+use rustc_hash::FxHashSet;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why symbols could not be added.
+#[derive(Debug, Error)]
+pub enum EmbedError {
+    /// The tape cannot be read.
+    #[error(transparent)]
+    Tape(#[from] crate::Error),
+    /// The tape cannot be written.
+    #[error(
+        "{}: cannot add symbols to this tape: {source}; it is as before, copy it to where you \
+         can write", path.display()
+    )]
+    Write {
+        /// The tape.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process writes to the tape.
+    #[error("{}: this tape is still being written; try again when it is done", path.display())]
+    Busy {
+        /// The tape.
+        path: PathBuf,
+    },
+}
+
+/// What [`symbolize_tape`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Symbolized {
+    /// Distinct code places in the tape's stacks.
+    pub places: u64,
+    /// Of these, symbols that the tape got now.
+    pub added: u64,
+    /// Of these, symbols that say where the place is in the source or at least its function.
+    pub named: u64,
+    /// One line for each module file that could not be used.
+    pub notes: Vec<String>,
+}
+
+/// Symbols are written once and read often.
+const ZSTD_LEVEL: i32 = 6;
+
+/// Adds to the tape at `path` a symbol for every code place of its stacks that has none.
+/// `progress` is told (done, total) places.
+///
+/// # Errors
+/// When the tape cannot be read or written. A module without a usable file is no error.
+pub fn symbolize_tape(
+    path: &Path,
+    progress: impl FnMut(u64, u64) + Send,
+) -> Result<Symbolized, EmbedError> {
+    let tape = Tape::open(path)?;
+    let mut missing: FxHashSet<CodePlace> = FxHashSet::default();
+    for stack in 1..=u32::try_from(tape.stack_count()).unwrap_or(u32::MAX) {
+        missing.extend(tape.frame(StackId(stack)).and_then(CodePlace::of));
+    }
+    let mut result = Symbolized {
+        places: missing.len() as u64,
+        ..Symbolized::default()
+    };
+    for symbol in tape.symbols() {
+        missing.remove(&CodePlace::of_symbol(&symbol));
+    }
+    let mut missing: Vec<CodePlace> = missing.into_iter().collect();
+    missing.sort_unstable();
+    if missing.is_empty() {
+        return Ok(result);
+    }
+    let found = native::look_up(&missing, |index| tape.module(index), progress);
+    let mut symbols = found.symbols;
+    symbols.sort_unstable_by_key(CodePlace::of_symbol);
+    append(path, &symbols)?;
+    result.added = symbols.len() as u64;
+    let named = symbols.iter().filter(|symbol| !symbol.frames.is_empty());
+    result.named = named.count() as u64;
+    result.notes = found.notes;
+    Ok(result)
+}
+
+fn append(path: &Path, symbols: &[Symbol]) -> Result<(), EmbedError> {
+    let write_error = |source| EmbedError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(write_error)?;
+    if locked_by_another(&file) {
+        return Err(EmbedError::Busy {
+            path: path.to_owned(),
+        });
+    }
+    let (end, sequence) = end_of_chunks(&file).map_err(write_error)?;
+    let chunks = encode(symbols, sequence).map_err(|error| {
+        write_error(io::Error::new(
+            io::ErrorKind::InvalidData,
+            error.to_string(),
+        ))
+    })?;
+    let old_bytes = file.metadata().map_err(write_error)?.len();
+    let written = file
+        .write_all_at(&chunks, end)
+        .and_then(|()| file.set_len(end + chunks.len() as u64))
+        .and_then(|()| file.sync_data());
+    written.map_err(|error| {
+        // What stood behind `end` was nothing but zeros, so cutting and growing restores it.
+        let _ = file.set_len(end).and_then(|()| file.set_len(old_bytes));
+        write_error(error)
+    })
+}
+
+/// Takes the lock of a tape, which falls with the file; true when another holds it. File systems
+/// without locks have no other holder either.
+fn locked_by_another(file: &File) -> bool {
+    // SAFETY: flock takes a descriptor, which `file` keeps open, and touches no memory.
+    let failed = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0;
+    failed && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+}
+
+/// Where the next chunk goes, and its number: behind the last chunk when only unwritten zeros
+/// follow it, else (damage) behind everything.
+fn end_of_chunks(file: &File) -> io::Result<(u64, u64)> {
+    // SAFETY: the map is read only; this process holds the lock of the tape, and a writer that
+    // ignores it can change what is read here but not cut the file: tapes only grow.
+    let map = unsafe { memmap2::Mmap::map(file) }?;
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, format!("{error}"));
+    let (_, header_bytes) = TapeHeader::decode(&map).map_err(invalid)?;
+    let (mut end, mut sequence) = (header_bytes as u64, 0);
+    for found in Scan::new(&map, header_bytes) {
+        match found {
+            Found::Chunk(chunk) => {
+                end = chunk.offset + chunk.header.total_bytes();
+                sequence = sequence.max(chunk.header.sequence.saturating_add(1));
+            }
+            Found::Damage(damage) => end = damage.offset + damage.bytes,
+        }
+    }
+    Ok((
+        end.next_multiple_of(heaptape_format::CHUNK_ALIGNMENT),
+        sequence,
+    ))
+}
+
+fn encode(symbols: &[Symbol], mut sequence: u64) -> Result<Vec<u8>, heaptape_format::DecodeError> {
+    let mut encoder = ChunkEncoder::new(ZSTD_LEVEL);
+    let mut chunks = Vec::new();
+    for part in parts(symbols) {
+        let payload = put_symbols(part);
+        let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        let info = ChunkInfo::table(ChunkKind::SYMBOLS, count, sequence);
+        encoder.encode(&info, &payload, &mut chunks)?;
+        sequence += 1;
+    }
+    Ok(chunks)
+}

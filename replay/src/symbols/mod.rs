@@ -1,0 +1,26 @@
+//! Symbols: what the code places of a tape are called, and which of them made an allocation.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`native`] | places in modules → functions, files, lines, from the files of this machine |
+//! | [`names`] | mangled names → the names that reports show |
+//! | [`paths`] | DWARF paths, tidied |
+//! | [`pattern`] | shell-style patterns |
+//! | [`frames`] | source frames, interned; the frames of whole stacks |
+//! | [`wrappers`] | the rule that finds an allocation's place: which frames are wrappers |
+//! | [`embed`] | writing symbols into a tape, so that it can be read anywhere |
+//!
+//! What comes in: stacks of a tape. What goes out: source frames, the most recent first. Nothing
+//! here counts bytes, and only [`embed`] writes.
+
+pub mod embed;
+pub mod frames;
+pub mod names;
+pub mod native;
+pub mod paths;
+pub mod pattern;
+pub mod wrappers;
+
+pub use embed::{Symbolized, symbolize_tape};
+pub use frames::{FrameId, FrameTable, Language, ResolvedFrame, StackFrames, StackSource};
+pub use wrappers::Attribution;

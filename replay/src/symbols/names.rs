@@ -1,0 +1,132 @@
+//! Names of functions as reports show them. SPEC of the wording: README, "Names".
+//!
+//! What comes in: a name as a symbol table or DWARF states it, mangled or not. What goes out: the
+//! demangled name with parameters, without return type, without the suffixes of compiler-made
+//! clones and without Rust's hashes. It never fails: a name that cannot be read stays as it is.
+
+use cpp_demangle::{BorrowedSymbol, DemangleOptions};
+
+/// Suffixes that compilers and linkers append to the name of a clone or a split part.
+const CLONE_SUFFIXES: &[&str] = &[
+    ".constprop",
+    ".isra",
+    ".part",
+    ".cold",
+    ".lto_priv",
+    ".llvm",
+    ".localalias",
+    ".clone",
+    ".ipa_ra",
+    ".warm",
+    ".__uniq",
+];
+
+/// The name to show for `raw`.
+#[must_use]
+pub fn readable(raw: &str) -> String {
+    let name = without_clone_suffix(without_version(raw));
+    demangled(name).unwrap_or_else(|| name.to_owned())
+}
+
+/// True when `raw` is a mangled C++ or Rust name.
+#[must_use]
+pub fn is_mangled(raw: &str) -> bool {
+    raw.starts_with("_Z") || raw.starts_with("_R") || raw.starts_with("__Z")
+}
+
+/// `memcpy@@GLIBC_2.14` → `memcpy`.
+fn without_version(raw: &str) -> &str {
+    match raw.find('@') {
+        Some(at) if at > 0 => raw.get(..at).unwrap_or(raw),
+        _ => raw,
+    }
+}
+
+/// Cuts at the first suffix of [`CLONE_SUFFIXES`] that ends a word.
+fn without_clone_suffix(name: &str) -> &str {
+    let ends_word = |rest: &str| rest.is_empty() || rest.starts_with(['.', '$']);
+    let cut = name.match_indices('.').find(|&(at, _)| {
+        let tail = name.get(at..).unwrap_or_default();
+        at > 0
+            && CLONE_SUFFIXES
+                .iter()
+                .any(|suffix| tail.strip_prefix(suffix).is_some_and(ends_word))
+    });
+    match cut {
+        Some((at, _)) => name.get(..at).unwrap_or(name),
+        None => name,
+    }
+}
+
+fn demangled(name: &str) -> Option<String> {
+    if !is_mangled(name) {
+        return None;
+    }
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        // The alternate form leaves out hashes and crate disambiguators.
+        return Some(format!("{rust:#}"));
+    }
+    let (symbol, rest) = BorrowedSymbol::with_tail(name.as_bytes()).ok()?;
+    if !rest.is_empty() && !rest.starts_with(b".") {
+        return None;
+    }
+    let options = DemangleOptions::new()
+        .no_return_type()
+        .hide_expression_literal_types();
+    symbol.demangle_with_options(&options).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_the_contract_says() {
+        let cases = [
+            ("main", "main"),
+            ("grow.constprop.0", "grow"),
+            ("grow.isra.0.part.1", "grow"),
+            ("parse.cold", "parse"),
+            ("nested.3", "nested.3"),
+            ("x.partial", "x.partial"),
+            ("malloc@@GLIBC_2.2.5", "malloc"),
+            ("_Znwm", "operator new(unsigned long)"),
+            ("_Znam", "operator new[](unsigned long)"),
+            ("_Z4growi.part.0", "grow(int)"),
+            ("_Z5twiceIiET_S0_", "twice<int>(int)"),
+            (
+                "_ZNSt6vectorIiSaIiEE9push_backERKi",
+                "std::vector<int, std::allocator<int> >::push_back(int const&)",
+            ),
+            ("_ZN12_GLOBAL__N_14hideEv", "(anonymous namespace)::hide()"),
+            ("_ZN3FooC4Ev", "Foo::Foo()"),
+            (
+                "_ZN5alloc7raw_vec11finish_grow17h0123456789abcdefE",
+                "alloc::raw_vec::finish_grow",
+            ),
+            (
+                "_ZN5alloc7raw_vec11finish_grow17h0123456789abcdefE.llvm.77",
+                "alloc::raw_vec::finish_grow",
+            ),
+            ("_RNvNtCs1234_7mycrate3foo3bar", "mycrate::foo::bar"),
+            ("_Znonsense", "_Znonsense"),
+            ("", ""),
+            (".cold", ".cold"),
+        ];
+        for (raw, readable_name) in cases {
+            assert_eq!(readable(raw), readable_name, "{raw}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_name_panics(raw in "(_Z|_R|__Z)?[A-Za-z0-9_.$@]{0,40}") {
+            let _ = readable(&raw);
+        }
+
+        #[test]
+        fn a_plain_c_name_stays(raw in "[a-z][a-z0-9_]{0,30}") {
+            proptest::prop_assert_eq!(readable(&raw), raw);
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Native code places → functions, files and lines, from the ELF and DWARF files of this machine.
+//!
+//! What comes in: places (module, offset) of a tape and its modules. What goes out: one
+//! [`Symbol`] for each place, with inlined functions expanded, and notes on modules that have no
+//! usable file. It never guesses: a file whose build-id is not the recorded one names nothing.
+
+use super::names;
+use super::paths::tidy;
+use blazesym::helper::read_elf_build_id;
+use blazesym::symbolize::source::{Elf, Source};
+use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
+use heaptape_format::symbols::{SourceFrame, Symbol};
+use heaptape_format::tables::{Frame, Module};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// A place in the recorded program's code, as stack frames name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CodePlace {
+    /// Number of the module in the tape; 0: unknown code, `offset` is the address.
+    pub module: u32,
+    /// ELF virtual address.
+    pub offset: u64,
+    /// False: a return address, so the call is the instruction before it.
+    pub exact: bool,
+}
+
+impl CodePlace {
+    /// The place of a frame; None where a stack was cut.
+    #[must_use]
+    pub fn of(frame: Frame) -> Option<Self> {
+        match frame {
+            Frame::Native {
+                module,
+                offset,
+                exact,
+            } => Some(Self {
+                module,
+                offset,
+                exact,
+            }),
+            Frame::Cut(_) => None,
+        }
+    }
+
+    /// The place that a symbol names.
+    #[must_use]
+    pub fn of_symbol(symbol: &Symbol) -> Self {
+        Self {
+            module: symbol.module,
+            offset: symbol.offset,
+            exact: symbol.exact,
+        }
+    }
+
+    /// The ELF virtual address to look up: inside the call instruction.
+    #[must_use]
+    pub fn look_up_address(self) -> u64 {
+        if self.exact {
+            self.offset
+        } else {
+            self.offset.saturating_sub(1)
+        }
+    }
+}
+
+/// What a look-up found.
+#[derive(Debug, Default)]
+pub struct LookUp {
+    /// One symbol for each place, in no order; without frames where nothing is known.
+    pub symbols: Vec<Symbol>,
+    /// One line for each module file that cannot be used, for a person.
+    pub notes: Vec<String>,
+}
+
+/// Places that one symbolizer works on together.
+const BATCH_PLACES: usize = 512;
+/// A module with more places than this is shared among threads.
+const PART_PLACES_MIN: usize = 8192;
+/// Where separate debug files are looked for.
+const DEBUG_FOLDERS: [&str; 2] = ["/usr/lib/debug", "/lib/debug"];
+
+/// Looks up `places`, in parallel over modules. `progress` is told (done, total).
+pub fn look_up<'t>(
+    places: &[CodePlace],
+    module: impl Fn(u32) -> Option<&'t Module>,
+    progress: impl FnMut(u64, u64) + Send,
+) -> LookUp {
+    let mut found = LookUp::default();
+    let mut by_file: BTreeMap<(&str, &[u8]), Vec<CodePlace>> = BTreeMap::new();
+    for &place in places {
+        match module(place.module).filter(|module| module.path.starts_with('/')) {
+            Some(module) => {
+                let file = (module.path.as_str(), module.build_id.as_slice());
+                by_file.entry(file).or_default().push(place);
+            }
+            None => found.symbols.push(unknown(place)),
+        }
+    }
+    let mut work = Vec::new();
+    for ((path, build_id), mut places) in by_file {
+        match source_files(Path::new(path), build_id) {
+            Ok(files) => {
+                places.sort_unstable_by_key(|place| place.look_up_address());
+                let parts = rayon::current_num_threads().min(places.len() / PART_PLACES_MIN + 1);
+                let part = places.len().div_ceil(parts.max(1)).max(1);
+                work.extend(
+                    places
+                        .chunks(part)
+                        .map(|part| (files.clone(), part.to_vec())),
+                );
+            }
+            Err(note) => {
+                found.notes.push(format!("{path}: {note}"));
+                found.symbols.extend(places.into_iter().map(unknown));
+            }
+        }
+    }
+    let progress = Progress::new(places.len(), found.symbols.len(), progress);
+    let named: Vec<Vec<Symbol>> = work
+        .into_par_iter()
+        .map(|(files, places)| name_part(&files, &places, &progress))
+        .collect();
+    found.symbols.extend(named.into_iter().flatten());
+    found
+}
+
+fn unknown(place: CodePlace) -> Symbol {
+    Symbol {
+        module: place.module,
+        offset: place.offset,
+        exact: place.exact,
+        frames: Vec::new(),
+    }
+}
+
+/// Counts what all threads have done and tells it.
+struct Progress<P> {
+    total: u64,
+    state: Mutex<(u64, P)>,
+}
+
+impl<P: FnMut(u64, u64) + Send> Progress<P> {
+    fn new(total: usize, done: usize, tell: P) -> Self {
+        let progress = Self {
+            total: total as u64,
+            state: Mutex::new((0, tell)),
+        };
+        progress.add(done);
+        progress
+    }
+
+    fn add(&self, places: usize) {
+        // A poisoned lock only means that a thread died while telling; telling goes on.
+        let mut state = self.state.lock().unwrap_or_else(|lock| lock.into_inner());
+        state.0 += places as u64;
+        let done = state.0;
+        (state.1)(done, self.total);
+    }
+}
+
+/// The files that may name a module's places, the best first, or why there is none.
+fn source_files(path: &Path, build_id: &[u8]) -> Result<Vec<PathBuf>, String> {
+    let debug_file = separate_debug_file(build_id);
+    let on_disk = match read_elf_build_id(&path) {
+        Ok(found) => found.unwrap_or_default().into_owned(),
+        Err(error) => {
+            return match (debug_file, path.exists()) {
+                (Some(file), _) => Ok(vec![file]),
+                (None, false) => Err("the file is not on this machine".to_owned()),
+                (None, true) => Err(format!("the file cannot be read ({error})")),
+            };
+        }
+    };
+    if on_disk == build_id {
+        return Ok(debug_file.into_iter().chain([path.to_owned()]).collect());
+    }
+    match debug_file {
+        Some(file) => Ok(vec![file]),
+        None => Err("the file is not the one that was recorded (its build-id differs)".to_owned()),
+    }
+}
+
+/// `/usr/lib/debug/.build-id/ab/cdef….debug`, when it is there.
+fn separate_debug_file(build_id: &[u8]) -> Option<PathBuf> {
+    let hex: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (first, rest) = hex.split_at_checked(2)?;
+    DEBUG_FOLDERS
+        .iter()
+        .map(|folder| PathBuf::from(format!("{folder}/.build-id/{first}/{rest}.debug")))
+        .find(|file| file.is_file())
+}
+
+fn name_part<P: FnMut(u64, u64) + Send>(
+    files: &[PathBuf],
+    places: &[CodePlace],
+    progress: &Progress<P>,
+) -> Vec<Symbol> {
+    let symbolizer = Symbolizer::builder()
+        .enable_auto_reload(false)
+        .enable_demangling(false)
+        .build();
+    let Some((full, plain)) = usable_source(&symbolizer, files) else {
+        progress.add(places.len());
+        return places.iter().copied().map(unknown).collect();
+    };
+    let mut symbols = Vec::with_capacity(places.len());
+    for batch in places.chunks(BATCH_PLACES) {
+        let addresses: Vec<u64> = batch.iter().map(|place| place.look_up_address()).collect();
+        let found = symbolizer.symbolize(&full, Input::VirtOffset(&addresses));
+        let mut found = found.unwrap_or_default().into_iter();
+        for (&place, &address) in batch.iter().zip(&addresses) {
+            let mut symbol = unknown(place);
+            if let Some(Symbolized::Sym(sym)) = found.next() {
+                symbol.frames = frames(&sym, &symbolizer, &plain, address);
+            }
+            symbols.push(symbol);
+        }
+        progress.add(batch.len());
+    }
+    symbols
+}
+
+/// The first of `files` that can be opened: with its debug information, and its symbol table
+/// alone.
+fn usable_source<'d>(
+    symbolizer: &Symbolizer,
+    files: &[PathBuf],
+) -> Option<(Source<'d>, Source<'d>)> {
+    for file in files {
+        let mut plain = Elf::new(file);
+        plain.debug_syms = false;
+        let plain = Source::Elf(plain);
+        for source in [Source::Elf(Elf::new(file)), plain.clone()] {
+            if symbolizer
+                .symbolize(&source, Input::VirtOffset(&[]))
+                .is_ok()
+            {
+                return Some((source, plain));
+            }
+        }
+    }
+    None
+}
+
+/// The frames of one symbol, the most recent first.
+fn frames(
+    sym: &Sym<'_>,
+    symbolizer: &Symbolizer,
+    plain: &Source<'_>,
+    address: u64,
+) -> Vec<SourceFrame> {
+    let frame = |name: &str, place: Option<&CodeInfo<'_>>, inlined| SourceFrame {
+        function: names::readable(name),
+        file: place.map_or_else(String::new, |place| {
+            tidy(&place.to_path().to_string_lossy())
+        }),
+        line: place.and_then(|place| place.line).unwrap_or(0),
+        inlined,
+    };
+    let mut frames: Vec<SourceFrame> = sym
+        .inlined
+        .iter()
+        .rev()
+        .map(|inlined| frame(&inlined.name, inlined.code_info.as_ref(), true))
+        .collect();
+    let linked = linked_name(&sym.name, symbolizer, plain, address);
+    let name = linked.as_deref().unwrap_or(&sym.name);
+    frames.push(frame(name, sym.code_info.as_deref(), false));
+    frames
+}
+
+/// DWARF gives functions with internal linkage their bare name; the symbol table knows the
+/// mangled one, which has the namespace and the parameters.
+fn linked_name(
+    name: &str,
+    symbolizer: &Symbolizer,
+    plain: &Source<'_>,
+    address: u64,
+) -> Option<String> {
+    if names::is_mangled(name) {
+        return None;
+    }
+    let found = symbolizer.symbolize_single(plain, Input::VirtOffset(address));
+    let Ok(Symbolized::Sym(sym)) = found else {
+        return None;
+    };
+    let better = name.is_empty() || (names::is_mangled(&sym.name) && sym.name.contains(name));
+    better.then(|| sym.name.into_owned())
+}
