@@ -1,6 +1,8 @@
 //! Moments as users write them, and the stamps that they stand for in a tape.
 
 use crate::error::Error;
+use crate::tape::Tape;
+use heaptape_format::tables::Mark;
 
 /// A moment of a run, not yet tied to a tape. The forms are those of the command line.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +95,84 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// What this moment, which is no peak of the heap, stands for in `tape`.
+    pub(crate) fn resolve_in(&self, tape: &Tape) -> Result<ResolvedMoment, Error> {
+        Ok(match self {
+            Self::Ns(ns) => ResolvedMoment {
+                stamp: tape.header.ns_to_stamp(*ns),
+                ns: *ns,
+            },
+            Self::Percent(percent) => {
+                let start = tape.header.stamp_to_ns(tape.start_stamp);
+                let end = tape.header.stamp_to_ns(tape.end_stamp);
+                let passed = (end.saturating_sub(start)) as f64 * percent / 100.0;
+                let ns = start.saturating_add(passed as u64).min(end);
+                ResolvedMoment {
+                    stamp: tape.header.ns_to_stamp(ns),
+                    ns,
+                }
+            }
+            Self::Start => tape.moment_of_stamp(tape.start_stamp),
+            Self::End => tape.moment_of_stamp(tape.end_stamp),
+            // Peaks come from the index; without one a peak is at the start.
+            Self::Peak(_) => tape.moment_of_stamp(tape.start_stamp),
+            Self::ResidentPeak => {
+                let highest = tape.resident.iter().reduce(|highest, sample| {
+                    match sample.resident_bytes > highest.resident_bytes {
+                        true => sample,
+                        false => highest,
+                    }
+                });
+                let highest = highest.ok_or_else(|| Error::NoResident {
+                    path: tape.path.clone(),
+                })?;
+                tape.moment_of_stamp(highest.stamp)
+            }
+            Self::Mark(text) => tape.moment_of_stamp(find_mark(tape, text)?.stamp),
+        })
+    }
+}
+
+impl Tape {
+    /// The moment of a stamp.
+    #[must_use]
+    pub fn moment_of_stamp(&self, stamp: u64) -> ResolvedMoment {
+        ResolvedMoment {
+            stamp,
+            ns: self.header.stamp_to_ns(stamp),
+        }
+    }
+}
+
+/// The mark that `text` names: `NAME` for the first of that name, `NAME:K` for the K-th. A name
+/// may itself end in `:K`; it is tried as a whole first.
+fn find_mark<'t>(tape: &'t Tape, text: &str) -> Result<&'t Mark, Error> {
+    let nth = |name: &str, place: usize| {
+        let mut marks = tape.marks.iter().filter(|mark| mark.name == name);
+        marks.nth(place)
+    };
+    let numbered = || {
+        let (name, number) = text.rsplit_once(':')?;
+        let place = number.parse::<usize>().ok()?.checked_sub(1)?;
+        nth(name, place)
+    };
+    nth(text, 0).or_else(numbered).ok_or_else(|| {
+        let mut known: Vec<(String, u64)> = Vec::new();
+        for mark in &tape.marks {
+            match known.iter_mut().find(|(name, _)| *name == mark.name) {
+                Some((_, count)) => *count += 1,
+                None => known.push((mark.name.clone(), 1)),
+            }
+        }
+        Error::UnknownMark {
+            path: tape.path.clone(),
+            name: text.to_owned(),
+            known,
+        }
+    })
+}
+
 /// `text` when it is digits with at most one point among them.
 fn plain_number(text: &str) -> Option<&str> {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
@@ -107,7 +187,11 @@ fn decimal(text: &str, unit_ns: u64, digits: usize) -> Option<u64> {
     if fraction.len() > digits {
         return None;
     }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let mut total = whole.checked_mul(unit_ns)?;
     if !fraction.is_empty() {
         let parts = u128::from(fraction.parse::<u64>().ok()?) * u128::from(unit_ns);

@@ -1,12 +1,37 @@
 //! An opened recording: the tape, its index, and every question that can be asked of them.
+//!
+//! In: a path. Out: answers. The index is loaded or built by the first question that needs it.
+//! Everything is answered from the same index bytes, whether they come from a file or not.
 
-use crate::block::{Block, Lifetime};
+use crate::block::{Block, Lifetime, StackId, StreamId};
 use crate::error::Error;
-use crate::index::{IndexInfo, Peak, Summary};
+use crate::history::transitions::is_heap;
+use crate::index::build::{Grain, Inheritance, SLICE_EVENTS, build};
+use crate::index::{Index, IndexInfo, Peak, Summary, place};
 use crate::moment::{Moment, ResolvedMoment};
+use crate::snapshot::{lifetimes, live_heap, owners};
 use crate::tape::Tape;
-use crate::timeline::TimelinePoint;
+use crate::timeline::{self, TimelinePoint};
+use heaptape_format::DecodeError;
+use heaptape_format::scan::Damage;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// Parents of parents that are opened: a longer line of forks is cut there.
+const ANCESTORS_MAX: usize = 64;
+
+/// Is told how far the building of an index is, from 0 to 1.
+#[derive(Clone)]
+pub struct Progress(pub Arc<dyn Fn(f64) + Send + Sync>);
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
+}
 
 /// How to open a recording.
 #[derive(Debug, Clone)]
@@ -15,8 +40,15 @@ pub struct OpenOptions {
     pub threads: Option<usize>,
     /// Use an index that stands beside the tape or in the cache folder.
     pub use_index: bool,
-    /// Write the index when one had to be built.
+    /// Write the index when one had to be built. Where it cannot be written it is kept in memory.
     pub write_index: bool,
+    /// Events in a slice of the index, about: smaller ones make a larger index and faster
+    /// answers. No answer depends on it.
+    pub slice_events: u64,
+    /// Events that are resolved together, about; None: a good number. No answer depends on it.
+    pub window_events: Option<u64>,
+    /// Is told how far the building of an index is.
+    pub progress: Option<Progress>,
 }
 
 impl Default for OpenOptions {
@@ -25,27 +57,80 @@ impl Default for OpenOptions {
             threads: None,
             use_index: true,
             write_index: true,
+            slice_events: SLICE_EVENTS,
+            window_events: None,
+            progress: None,
         }
     }
+}
+
+/// The recording of the process that forked this one.
+#[derive(Debug)]
+struct Parent {
+    recording: Box<Recording>,
+    /// What its stack `place + 1` is in this tape.
+    stacks: Vec<StackId>,
 }
 
 /// An opened recording. The index is loaded or built by the first question that needs it.
 #[derive(Debug)]
 pub struct Recording {
     tape: Tape,
-    summary: Summary,
+    parent: Option<Parent>,
+    options: OpenOptions,
+    pool: Option<Arc<ThreadPool>>,
+    index: OnceLock<Index>,
+    /// Held while the index is loaded or built, so that it happens once.
+    building: Mutex<()>,
 }
 
 impl Recording {
-    /// Opens the tape at `path`. Damage in it is no error: see [`Tape::damage`].
+    /// Opens the tape at `path`, and those of the processes that it was forked from. Damage in it
+    /// is no error: see [`Tape::damage`].
     ///
     /// # Errors
-    /// When the file cannot be read or is not a tape.
+    /// When the file cannot be read or is not a tape, or threads cannot be started.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
-        let _ = options;
-        Ok(Self {
-            tape: Tape::open(path)?,
-            summary: Summary::default(),
+        let pool = options.threads.map(pool).transpose()?;
+        match &pool {
+            Some(threads) => threads.install(|| Self::open_in(path, options, pool.clone())),
+            None => Self::open_in(path, options, None),
+        }
+    }
+
+    fn open_in(
+        path: &Path,
+        options: &OpenOptions,
+        pool: Option<Arc<ThreadPool>>,
+    ) -> Result<Self, Error> {
+        let mut line = vec![Tape::open(path)?];
+        while let Some(parent) = line.last().and_then(Tape::parent_tape) {
+            let is_known = line
+                .iter()
+                .any(|tape| tape.header.tape_id == parent.header.tape_id);
+            if is_known || line.len() > ANCESTORS_MAX {
+                break;
+            }
+            line.push(parent);
+        }
+        let mut recording: Option<Self> = None;
+        while let Some(mut tape) = line.pop() {
+            let parent = recording.take().map(|parent| Parent {
+                stacks: tape.adopt_stacks(&parent.tape),
+                recording: Box::new(parent),
+            });
+            recording = Some(Self {
+                tape,
+                parent,
+                options: options.clone(),
+                pool: pool.clone(),
+                index: OnceLock::new(),
+                building: Mutex::new(()),
+            });
+        }
+        recording.ok_or(Error::Index {
+            path: path.to_owned(),
+            what: "lineage",
         })
     }
 
@@ -55,12 +140,29 @@ impl Recording {
         &self.tape
     }
 
+    /// The recording of the process that forked this one, when its tape is there.
+    #[must_use]
+    pub fn parent(&self) -> Option<&Self> {
+        self.parent.as_ref().map(|parent| &*parent.recording)
+    }
+
     /// The totals of the run. Loads or builds the index.
     ///
     /// # Errors
     /// [`Error::Index`] only.
     pub fn summary(&self) -> Result<&Summary, Error> {
-        Ok(&self.summary)
+        Ok(&self.index()?.summary)
+    }
+
+    /// All damage of the tape, by offset: chunk headers, tables and events.
+    ///
+    /// # Errors
+    /// As [`Recording::summary`].
+    pub fn damage(&self) -> Result<Vec<Damage>, Error> {
+        let mut damage = self.tape.damage.clone();
+        damage.extend(self.tape.event_damage(&self.index()?.damaged));
+        damage.sort_by_key(|damage| damage.offset);
+        Ok(damage)
     }
 
     /// Every block that is alive at stamp `at`: all domains (filter by [`Block::domain`]; totals
@@ -69,17 +171,27 @@ impl Recording {
     /// # Errors
     /// As [`Recording::summary`].
     pub fn live_heap(&self, at: u64) -> Result<Vec<Block>, Error> {
-        let _ = at;
-        Ok(Vec::new())
+        let mut blocks = self.all_alive(at)?;
+        blocks.retain(|block| block.stream != StreamId::INHERITED);
+        Ok(blocks)
     }
 
     /// The blocks that a forked process got from its parent and that are still alive at `at`.
+    /// Their stream is [`StreamId::INHERITED`], their stacks are in this tape's table, and they
+    /// were born before the fork.
     ///
     /// # Errors
     /// As [`Recording::summary`].
     pub fn inherited_at(&self, at: u64) -> Result<Vec<Block>, Error> {
-        let _ = at;
-        Ok(Vec::new())
+        let mut blocks = self.all_alive(at)?;
+        blocks.retain(|block| block.stream == StreamId::INHERITED);
+        Ok(blocks)
+    }
+
+    fn all_alive(&self, at: u64) -> Result<Vec<Block>, Error> {
+        let index = self.index()?;
+        self.install(|| live_heap::live_heap(&self.tape, index, at))
+            .map_err(|error| self.index_error(error))
     }
 
     /// Every block that was born from `from` to `to` (both included), with its end; all domains,
@@ -88,8 +200,21 @@ impl Recording {
     /// # Errors
     /// As [`Recording::summary`].
     pub fn lifetimes(&self, from: u64, to: u64) -> Result<Vec<Lifetime>, Error> {
-        let _ = (from, to);
-        Ok(Vec::new())
+        let found = Mutex::new(Vec::new());
+        self.visit_lifetimes(from, to, |lifetime| {
+            if let Ok(mut found) = found.lock() {
+                found.push(*lifetime);
+            }
+        })?;
+        let mut found = found.into_inner().unwrap_or_default();
+        self.install(|| {
+            found.par_sort_unstable_by_key(|lifetime| {
+                let block = &lifetime.block;
+                let death = lifetime.death.map_or(u64::MAX, |death| death.stamp);
+                (block.born, block.domain, block.address, death, block.size)
+            });
+        });
+        Ok(found)
     }
 
     /// Calls `visit` for each of [`Recording::lifetimes`], from several threads, in no order.
@@ -102,8 +227,9 @@ impl Recording {
         to: u64,
         visit: impl Fn(&Lifetime) + Sync,
     ) -> Result<(), Error> {
-        let _ = (from, to, visit);
-        Ok(())
+        let index = self.index()?;
+        self.install(|| lifetimes::visit(&self.tape, index, from, to, &visit))
+            .map_err(|error| self.index_error(error))
     }
 
     /// Every block that contained `address`, inherited ones included, in the order of time.
@@ -111,41 +237,57 @@ impl Recording {
     /// # Errors
     /// As [`Recording::summary`].
     pub fn owners(&self, address: u64) -> Result<Vec<Lifetime>, Error> {
-        let _ = address;
-        Ok(Vec::new())
+        let inherited = self.inherited().unwrap_or_default();
+        Ok(self.install(|| owners::owners(&self.tape, &inherited, address)))
     }
 
-    /// The live heap at `points` evenly spaced moments.
+    /// The live heap at `points` evenly spaced moments, the last of them the end of the run. A
+    /// moment that falls into a burst of events is moved to the nearest one before it of which
+    /// the index knows the exact state.
     ///
     /// # Errors
     /// As [`Recording::summary`].
     pub fn timeline(&self, points: usize) -> Result<Vec<TimelinePoint>, Error> {
-        let _ = points;
-        Ok(Vec::new())
+        Ok(timeline::points(&self.tape, &self.index()?.steps, points))
     }
 
-    /// Up to `count` separate peaks, the highest first.
+    /// Up to `count` separate peaks, the highest first. Two peaks are separate when the live
+    /// bytes fall, somewhere between them, to at most nine tenths of the lower one.
     ///
     /// # Errors
     /// As [`Recording::summary`].
     pub fn peaks(&self, count: usize) -> Result<Vec<Peak>, Error> {
-        let _ = count;
-        Ok(Vec::new())
+        let peaks = self.index()?.peaks.iter();
+        Ok(peaks.take(count).copied().collect())
     }
 
     /// The stamp and the time that `moment` stands for in this tape.
     ///
     /// # Errors
-    /// When the tape has no such mark, peak or sample.
+    /// When the tape has no such mark, peak or sample; as [`Recording::summary`] for peaks.
     pub fn resolve(&self, moment: &Moment) -> Result<ResolvedMoment, Error> {
-        let _ = moment;
-        Ok(ResolvedMoment { stamp: 0, ns: 0 })
+        match moment {
+            Moment::Peak(place) => {
+                let index = self.index()?;
+                let peak = match *place {
+                    1 => Some(&index.summary.peak),
+                    place => index.peaks.get(place.saturating_sub(1)),
+                };
+                let peak = peak.ok_or_else(|| Error::UnknownPeak {
+                    path: self.tape.path.clone(),
+                    asked: *place,
+                    known: index.peaks.len(),
+                })?;
+                Ok(self.tape.moment_of_stamp(peak.stamp))
+            }
+            other => other.resolve_in(&self.tape),
+        }
     }
 
     /// Where the index stands or would be written first: beside the tape.
     #[must_use]
     pub fn index_path(&self) -> PathBuf {
-        self.tape.path.with_extension("tape.idx")
+        place::beside(&self.tape.path)
     }
 
     /// Builds the index now, even when a good one is there, and writes it.
@@ -153,11 +295,124 @@ impl Recording {
     /// # Errors
     /// [`Error::WriteIndex`] when it can be written nowhere.
     pub fn build_index(&self) -> Result<IndexInfo, Error> {
-        Ok(IndexInfo {
-            path: None,
-            bytes: 0,
-            slices: 0,
-            survivors: 0,
+        let chunks = self.install(|| self.index_chunks());
+        let origin = place::origin(&self.tape, self.parent().map(Self::tape));
+        let path = place::store(&self.tape, &origin, &chunks)?;
+        let index = self.index_of(chunks)?;
+        let info = IndexInfo {
+            path: Some(path),
+            bytes: index.total_bytes,
+            slices: index.borders.ends.len() as u64,
+            survivors: index.survivor_count(),
+        };
+        // A question may have loaded one before: it says the same.
+        let _ = self.index.set(index);
+        Ok(info)
+    }
+
+    fn index(&self) -> Result<&Index, Error> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        // A panic of another thread leaves nothing half done here.
+        let _alone = self
+            .building
+            .lock()
+            .unwrap_or_else(|poison| poison.into_inner());
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let origin = place::origin(&self.tape, self.parent().map(Self::tape));
+        let loaded = match self.options.use_index {
+            true => place::load(&self.tape, &origin, self.cut()),
+            false => None,
+        };
+        let index = match loaded {
+            Some((index, _)) => index,
+            None => {
+                let chunks = self.install(|| self.index_chunks());
+                if self.options.write_index {
+                    // Only asked for in passing: without a place to write it, memory will do.
+                    let _ = place::store(&self.tape, &origin, &chunks);
+                }
+                self.index_of(chunks)?
+            }
+        };
+        Ok(self.index.get_or_init(|| index))
+    }
+
+    fn index_chunks(&self) -> Vec<u8> {
+        let inherited = self.inherited();
+        let inheritance = match (&inherited, self.tape.is_forked()) {
+            (_, false) => Inheritance::None,
+            (Some(blocks), true) => Inheritance::Blocks(blocks),
+            (None, true) => Inheritance::Unknown,
+        };
+        let grain = Grain {
+            slice_events: self.options.slice_events.max(1),
+            window_events: self.options.window_events,
+        };
+        let progress = self.options.progress.as_ref();
+        build(&self.tape, inheritance, grain, &|done| {
+            if let Some(progress) = progress {
+                (progress.0)(done);
+            }
         })
     }
+
+    /// The blocks that this process got from its parent; None when they cannot be known.
+    fn inherited(&self) -> Option<Vec<Block>> {
+        let parent = self.parent.as_ref()?;
+        let mut blocks = parent
+            .recording
+            .all_alive(self.tape.process.cut_stamp)
+            .ok()?;
+        for block in &mut blocks {
+            let place = (block.stack.0 as usize).checked_sub(1);
+            let stack = place.and_then(|place| parent.stacks.get(place));
+            block.stack = stack.copied().unwrap_or(StackId::NONE);
+            block.stream = StreamId::INHERITED;
+        }
+        Some(blocks)
+    }
+
+    fn index_of(&self, chunks: Vec<u8>) -> Result<Index, Error> {
+        Index::of_chunks(chunks, self.cut()).ok_or_else(|| Error::Index {
+            path: self.index_path(),
+            what: "a new index does not read back",
+        })
+    }
+
+    fn cut(&self) -> Option<u64> {
+        self.tape.is_forked().then_some(self.tape.process.cut_stamp)
+    }
+
+    fn index_error(&self, _: DecodeError) -> Error {
+        Error::Index {
+            path: self.index_path(),
+            what: "survivors",
+        }
+    }
+
+    /// Runs `work` on this recording's threads.
+    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+}
+
+fn pool(threads: usize) -> Result<Arc<ThreadPool>, Error> {
+    let started = ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
+    started.map(Arc::new).map_err(|reason| Error::Threads {
+        threads,
+        reason: reason.to_string(),
+    })
+}
+
+/// True when a block counts in totals and peaks: its domain is native, raw, mem or obj.
+#[must_use]
+pub fn is_heap_block(block: &Block) -> bool {
+    is_heap(block.domain)
 }

@@ -1,1 +1,18 @@
 //! The history of the heap: events of all streams, in one order, as blocks that live and die.
+//!
+//! | file | in | out |
+//! |---|---|---|
+//! | [`transitions`] | an event chunk | what begins to live or dies at which address |
+//! | [`windows`] | the chunks of all streams | transitions of a stretch of time, in order |
+//! | [`ties`] | transitions of one address at one stamp | the order in which they fit |
+//! | [`heap`] | windows | who is alive, and every death |
+//! | [`mappings`] | maps and unmaps | the same for address space |
+//!
+//! Memory: the live blocks, one window, and for each stream what is left of one chunk. The result
+//! does not depend on how events are cut into chunks or windows, nor on the number of threads.
+
+pub(crate) mod heap;
+pub(crate) mod mappings;
+pub(crate) mod ties;
+pub(crate) mod transitions;
+pub(crate) mod windows;

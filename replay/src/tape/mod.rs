@@ -3,15 +3,37 @@
 //! In: a file. Out: values. It never changes the file, and damage never makes it fail once the
 //! header is whole.
 
+pub(crate) mod chunks;
+mod lineage;
+pub(crate) mod open;
+mod stacks;
+mod tables;
+mod verify;
+
+pub use verify::Verification;
+
 use crate::block::{StackId, StreamId};
 use crate::error::Error;
-use heaptape_format::scan::Damage;
+use chunks::{ChunkList, StreamChunks, damaged_chunk};
+use heaptape_format::event::DomainId;
+use heaptape_format::scan::{Damage, FoundChunk};
+use heaptape_format::stack::Frame;
 use heaptape_format::symbols::Symbol;
 use heaptape_format::tables::{
-    Child, ClockPair, Domain, End, Frame, Lost, Mark, Module, Process, ResidentSample, Stream,
+    Child, ClockPair, Domain, End, Lost, Mark, Module, Process, ResidentSample, Stream,
 };
-use heaptape_format::{TapeHeader, event::DomainId, header::ClockKind};
+use heaptape_format::{ChunkKind, TapeHeader};
+use open::Bytes;
+use stacks::StackTable;
 use std::path::{Path, PathBuf};
+use tables::Tables;
+
+/// `Process::origin`: heaptape started the command.
+pub const ORIGIN_STARTED: u8 = 0;
+/// `Process::origin`: the process was forked by a recorded one.
+pub const ORIGIN_FORKED: u8 = 1;
+/// Bit of `Process::options`: frees have stacks.
+const OPTION_FREE_STACKS: u32 = 1;
 
 /// An opened tape.
 #[derive(Debug)]
@@ -40,8 +62,8 @@ pub struct Tape {
     pub clock_pairs: Vec<ClockPair>,
     /// User-defined domains.
     pub domains: Vec<Domain>,
-    /// What could not be read of the chunk headers and the tables. Damaged events are found when
-    /// they are decoded: see [`Tape::verify`].
+    /// What could not be read of the chunk headers and the tables, by offset. Damaged events are
+    /// found when they are decoded: see [`Tape::verify`].
     pub damage: Vec<Damage>,
     /// Stamp at which this image began: 0 when heaptape started it.
     pub start_stamp: u64,
@@ -51,21 +73,14 @@ pub struct Tape {
     pub duration_stamp: u64,
     /// Size of the file.
     pub tape_bytes: u64,
-}
-
-/// The state of every checksum of a tape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Verification {
-    /// Chunks with a readable header.
-    pub chunks: u64,
-    /// Chunks and stretches that cannot be read.
-    pub damaged: u64,
-    /// Events that the recorder itself counted as lost.
-    pub lost_events: u64,
-    /// Events in readable chunks.
-    pub readable_events: u64,
-    /// Where the first damage begins, in bytes from the start of the tape.
-    pub first_damage_offset: Option<u64>,
+    /// All chunks in the order of the file.
+    pub(crate) chunks: Vec<FoundChunk>,
+    /// The event chunks of each stream, by stream.
+    pub(crate) event_streams: Vec<StreamChunks>,
+    pub(crate) bytes: Bytes,
+    pub(crate) stacks: StackTable,
+    /// Stacks and frames of this tape itself, without its parent's.
+    own_counts: (usize, usize),
 }
 
 impl Tape {
@@ -74,57 +89,123 @@ impl Tape {
     /// # Errors
     /// When the file cannot be read or is not a tape.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self {
+        let bytes = open::tape_bytes(path)?;
+        let (header, header_bytes) =
+            TapeHeader::decode(&bytes).map_err(|source| Error::Header {
+                path: path.to_owned(),
+                source,
+            })?;
+        let mut list = ChunkList::scan(&bytes, header_bytes);
+        if let Some(chunk) = list.not_understood() {
+            return Err(Error::UnknownChunk {
+                path: path.to_owned(),
+                kind: chunk.header.kind.0,
+                offset: chunk.offset,
+            });
+        }
+        let tables = Tables::read(&bytes, &mut list);
+        let event_streams = list.streams();
+        let stacks = StackTable::merge(&bytes, &list.chunks, &mut list.damage);
+        Ok(Self::assemble(
+            path,
+            bytes,
+            header,
+            list,
+            tables,
+            event_streams,
+            stacks,
+        ))
+    }
+
+    fn assemble(
+        path: &Path,
+        bytes: Bytes,
+        header: TapeHeader,
+        mut list: ChunkList,
+        tables: Tables,
+        event_streams: Vec<StreamChunks>,
+        stacks: StackTable,
+    ) -> Self {
+        list.damage.sort_by_key(|damage| damage.offset);
+        let last_event = event_streams
+            .iter()
+            .filter_map(|stream| stream.chunks.last())
+            .map(|chunk| chunk.stamp_last)
+            .max();
+        let end = tables.end.as_ref().map(|end| end.stamp);
+        // What the sampler wrote behind the end is no part of the run; a later event is.
+        let end_stamp = end
+            .unwrap_or(tables.stamp_last)
+            .max(last_event.unwrap_or(0));
+        let start_stamp = match tables.process.origin {
+            ORIGIN_STARTED => 0,
+            _ => tables.process.cut_stamp.min(end_stamp),
+        };
+        Self {
             path: path.to_owned(),
-            header: TapeHeader::new(ClockKind::Monotonic, 1_000_000_000, 0),
-            process: Process::default(),
-            end: None,
-            streams: Vec::new(),
-            modules: Vec::new(),
-            marks: Vec::new(),
-            resident: Vec::new(),
-            lost: Vec::new(),
-            children: Vec::new(),
-            clock_pairs: Vec::new(),
-            domains: Vec::new(),
-            damage: Vec::new(),
-            start_stamp: 0,
-            end_stamp: 0,
-            duration_stamp: 0,
-            tape_bytes: 0,
-        })
+            header,
+            process: tables.process,
+            end: tables.end,
+            streams: tables.streams,
+            modules: tables.modules,
+            marks: tables.marks,
+            resident: tables.resident,
+            lost: tables.lost,
+            children: tables.children,
+            clock_pairs: tables.clock_pairs,
+            domains: tables.domains,
+            damage: list.damage,
+            start_stamp,
+            end_stamp,
+            duration_stamp: end_stamp - start_stamp,
+            tape_bytes: bytes.len() as u64,
+            chunks: list.chunks,
+            event_streams,
+            own_counts: stacks.counts(),
+            stacks,
+            bytes,
+        }
     }
 
     /// The frames of a stack, the most recent first.
     pub fn frames(&self, stack: StackId) -> impl Iterator<Item = Frame> + '_ {
-        let _ = stack;
-        std::iter::empty()
+        let mut at = stack;
+        std::iter::from_fn(move || {
+            let frame = self.stacks.frame(at)?;
+            at = self.stacks.parent(at);
+            Some(frame)
+        })
     }
 
     /// The most recent frame of a stack; None for [`StackId::NONE`].
     #[must_use]
     pub fn frame(&self, stack: StackId) -> Option<Frame> {
-        let _ = stack;
-        None
+        self.stacks.frame(stack)
     }
 
     /// The stack of the caller: the same without the most recent frame.
     #[must_use]
     pub fn parent(&self, stack: StackId) -> StackId {
-        let _ = stack;
-        StackId::NONE
+        self.stacks.parent(stack)
     }
 
-    /// Stacks in the table: ids run from 1 to this number. Each node of the tree is a stack.
+    /// The largest [`StackId`]: ids run from 1 to this number, those of a parent's tape included.
+    #[must_use]
+    pub fn stack_id_max(&self) -> u32 {
+        self.stacks.counts().0 as u32
+    }
+
+    /// Stacks that this tape itself holds: each node of the tree is one, also those at which no
+    /// allocation was made.
     #[must_use]
     pub fn stack_count(&self) -> usize {
-        0
+        self.own_counts.0
     }
 
-    /// Distinct frames in the table.
+    /// Distinct frames that this tape itself holds.
     #[must_use]
     pub fn frame_count(&self) -> usize {
-        0
+        self.own_counts.1
     }
 
     /// The stream of an id; None for inherited blocks and where its record is damaged.
@@ -144,25 +225,64 @@ impl Tape {
     /// The name of a domain: `native`, `raw`, `mem`, `obj`, `mmap`, `arena` or the user's.
     #[must_use]
     pub fn domain_name(&self, domain: DomainId) -> &str {
-        let _ = domain;
-        "native"
+        match domain {
+            DomainId::NATIVE => "native",
+            DomainId::RAW => "raw",
+            DomainId::MEM => "mem",
+            DomainId::OBJ => "obj",
+            DomainId::MMAP => "mmap",
+            DomainId::ARENA => "arena",
+            _ => {
+                let found = self.domains.binary_search_by_key(&domain.0, |d| d.id);
+                let found = found.ok().and_then(|place| self.domains.get(place));
+                found.map_or("unknown", |domain| domain.name.as_str())
+            }
+        }
     }
 
-    /// The symbols that the tape carries.
+    /// The symbols that the tape carries, in the order of the file. Damaged ones are left out.
     #[must_use]
     pub fn symbols(&self) -> Vec<Symbol> {
-        Vec::new()
+        let mut all = Vec::new();
+        let mut payload = Vec::new();
+        for chunk in &self.chunks {
+            if chunk.header.kind != ChunkKind::SYMBOLS
+                || chunk.payload(&self.bytes, &mut payload).is_err()
+            {
+                continue;
+            }
+            all.extend(
+                heaptape_format::symbols::symbols(&payload, chunk.header.count).unwrap_or_default(),
+            );
+        }
+        all
     }
 
     /// Events that the recorder counted as lost.
     #[must_use]
     pub fn lost_events(&self) -> u64 {
-        0
+        let counted = self
+            .lost
+            .iter()
+            .fold(0u64, |sum, lost| sum.saturating_add(lost.count));
+        counted.max(self.end.as_ref().map_or(0, |end| end.lost))
     }
 
-    /// Checks every checksum and decodes every chunk.
+    /// True when frees have stacks.
     #[must_use]
-    pub fn verify(&self) -> Verification {
-        Verification::default()
+    pub fn has_free_stacks(&self) -> bool {
+        self.process.options & OPTION_FREE_STACKS != 0
+    }
+
+    /// Event chunks that were found to be unreadable at `offsets`, as damage.
+    pub(crate) fn event_damage(&self, offsets: &[u64]) -> Vec<Damage> {
+        let chunks = self.event_streams.iter().flat_map(|stream| &stream.chunks);
+        chunks
+            .filter(|chunk| offsets.binary_search(&chunk.found.offset).is_ok())
+            .filter_map(|chunk| {
+                let error = crate::history::transitions::decode(self, chunk).err()?;
+                Some(damaged_chunk(&chunk.found, error))
+            })
+            .collect()
     }
 }

@@ -1,0 +1,328 @@
+//! Building the index: one pass over the tape in the order of time.
+//!
+//! In: a tape and the blocks that it inherited. Out: the bytes of an index. Memory: the live
+//! blocks, one window, and a bounded number of survivors that wait to be written.
+
+use super::file::{IndexWriter, Parts};
+use super::peaks::PeakFinder;
+use super::steps::{Step, StepMaker};
+use super::survivors::{Borders, node};
+use super::{HeapTotal, Peak, Summary};
+use crate::block::{Block, Lifetime};
+use crate::history::heap::{Change, Collector, Counts, Heap};
+use crate::history::transitions::{Transition, TransitionKind, is_heap};
+use crate::history::windows::Windows;
+use crate::tape::Tape;
+use heaptape_format::event::OperationKind;
+use rustc_hash::FxHashMap;
+
+/// Transitions in a slice of time, about.
+pub(crate) const SLICE_EVENTS: u64 = 1 << 16;
+/// Survivors of one node that are written together.
+const NODE_SURVIVORS: usize = 1 << 14;
+/// Survivors that wait at most, over all nodes.
+const WAITING_MAX: usize = 1 << 20;
+
+/// What the process had before its recording began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Inheritance<'a> {
+    /// Nothing: it was not forked.
+    None,
+    /// These blocks of its parent.
+    Blocks(&'a [Block]),
+    /// Blocks of a parent whose tape cannot be read.
+    Unknown,
+}
+
+/// The sizes that a build works with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grain {
+    pub(crate) slice_events: u64,
+    pub(crate) window_events: Option<u64>,
+}
+
+/// Builds the index of `tape`. `progress` is told how far it is, from 0 to 1.
+pub(crate) fn build(
+    tape: &Tape,
+    inheritance: Inheritance<'_>,
+    grain: Grain,
+    progress: &dyn Fn(f64),
+) -> Vec<u8> {
+    let mut windows = match grain.window_events {
+        Some(events) => Windows::with_events(tape, None, u64::MAX, events),
+        None => Windows::new(tape, None, u64::MAX),
+    };
+    let mut builder = Builder::new(tape, inheritance, grain);
+    while let Some(window) = windows.next_window() {
+        if let Some(last) = window.last() {
+            let done = last.stamp.saturating_sub(tape.start_stamp);
+            progress(done as f64 / tape.duration_stamp.max(1) as f64);
+        }
+        builder.window(&window);
+    }
+    builder.finish(windows.readable_events, windows.damaged)
+}
+
+/// What one partition saw in one window.
+struct Seen<'a> {
+    borders: &'a Borders,
+    survivors: Vec<Lifetime>,
+    changes: Vec<(u32, Change)>,
+}
+
+impl Collector for Seen<'_> {
+    fn ended(&mut self, lifetime: &Lifetime) {
+        if self.borders.crossed(lifetime).is_some() {
+            self.survivors.push(*lifetime);
+        }
+    }
+
+    fn changed(&mut self, place: u32, change: Change) {
+        self.changes.push((place, change));
+    }
+}
+
+struct Builder<'t> {
+    tape: &'t Tape,
+    grain: Grain,
+    heap: Heap,
+    borders: Borders,
+    /// Transitions since the last border, and the last stamp met.
+    in_slice: u64,
+    last_stamp: Option<u64>,
+    writer: IndexWriter,
+    waiting: FxHashMap<u64, Vec<Lifetime>>,
+    waiting_count: usize,
+    changes: Vec<Change>,
+    total: HeapTotal,
+    births: u64,
+    deaths: u64,
+    maps: u64,
+    peaks: PeakFinder,
+    steps: StepMaker,
+    allocating: Vec<bool>,
+    summary: Summary,
+}
+
+impl<'t> Builder<'t> {
+    fn new(tape: &'t Tape, inheritance: Inheritance<'_>, grain: Grain) -> Self {
+        let is_unknown = matches!(inheritance, Inheritance::Unknown);
+        let mut heap = Heap::new(tape.header.page_size, is_unknown);
+        let mut inherited = HeapTotal::default();
+        if let Inheritance::Blocks(blocks) = inheritance {
+            heap.preload(blocks.iter());
+            for block in blocks.iter().filter(|block| is_heap(block.domain)) {
+                inherited.bytes = inherited.bytes.wrapping_add(block.size);
+                inherited.count += 1;
+            }
+        }
+        let chunks = tape.event_streams.iter().flat_map(|stream| &stream.chunks);
+        let events = chunks
+            .map(|chunk| u64::from(chunk.found.header.count))
+            .sum();
+        Self {
+            tape,
+            grain,
+            heap,
+            borders: Borders {
+                ends: Vec::new(),
+                cut: tape.is_forked().then_some(tape.process.cut_stamp),
+            },
+            in_slice: 0,
+            last_stamp: None,
+            writer: IndexWriter::new(),
+            waiting: FxHashMap::default(),
+            waiting_count: 0,
+            changes: Vec::new(),
+            total: HeapTotal::default(),
+            births: 0,
+            deaths: 0,
+            maps: 0,
+            peaks: PeakFinder::default(),
+            steps: StepMaker::new(events),
+            allocating: vec![false; tape.stack_id_max() as usize + 1],
+            summary: Summary {
+                inherited,
+                inherited_known: !is_unknown,
+                ..Summary::default()
+            },
+        }
+    }
+
+    fn window(&mut self, window: &[Transition]) {
+        self.cut_slices(window);
+        let borders = &self.borders;
+        let seen = self.heap.apply(window, || Seen {
+            borders,
+            survivors: Vec::new(),
+            changes: Vec::new(),
+        });
+        self.changes.clear();
+        self.changes.resize(window.len(), Change::default());
+        let mut survivors = Vec::new();
+        for seen in seen {
+            for (place, change) in seen.changes {
+                if let Some(slot) = self.changes.get_mut(place as usize) {
+                    *slot = change;
+                }
+            }
+            survivors.push(seen.survivors);
+        }
+        for lifetime in survivors.into_iter().flatten() {
+            self.keep(lifetime);
+        }
+        self.follow(window);
+    }
+
+    /// Puts borders into the window, each behind a whole stamp.
+    fn cut_slices(&mut self, window: &[Transition]) {
+        for group in window.chunk_by(|a, b| a.stamp == b.stamp) {
+            let stamp = group.first().map(|transition| transition.stamp);
+            if self.in_slice >= self.grain.slice_events {
+                self.borders.ends.extend(self.last_stamp);
+                self.in_slice = 0;
+            }
+            self.in_slice += group.len() as u64;
+            self.last_stamp = stamp;
+        }
+    }
+
+    /// Follows the totals from stamp to stamp.
+    fn follow(&mut self, window: &[Transition]) {
+        let changes = std::mem::take(&mut self.changes);
+        let mut rest = changes.as_slice();
+        for group in window.chunk_by(|a, b| a.stamp == b.stamp) {
+            let (now, later) = rest.split_at_checked(group.len()).unwrap_or_default();
+            rest = later;
+            let mut changed = 0;
+            for change in now {
+                self.total.bytes = self.total.bytes.wrapping_add(change.bytes);
+                self.births += u64::from(change.births);
+                self.deaths += u64::from(change.deaths);
+                changed += u64::from(change.births | change.deaths);
+            }
+            self.total.count = self.births - self.deaths;
+            if let (Some(first), true) = (group.first(), changed > 0) {
+                self.observe(first.stamp, changed);
+            }
+            for transition in group {
+                self.note(transition);
+            }
+        }
+        self.changes = changes;
+    }
+
+    fn observe(&mut self, stamp: u64, changes: u64) {
+        self.peaks.observe(Peak {
+            stamp,
+            bytes: self.total.bytes,
+            count: self.total.count,
+        });
+        let now = Step {
+            first: stamp,
+            last: stamp,
+            total: self.total,
+            high: self.total.bytes,
+            births: self.births,
+            deaths: self.deaths,
+        };
+        let header = &self.tape.header;
+        self.steps.observe(now, changes, |a, b| {
+            header.stamp_to_ns(a) == header.stamp_to_ns(b)
+        });
+    }
+
+    fn note(&mut self, transition: &Transition) {
+        match transition.kind {
+            TransitionKind::Birth => {
+                let slot = self.allocating.get_mut(transition.stack.0 as usize);
+                if let Some(slot) = slot {
+                    *slot = true;
+                }
+            }
+            // A remap is one event and two transitions.
+            TransitionKind::Map if transition.operation.kind() == OperationKind::Remap => {}
+            TransitionKind::Map | TransitionKind::Unmap => self.maps += 1,
+            TransitionKind::Death => {}
+        }
+    }
+
+    /// Puts a survivor to its node.
+    fn keep(&mut self, lifetime: Lifetime) {
+        let Some((first, last)) = self.borders.crossed(&lifetime) else {
+            return;
+        };
+        let node = node(first, last);
+        let waiting = self.waiting.entry(node).or_default();
+        waiting.push(lifetime);
+        self.waiting_count += 1;
+        if waiting.len() >= NODE_SURVIVORS {
+            let mut full = std::mem::take(waiting);
+            self.waiting_count -= full.len();
+            self.writer.survivors(node, &mut full);
+        } else if self.waiting_count >= WAITING_MAX {
+            self.write_waiting();
+        }
+    }
+
+    fn write_waiting(&mut self) {
+        let mut nodes: Vec<(u64, Vec<Lifetime>)> = self.waiting.drain().collect();
+        nodes.sort_by_key(|(node, _)| *node);
+        for (node, mut lifetimes) in nodes {
+            if !lifetimes.is_empty() {
+                self.writer.survivors(node, &mut lifetimes);
+            }
+        }
+        self.waiting_count = 0;
+    }
+
+    fn finish(mut self, readable_events: u64, mut damaged: Vec<u64>) -> Vec<u8> {
+        self.borders.ends.extend(self.last_stamp);
+        self.borders.ends.dedup();
+        let alive: Vec<Block> = self.heap.live().collect();
+        for block in alive {
+            self.keep(Lifetime { block, death: None });
+        }
+        self.write_waiting();
+        damaged.sort_unstable();
+        let peaks = self.peaks.finish();
+        let Counts {
+            allocs,
+            frees,
+            reallocs,
+            unknown_frees,
+            implied_frees,
+            inherited_frees,
+            bytes_allocated,
+        } = self.heap.counts();
+        let start = Peak {
+            stamp: self.tape.start_stamp,
+            ..Peak::default()
+        };
+        let none = self.allocating.first().copied().unwrap_or(false);
+        let stacks = self.allocating.iter().filter(|&&used| used).count() as u64;
+        let summary = Summary {
+            allocs,
+            frees,
+            reallocs,
+            maps: self.maps,
+            unknown_frees,
+            implied_frees,
+            inherited_frees,
+            bytes_allocated,
+            peak: peaks.first().copied().unwrap_or(start),
+            end: self.total,
+            readable_events,
+            damaged_chunks: damaged.len() as u64,
+            stacks: stacks - u64::from(none),
+            ..self.summary
+        };
+        self.writer.finish(&Parts {
+            summary,
+            ends: self.borders.ends,
+            steps: self.steps.finish(),
+            peaks,
+            damaged,
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! Where an index stands, and how it gets there.
+//!
+//! In: the path of a tape. Out: the bytes of its index, from beside the tape or from the user's
+//! cache folder; or a new file there, written whole and then renamed, readable by its owner alone.
+
+use super::file::put_header;
+use super::{Index, file::Origin};
+use crate::error::Error;
+use crate::tape::Tape;
+use crate::tape::open::Bytes;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes the names of temporary files differ within the process.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// `NAME.tape.idx` beside `NAME.tape`.
+pub(crate) fn beside(tape: &Path) -> PathBuf {
+    let mut name = tape.as_os_str().to_owned();
+    name.push(".idx");
+    PathBuf::from(name)
+}
+
+/// The index in the user's cache folder, for tapes in folders that cannot be written.
+fn in_cache(tape: &Tape) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let cache = cache
+        .and_then(absolute)
+        .or_else(|| Some(home.and_then(absolute)?.join(".cache")))?;
+    let path = std::fs::canonicalize(&tape.path).ok()?;
+    let path = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
+    let mut name = String::new();
+    for byte in tape.header.tape_id {
+        name.push_str(&format!("{byte:02x}"));
+    }
+    Some(
+        cache
+            .join("heaptape")
+            .join(format!("{name}-{path:08x}.idx")),
+    )
+}
+
+/// What an index of `tape` must say that it was made of.
+pub(crate) fn origin(tape: &Tape, parent: Option<&Tape>) -> Origin {
+    Origin {
+        tape: identity(tape),
+        parent: parent.map(identity).unwrap_or_default(),
+        has_parent: parent.is_some(),
+    }
+}
+
+fn identity(tape: &Tape) -> ([u8; 16], u64, u64) {
+    let changed = std::fs::metadata(&tape.path).map_or(0, |file| {
+        let seconds = file.mtime().cast_unsigned();
+        seconds
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(file.mtime_nsec().cast_unsigned())
+    });
+    (tape.header.tape_id, tape.tape_bytes, changed)
+}
+
+/// A good index of `tape`, with its path; None when there is none.
+pub(crate) fn load(tape: &Tape, origin: &Origin, cut: Option<u64>) -> Option<(Index, PathBuf)> {
+    [Some(beside(&tape.path)), in_cache(tape)]
+        .into_iter()
+        .flatten()
+        .find_map(|path| {
+            if !std::fs::metadata(&path).ok()?.is_file() {
+                return None;
+            }
+            let bytes = Bytes::of_file(&File::open(&path).ok()?).ok()?;
+            Some((Index::open(bytes, origin, cut)?, path))
+        })
+}
+
+/// Writes the index that consists of `chunks`; returns where it is.
+pub(crate) fn store(tape: &Tape, origin: &Origin, chunks: &[u8]) -> Result<PathBuf, Error> {
+    let path = beside(&tape.path);
+    let header = put_header(origin, chunks);
+    let Err(source) = write(&path, &header, chunks) else {
+        return Ok(path);
+    };
+    if let Some(cached) = in_cache(tape) {
+        let folder = cached.parent().map_or(Ok(()), |folder| {
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)
+        });
+        if folder
+            .and_then(|()| write(&cached, &header, chunks))
+            .is_ok()
+        {
+            return Ok(cached);
+        }
+    }
+    Err(Error::WriteIndex { path, source })
+}
+
+fn write(path: &Path, header: &[u8], chunks: &[u8]) -> io::Result<()> {
+    // Relaxed: the number only has to differ from others of this process.
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.{number}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(header)?;
+            file.write_all(chunks)
+        })
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // Nothing more can be done when even this fails.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}

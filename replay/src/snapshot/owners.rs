@@ -1,0 +1,85 @@
+//! Every block that ever contained an address.
+//!
+//! In: an address. Out: lifetimes in the order of time. The tape is read twice: once to find the
+//! blocks that contain it, once to resolve what happened at the addresses of those alone.
+
+use crate::block::{Block, Lifetime};
+use crate::history::heap::{Collector, Heap};
+use crate::history::transitions::{Transition, TransitionKind, decode};
+use crate::history::windows::Windows;
+use crate::tape::Tape;
+use rayon::prelude::*;
+use rustc_hash::FxHashSet;
+
+/// Keeps the lives of blocks that contain the address.
+struct Owners {
+    address: u64,
+    found: Vec<Lifetime>,
+}
+
+impl Collector for Owners {
+    fn ended(&mut self, lifetime: &Lifetime) {
+        if contains(&lifetime.block, self.address) {
+            self.found.push(*lifetime);
+        }
+    }
+}
+
+/// True when `address` lies in the block. A block of no bytes contains its own address.
+fn contains(block: &Block, address: u64) -> bool {
+    is_in(block.address, block.size, address)
+}
+
+fn is_in(start: u64, size: u64, address: u64) -> bool {
+    let offset = address.checked_sub(start);
+    offset.is_some_and(|offset| offset < size.max(1))
+}
+
+/// The blocks that contained `address`, `inherited` being those that lived before the recording.
+pub(crate) fn owners(tape: &Tape, inherited: &[Block], address: u64) -> Vec<Lifetime> {
+    let starts = starts(tape, inherited, address);
+    let mut windows = Windows::new(tape, None, u64::MAX).only(move |transition: &Transition| {
+        match transition.kind {
+            TransitionKind::Map | TransitionKind::Unmap => true,
+            TransitionKind::Birth | TransitionKind::Death => starts.contains(&transition.address),
+        }
+    });
+    let mut heap = Heap::new(tape.header.page_size, false);
+    heap.preload(inherited.iter());
+    let mut found = Vec::new();
+    while let Some(window) = windows.next_window() {
+        let seen = heap.apply(&window, || Owners {
+            address,
+            found: Vec::new(),
+        });
+        found.extend(seen.into_iter().flat_map(|owners| owners.found));
+    }
+    let alive = heap.live().filter(|block| contains(block, address));
+    found.extend(alive.map(|block| Lifetime { block, death: None }));
+    found.sort_by_key(|lifetime| {
+        let block = &lifetime.block;
+        let death = lifetime.death.map_or(u64::MAX, |death| death.stamp);
+        (block.born, death, block.domain, block.address)
+    });
+    found
+}
+
+/// The addresses of the blocks that contain `address`.
+fn starts(tape: &Tape, inherited: &[Block], address: u64) -> FxHashSet<u64> {
+    let born = tape
+        .event_streams
+        .par_iter()
+        .flat_map_iter(|stream| stream.chunks.iter())
+        .flat_map_iter(|chunk| {
+            let transitions = decode(tape, chunk).unwrap_or_default();
+            transitions.into_iter().filter_map(move |transition| {
+                let is_owner = transition.kind == TransitionKind::Birth
+                    && is_in(transition.address, transition.size, address);
+                is_owner.then_some(transition.address)
+            })
+        });
+    let mut starts: FxHashSet<u64> = born.collect::<Vec<u64>>().into_iter().collect();
+    let inherited = inherited.iter().filter(|block| contains(block, address));
+    starts.extend(inherited.map(|block| block.address));
+    starts
+}

@@ -1,0 +1,136 @@
+//! Where the chunks of a tape are, and the event chunks of each stream in its order.
+//!
+//! In: the bytes behind the header. Out: chunks, and damage where none could be found. Chunks may
+//! stand in any order in the file; a stream's order is that of the event numbers in the headers.
+
+use heaptape_format::chunk::{ChunkKind, FLAG_MUST_UNDERSTAND, NO_STREAM};
+use heaptape_format::error::{DecodeError, DecodeErrorKind};
+use heaptape_format::scan::{Damage, Found, FoundChunk, Scan};
+
+/// A chunk of events with its place in its stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventChunk {
+    /// The chunk.
+    pub(crate) found: FoundChunk,
+    /// Largest stamp of the stream before this chunk: smaller stamps are raised to it.
+    pub(crate) floor: u64,
+    /// Smallest stamp, after raising.
+    pub(crate) stamp_first: u64,
+    /// Largest stamp, after raising. Never smaller than that of the stream's chunk before.
+    pub(crate) stamp_last: u64,
+}
+
+/// The event chunks of one stream, in the stream's order.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamChunks {
+    /// The stream's index.
+    pub(crate) stream: u32,
+    /// Its chunks.
+    pub(crate) chunks: Vec<EventChunk>,
+}
+
+/// All chunks of a tape in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct ChunkList {
+    pub(super) chunks: Vec<FoundChunk>,
+    pub(super) damage: Vec<Damage>,
+}
+
+impl ChunkList {
+    /// Scans `bytes`, a whole tape whose header ends at `start`.
+    pub(super) fn scan(bytes: &[u8], start: usize) -> Self {
+        let mut list = Self::default();
+        for found in Scan::new(bytes, start) {
+            match found {
+                Found::Chunk(chunk) => list.chunks.push(chunk),
+                Found::Damage(damage) => list.damage.push(damage),
+            }
+        }
+        list
+    }
+
+    /// The first chunk that must be understood and is not known here.
+    pub(super) fn not_understood(&self) -> Option<&FoundChunk> {
+        self.chunks.iter().find(|chunk| {
+            chunk.header.flags & FLAG_MUST_UNDERSTAND != 0
+                && chunk.header.kind.name() == ChunkKind(u16::MAX).name()
+        })
+    }
+
+    /// The chunks of a kind.
+    pub(super) fn of_kind(&self, kind: ChunkKind) -> impl Iterator<Item = &FoundChunk> {
+        self.chunks
+            .iter()
+            .filter(move |chunk| chunk.header.kind == kind)
+    }
+
+    /// The event chunks of each stream. A chunk that repeats events of another is left out.
+    pub(super) fn streams(&mut self) -> Vec<StreamChunks> {
+        let mut events: Vec<FoundChunk> = self.of_kind(ChunkKind::EVENTS).copied().collect();
+        events.sort_by_key(|chunk| (chunk.header.stream, chunk.header.first, chunk.offset));
+        let mut streams: Vec<StreamChunks> = Vec::new();
+        let mut next_event = 0;
+        for found in events {
+            let header = &found.header;
+            if streams
+                .last()
+                .is_none_or(|last| last.stream != header.stream)
+            {
+                next_event = 0;
+            }
+            if header.stream == NO_STREAM || header.first < next_event {
+                let what = if header.stream == NO_STREAM {
+                    "stream"
+                } else {
+                    "event number"
+                };
+                self.damage.push(whole_chunk(&found, what));
+                continue;
+            }
+            next_event = header.first.saturating_add(u64::from(header.count));
+            if header.count > 0 {
+                append(&mut streams, found);
+            }
+        }
+        streams
+    }
+}
+
+fn append(streams: &mut Vec<StreamChunks>, found: FoundChunk) {
+    let header = &found.header;
+    if streams
+        .last()
+        .is_none_or(|last| last.stream != header.stream)
+    {
+        streams.push(StreamChunks {
+            stream: header.stream,
+            chunks: Vec::new(),
+        });
+    }
+    if let Some(stream) = streams.last_mut() {
+        let floor = stream.chunks.last().map_or(0, |last| last.stamp_last);
+        stream.chunks.push(EventChunk {
+            found,
+            floor,
+            stamp_first: header.stamp_first.max(floor),
+            stamp_last: header.stamp_last.max(floor),
+        });
+    }
+}
+
+/// Damage that costs a whole chunk whose bytes are sound: `what` in its header makes no sense.
+pub(super) fn whole_chunk(chunk: &FoundChunk, what: &'static str) -> Damage {
+    damaged_chunk(
+        chunk,
+        DecodeError::new(chunk.offset, DecodeErrorKind::Invalid(what)),
+    )
+}
+
+/// The damage of a chunk that cannot be decoded because of `error`.
+pub(crate) fn damaged_chunk(chunk: &FoundChunk, error: DecodeError) -> Damage {
+    Damage {
+        offset: chunk.offset,
+        bytes: chunk.header.total_bytes(),
+        error,
+    }
+}

@@ -1,0 +1,77 @@
+//! From a path to the bytes of a file.
+//!
+//! In: a path. Out: the file's bytes, mapped into memory. It never writes. A file that another
+//! program shortens while it is mapped ends this process (SIGBUS): tapes are only appended to.
+
+use crate::error::Error;
+use memmap2::Mmap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::path::Path;
+
+/// The bytes of a file.
+#[derive(Debug)]
+pub(crate) enum Bytes {
+    /// Mapped.
+    Map(Mmap),
+    /// Read: the file system cannot map, or the bytes were made here.
+    Owned(Vec<u8>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Map(map) => map,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Bytes {
+    /// The bytes of `file` as it is now.
+    pub(crate) fn of_file(file: &File) -> io::Result<Self> {
+        // SAFETY: 1. The map is private to this process and read-only, so nothing here changes
+        // it. 2. Other processes only append to tapes and replace indexes by renaming, so the
+        // mapped bytes stay; a file that is shortened all the same costs a SIGBUS, no undefined
+        // value: every read of the slice is of plain bytes.
+        match unsafe { Mmap::map(file) } {
+            Ok(map) => Ok(Self::Map(map)),
+            Err(_) => {
+                let mut bytes = Vec::new();
+                let mut reader = file;
+                reader.read_to_end(&mut bytes)?;
+                Ok(Self::Owned(bytes))
+            }
+        }
+    }
+}
+
+/// The bytes of the tape at `path`.
+pub(super) fn tape_bytes(path: &Path) -> Result<Bytes, Error> {
+    let read = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
+    // Opening a pipe would wait for its writer: look before.
+    let kind = std::fs::metadata(path).map_err(read)?;
+    if !kind.is_file() {
+        return Err(Error::NotAFile {
+            path: path.to_owned(),
+            what: if kind.is_dir() {
+                "a folder"
+            } else {
+                "not a regular file"
+            },
+        });
+    }
+    if kind.len() == 0 {
+        return Err(Error::Empty {
+            path: path.to_owned(),
+        });
+    }
+    let file = File::open(path).map_err(read)?;
+    Bytes::of_file(&file).map_err(read)
+}

@@ -1,0 +1,85 @@
+//! The tables of a tape: streams, modules, marks and all that is not an event or a stack.
+//!
+//! In: table chunks in the order of the file. Out: [`Tables`], and damage for those that cannot be
+//! read. A later record of the same thing replaces an earlier one.
+
+use super::chunks::{ChunkList, damaged_chunk};
+use heaptape_format::tables::{
+    Child, ClockPair, Domain, End, Epoch, Lost, Mark, Module, Process, Record, ResidentSample,
+    Stream, records,
+};
+
+/// What the table chunks hold.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) process: Process,
+    pub(super) end: Option<End>,
+    pub(super) streams: Vec<Stream>,
+    pub(super) modules: Vec<Module>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) resident: Vec<ResidentSample>,
+    pub(super) lost: Vec<Lost>,
+    pub(super) children: Vec<Child>,
+    pub(super) clock_pairs: Vec<ClockPair>,
+    pub(super) domains: Vec<Domain>,
+    /// Largest stamp that any table states, the end's excepted.
+    pub(super) stamp_last: u64,
+}
+
+impl Tables {
+    /// Reads all tables of `list`.
+    pub(super) fn read(bytes: &[u8], list: &mut ChunkList) -> Self {
+        let mut tables = Self {
+            process: read::<Process>(bytes, list).pop().unwrap_or_default(),
+            end: read::<End>(bytes, list).pop(),
+            streams: read(bytes, list),
+            modules: read(bytes, list),
+            marks: read(bytes, list),
+            resident: read(bytes, list),
+            lost: read(bytes, list),
+            children: read(bytes, list),
+            clock_pairs: read(bytes, list),
+            domains: read(bytes, list),
+            stamp_last: 0,
+        };
+        keep_last(&mut tables.streams, |stream| stream.index);
+        keep_last(&mut tables.modules, |module| module.index);
+        keep_last(&mut tables.domains, |domain| domain.id);
+        tables.marks.sort_by_key(|mark| mark.stamp);
+        tables.resident.sort_by_key(|sample| sample.stamp);
+        let epochs: Vec<Epoch> = read(bytes, list);
+        let last_mark = tables.marks.last().map(|mark| mark.stamp);
+        let last_sample = tables.resident.last().map(|sample| sample.stamp);
+        let last_epoch = epochs.iter().map(|epoch| epoch.watermark).max();
+        tables.stamp_last = [last_mark, last_sample, last_epoch]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(0);
+        tables
+    }
+}
+
+fn read<R: Record>(bytes: &[u8], list: &mut ChunkList) -> Vec<R> {
+    let mut all = Vec::new();
+    let mut payload = Vec::new();
+    let mut damage = Vec::new();
+    for chunk in list.of_kind(R::KIND) {
+        let read = chunk.payload(bytes, &mut payload).and_then(|()| {
+            records::<R>(&payload, chunk.header.count).map_err(|error| error.at(chunk.offset))
+        });
+        match read {
+            Ok(records) => all.extend(records),
+            Err(error) => damage.push(damaged_chunk(chunk, error)),
+        }
+    }
+    list.damage.extend(damage);
+    all
+}
+
+/// Sorts by key and keeps the last record of each.
+fn keep_last<R, K: Ord>(records: &mut Vec<R>, key: impl Fn(&R) -> K) {
+    records.reverse();
+    records.sort_by_key(|record| key(record));
+    records.dedup_by(|later, kept| key(later) == key(kept));
+}
