@@ -183,7 +183,7 @@ impl EventEncoder {
             DecodeErrorKind::Limit("address")
         } else if event.alignment_log2 > ALIGNMENT_LOG2_MAX {
             DecodeErrorKind::Limit("alignment")
-        } else if event.operation.kind() as u8 >= OperationKind::Retag as u8 {
+        } else if !event.operation.has_layout() {
             DecodeErrorKind::Invalid("operation")
         } else {
             return Ok(());
@@ -223,15 +223,16 @@ impl EventEncoder {
     /// The block that dies: a reference into this chunk, else its address.
     #[inline]
     fn push_old(&mut self, event: &Event) {
-        match self.recent.remove(event.old_address) {
-            Some(ordinal) => {
-                let back = u64::from(self.allocations - ordinal);
-                put_varint(self.column(Column::Reference), back);
-            }
-            None => {
-                self.column(Column::Reference).push(0);
-                self.push_old_address(event);
-            }
+        // Custom domains have address spaces of their own: a pool's block may begin where the block
+        // of malloc does that holds it.
+        if !event.operation.is_custom()
+            && let Some(ordinal) = self.recent.remove(event.old_address)
+        {
+            let back = u64::from(self.allocations - ordinal);
+            put_varint(self.column(Column::Reference), back);
+        } else {
+            self.column(Column::Reference).push(0);
+            self.push_old_address(event);
         }
     }
 
@@ -251,7 +252,9 @@ impl EventEncoder {
     /// The block that begins to live, with its place among the allocations of this chunk.
     #[inline]
     fn push_new(&mut self, event: &Event) {
-        self.recent.insert(event.address, self.allocations);
+        if !event.operation.is_custom() {
+            self.recent.insert(event.address, self.allocations);
+        }
         self.allocations += 1;
         self.push_block(event);
     }

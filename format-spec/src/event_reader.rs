@@ -41,21 +41,19 @@ impl<'a> EventReader<'a> {
         if count > EVENTS_PER_CHUNK_MAX {
             return Err(cursor.error(DecodeErrorKind::Limit("events in a chunk")));
         }
-        let used = cursor.u8()?;
-        let mut table = Cursor::new(cursor.take(usize::from(used) * 5)?);
+        let used = usize::from(cursor.u8()?);
+        let (table, _) = cursor.take(used * 5)?.as_chunks::<5>();
+        if table.first().is_some_and(|[id, ..]| *id == 0) || !table.is_sorted_by(|a, b| a[0] < b[0])
+        {
+            return Err(cursor.error(DecodeErrorKind::Invalid("order of columns")));
+        }
         let mut columns = [Cursor::new(&[]); Column::COUNT];
         let mut starts = [payload.len() as u64; Column::COUNT];
-        let mut last = 0;
-        while !table.is_empty() {
-            let (id, length) = (table.u8()?, table.u32()? as usize);
-            if id <= last {
-                return Err(table.error(DecodeErrorKind::Invalid("order of columns")));
-            }
-            last = id;
+        for &[id, a, b, c, d] in table {
             let start = cursor.position() as u64;
-            let bytes = cursor.take(length)?;
+            let bytes = cursor.take(u32::from_le_bytes([a, b, c, d]) as usize)?;
             // Columns that this version does not know are skipped.
-            let place = usize::from(id) - 1;
+            let place = usize::from(id).wrapping_sub(1);
             if let (Some(column), Some(at)) = (columns.get_mut(place), starts.get_mut(place)) {
                 *column = Cursor::new(bytes);
                 *at = start;
@@ -103,6 +101,10 @@ impl<'a> EventReader<'a> {
     #[inline(always)]
     fn event(&mut self) -> Result<Event, DecodeError> {
         let operation = Operation(self.read(Column::Operation, Cursor::u8)?);
+        if !operation.has_layout() {
+            let kind = DecodeErrorKind::Invalid("operation");
+            return Err(self.error(Column::Operation, kind));
+        }
         let mut event = Event::new(operation, self.advance(Column::Stamp)?);
         match operation.kind() {
             OperationKind::Alloc => self.new_block(&mut event)?,
@@ -125,10 +127,7 @@ impl<'a> EventReader<'a> {
                 self.old_range(&mut event)?;
                 self.block(&mut event)?;
             }
-            OperationKind::Retag | OperationKind::Reserved => {
-                let kind = DecodeErrorKind::Invalid("operation");
-                return Err(self.error(Column::Operation, kind));
-            }
+            OperationKind::Retag | OperationKind::Reserved => {} // refused above
         }
         if operation.is_aligned() {
             event.alignment_log2 = self.read(Column::Alignment, Cursor::u8)?;

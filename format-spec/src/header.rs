@@ -117,6 +117,7 @@ impl TapeHeader {
         }
         cursor.take(MAGIC.len())?;
         let version = (cursor.u16()?, cursor.u16()?);
+        let length = cursor.u32()? as usize;
         if version.0 > FORMAT_VERSION {
             let kind = DecodeErrorKind::NewerVersion {
                 found: version.0,
@@ -124,7 +125,6 @@ impl TapeHeader {
             };
             return fail(8, kind);
         }
-        let length = cursor.u32()? as usize;
         if !(HEADER_BYTES..=65536).contains(&length) || !length.is_multiple_of(8) || version.0 == 0
         {
             return fail(8, DecodeErrorKind::Invalid("header length or version"));

@@ -124,6 +124,13 @@ impl Operation {
         }
     }
 
+    /// False for kinds that are reserved: their events have no defined fields.
+    #[must_use]
+    #[inline]
+    pub fn has_layout(self) -> bool {
+        !matches!(self.kind(), OperationKind::Retag | OperationKind::Reserved)
+    }
+
     /// True when the event has an alignment.
     #[must_use]
     #[inline]
