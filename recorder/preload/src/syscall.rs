@@ -62,6 +62,10 @@ pub fn process_id() -> i32 {
 pub fn is_readable(address: usize) -> bool {
     const NO_SUCH_HOW: usize = u32::MAX as usize;
     const SIGNAL_SET_BYTES: usize = 8;
+    if address == 0 {
+        // The kernel takes a null set for none and does not look.
+        return false;
+    }
     let arguments = [NO_SUCH_HOW, address, 0, SIGNAL_SET_BYTES, 0, 0];
     // SAFETY: with an invalid `how` the signal mask stays as it is.
     let answer = unsafe { syscall(libc::SYS_rt_sigprocmask, arguments) };
