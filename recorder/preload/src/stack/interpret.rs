@@ -58,10 +58,10 @@ impl Walker {
             self.settle(&registers, at)?;
             return Err(self.walk_by_rules(registers, at, frames));
         }
-        match self.step_by_frame_pointer(at) {
-            Some(()) => Ok(()),
-            None => Err(self.give_up(at)),
+        if follows_call(at.pc) {
+            return self.step_by_frame_pointer(at).ok_or(UNKNOWN);
         }
+        Err(forged_end(at))
     }
 
     /// Follows full rules from interrupted code to the end.
@@ -95,11 +95,13 @@ impl Walker {
                         mark_exact(at, frames);
                         registers = interrupted;
                         is_exact = true;
+                    } else if !is_exact && !follows_call(at.pc) {
+                        return forged_end(at);
                     } else if self.step_by_frame_pointer(at).is_some() {
                         registers = registers_of(at);
                         is_exact = false;
                     } else {
-                        return self.give_up(at);
+                        return UNKNOWN;
                     }
                 }
             }
@@ -230,16 +232,6 @@ impl Walker {
         Some(())
     }
 
-    /// The end of a walk that cannot go on from the last frame. A program counter that is not even
-    /// the address behind a call is no frame.
-    fn give_up(&mut self, at: &mut Position) -> End {
-        let is_code = find::object_of(at.pc).is_some() || follows_call(at.pc);
-        if !is_code && at.count > 1 {
-            at.count -= 1;
-        }
-        UNKNOWN
-    }
-
     /// The registers that a signal interrupted, when `pc` is a trampoline that returns from one
     /// and has no rules of its own.
     fn interrupted_by(&mut self, pc: usize, sp: usize) -> Option<Registers> {
@@ -262,6 +254,18 @@ impl Walker {
         }
         Some(registers)
     }
+}
+
+/// The end of a walk at a return address that no call has left behind. In an object's code somebody
+/// laid it there for the end of a stack (as `makecontext` does); anywhere else it is no frame.
+fn forged_end(at: &mut Position) -> End {
+    if find::object_of(at.pc).is_some() {
+        return End::Complete;
+    }
+    if at.count > 1 {
+        at.count -= 1;
+    }
+    UNKNOWN
 }
 
 /// A call may change the scratch registers: after a frame's rules only what they say is known.
