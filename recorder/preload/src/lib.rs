@@ -1,10 +1,67 @@
 //! The recorder that is preloaded into the target: hooks, threads, stacks, rings.
 //!
 //! It lives inside other people's processes: it never allocates through the hooks, takes no lock
-//! on the event path, never panics, never sets `errno` and prints nothing.
+//! on the event path, never panics, never sets `errno` and prints nothing. The way of one event:
+//!
+//! | step | file |
+//! |---|---|
+//! | the program calls; the real function is called | [`hooks`], [`next`], [`bootstrap`] |
+//! | does this process record? | [`gate`], [`process`], [`identity`], [`environment`] |
+//! | the thread's state, its guard and its stream | [`thread`] |
+//! | the stamp | [`clock`] |
+//! | the stack | [`stack`], [`modules`] |
+//! | the record in the ring; waiting, loss | [`recording`] |
+//!
+//! Beside it: [`api`] (what a program may call itself), [`drainer`] (recording without a
+//! launcher).
 #![cfg_attr(not(test), no_std)]
 
+pub mod api;
 pub mod arena;
+pub mod bootstrap;
+pub mod clock;
+pub mod drainer;
+pub mod environment;
+pub mod gate;
+pub mod hooks;
+pub mod identity;
 pub mod modules;
+pub mod next;
+pub mod process;
+pub mod recording;
 pub mod stack;
 pub mod syscall;
+pub mod thread;
+
+/// Runs when the library is loaded, for programs that allocate nothing before they fork.
+#[cfg(feature = "interpose")]
+mod constructor {
+    extern "C" fn construct() {
+        if crate::gate::mode() == crate::gate::NEW {
+            crate::process::start();
+        }
+    }
+
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static CONSTRUCTOR: extern "C" fn() = construct;
+}
+
+/// Nothing here panics: a test looks for what a panic would leave in the library. The language
+/// asks for a handler all the same.
+#[cfg(all(feature = "interpose", not(test)))]
+mod last_resort {
+    #[panic_handler]
+    fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+        loop {
+            heaptape_session::sys::sleep_ns(999_999_999);
+        }
+    }
+
+    // The precompiled core library refers to it, for unwinding that never happens here.
+    core::arch::global_asm!(
+        ".hidden rust_eh_personality",
+        ".globl rust_eh_personality",
+        ".set rust_eh_personality, 0",
+    );
+}

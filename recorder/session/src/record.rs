@@ -209,7 +209,7 @@ pub fn blob_words<'a>(
     kind: u8,
     ticks: u64,
     parts: &'a [&'a [u8]],
-) -> impl ExactSizeIterator<Item = u64> + 'a {
+) -> impl ExactSizeIterator<Item = u64> + Clone + 'a {
     let total = parts
         .iter()
         .map(|part| part.len())

@@ -128,6 +128,14 @@ impl Producer {
         self.stream
     }
 
+    /// True when `words` more words fit into the chunk that is written: the next append needs no
+    /// other chunk.
+    #[inline(always)]
+    #[must_use]
+    pub fn fits(&self, words: usize) -> bool {
+        !self.chunk.is_null() && self.at as usize + words <= CHUNK_WORDS
+    }
+
     /// Appends the words of one record and publishes them.
     ///
     /// # Errors

@@ -1,0 +1,353 @@
+//! The environment: what it tells us, and what it must tell the images that this one starts.
+//!
+//! Reading needs nothing of the C library but the pointer `environ`. Building writes into memory
+//! that the caller brings, since an image may be replaced in a child that shares our memory.
+
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char, c_void};
+use core::ptr;
+use heaptape_session::sync::{AtomicU64, Ordering};
+
+/// Longest path of our own library.
+const LIBRARY_BYTES_MAX: usize = 1024;
+/// Variables that can be added to an environment.
+pub const ADDED_MAX: usize = 3;
+
+const PRELOAD: &[u8] = b"LD_PRELOAD";
+const SESSION: &[u8] = b"HEAPTAPE_SESSION";
+const PARENT: &[u8] = b"HEAPTAPE_PARENT";
+const OUT: &[u8] = b"HEAPTAPE_OUT";
+
+unsafe extern "C" {
+    static mut environ: *const *const c_char;
+}
+
+/// The process's own environment; null before the C library has set it.
+#[must_use]
+pub fn own() -> *const *const c_char {
+    let place = &raw const environ;
+    // SAFETY: the C library's variable is a valid pointer, read once.
+    unsafe { place.read() }
+}
+
+/// True when the C library knows the environment.
+#[must_use]
+pub fn is_there() -> bool {
+    !own().is_null()
+}
+
+/// The entries of an environment or argument list: zero-terminated, null at the end.
+///
+/// # Safety
+/// Null, or such a list, that stays as it is while the iterator is used.
+pub unsafe fn entries(list: *const *const c_char) -> impl Iterator<Item = *const c_char> + Clone {
+    let at = move |index: usize| {
+        if list.is_null() {
+            return None;
+        }
+        // SAFETY: the entries before were not null, so the list goes on up to here.
+        let entry = unsafe { list.add(index).read() };
+        (!entry.is_null()).then_some(entry)
+    };
+    (0..).map_while(at)
+}
+
+/// Name and value of an entry.
+fn split(entry: &[u8]) -> (&[u8], &[u8]) {
+    match entry.iter().position(|byte| *byte == b'=') {
+        Some(at) => (
+            entry.get(..at).unwrap_or_default(),
+            entry.get(at + 1..).unwrap_or_default(),
+        ),
+        None => (entry, &[]),
+    }
+}
+
+/// The value of a variable in the process's own environment.
+#[must_use]
+pub fn value(name: &[u8]) -> Option<&'static CStr> {
+    // SAFETY: the process's own list.
+    for entry in unsafe { entries(own()) } {
+        // SAFETY: entries are C strings.
+        let text = unsafe { CStr::from_ptr(entry) };
+        if split(text.to_bytes()).0 == name && text.to_bytes().len() > name.len() {
+            let with_zero = text.to_bytes_with_nul();
+            return CStr::from_bytes_with_nul(with_zero.get(name.len() + 1..)?).ok();
+        }
+    }
+    None
+}
+
+/// True when the user turned the recorder off.
+#[must_use]
+pub fn is_turned_off() -> bool {
+    value(b"HEAPTAPE").is_some_and(|value| value.to_bytes() == b"0")
+}
+
+/// Path of the session to join.
+#[must_use]
+pub fn session_path() -> Option<&'static CStr> {
+    value(SESSION).filter(|path| !path.is_empty())
+}
+
+/// Path of the tape that the user wants without a launcher.
+#[must_use]
+pub fn tape_path() -> Option<&'static CStr> {
+    value(OUT).filter(|path| !path.is_empty())
+}
+
+/// Slot and generation of the image that started this one.
+#[must_use]
+pub fn parent() -> Option<(u32, u32)> {
+    let text = value(PARENT)?.to_bytes();
+    let mut parts = text.split(|byte| *byte == b'.');
+    let mut part = || u32::try_from(number(parts.next()?)).ok();
+    Some((part()?, part()?))
+}
+
+/// The decimal number at the start of a text.
+#[must_use]
+pub fn number(text: &[u8]) -> u64 {
+    text.iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0u64, |number, digit| {
+            number
+                .wrapping_mul(10)
+                .wrapping_add(u64::from(digit - b'0'))
+        })
+}
+
+struct Library(UnsafeCell<[u8; LIBRARY_BYTES_MAX]>);
+
+// SAFETY: written once, before LIBRARY_BYTES is set.
+unsafe impl Sync for Library {}
+
+static LIBRARY: Library = Library(UnsafeCell::new([0; LIBRARY_BYTES_MAX]));
+static LIBRARY_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Finds out where our own library lies. Once, while the process starts.
+pub fn find_library(folder: &[u8]) {
+    let mut info: libc::Dl_info = libc::Dl_info {
+        dli_fname: ptr::null(),
+        dli_fbase: ptr::null_mut(),
+        dli_sname: ptr::null(),
+        dli_saddr: ptr::null_mut(),
+    };
+    let address = find_library as *const () as *const c_void;
+    // SAFETY: dladdr only looks the address up; `info` is valid for it to fill in.
+    unsafe { libc::dladdr(address, &raw mut info) };
+    if info.dli_fname.is_null() {
+        return;
+    }
+    // SAFETY: the loader's name of this library, a C string.
+    let name = unsafe { CStr::from_ptr(info.dli_fname) }.to_bytes();
+    // SAFETY: only this call writes it, before anyone reads it.
+    let place = unsafe { &mut *LIBRARY.0.get() };
+    let mut text = Text::new(place);
+    if name.first() != Some(&b'/') {
+        text.put(folder);
+        text.put(b"/");
+    }
+    text.put(name);
+    if let Some(length) = text.end() {
+        // Release: pairs with Acquire in `library`.
+        LIBRARY_BYTES.store(length as u64, Ordering::Release);
+    }
+}
+
+/// Absolute path of our own library; empty when it is unknown.
+#[must_use]
+pub fn library() -> &'static [u8] {
+    // Acquire: pairs with Release in `find_library`.
+    let length = LIBRARY_BYTES.load(Ordering::Acquire) as usize;
+    // SAFETY: no longer written once the length is set.
+    let place = unsafe { &*LIBRARY.0.get() };
+    place.get(..length).unwrap_or_default()
+}
+
+/// Zero-terminated texts, one after the other, in given memory.
+#[derive(Debug)]
+pub struct Text<'a> {
+    memory: &'a mut [u8],
+    start: usize,
+    at: usize,
+    is_full: bool,
+}
+
+impl<'a> Text<'a> {
+    /// Texts in `memory`.
+    pub fn new(memory: &'a mut [u8]) -> Self {
+        Self {
+            memory,
+            start: 0,
+            at: 0,
+            is_full: false,
+        }
+    }
+
+    /// Appends to the current text.
+    pub fn put(&mut self, part: &[u8]) {
+        match self.memory.get_mut(self.at..self.at + part.len()) {
+            Some(place) => {
+                place.copy_from_slice(part);
+                self.at += part.len();
+            }
+            None => self.is_full = true,
+        }
+    }
+
+    /// Appends a decimal number.
+    pub fn put_number(&mut self, number: u32) {
+        let mut digits = [0u8; 10];
+        let mut rest = number;
+        let mut count = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.put(digits.get(10 - count..).unwrap_or_default());
+    }
+
+    /// Ends the current text; its length, or `None` when something did not fit.
+    pub fn end(&mut self) -> Option<usize> {
+        self.put(&[0]);
+        let length = self.at - 1 - self.start.min(self.at - 1);
+        (!self.is_full).then_some(length)
+    }
+
+    /// As [`Text::end`], and begins the next; where the ended one stands.
+    pub fn finish(&mut self) -> Option<*const c_char> {
+        self.end()?;
+        let text = self.memory.get(self.start..)?.as_ptr();
+        self.start = self.at;
+        Some(text.cast())
+    }
+}
+
+/// What an environment is to say about us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry<'a> {
+    /// The new image records into the session at this path, as a child of this slot and
+    /// generation.
+    On {
+        /// The session.
+        session: &'a [u8],
+        /// Our slot.
+        slot: u32,
+        /// Its generation.
+        generation: u32,
+    },
+    /// The new image must not load us.
+    Off,
+}
+
+/// Bytes of text that [`build`] may need for `list`.
+///
+/// # Safety
+/// `list` must be null or an environment.
+#[must_use]
+pub unsafe fn text_bytes(list: *const *const c_char) -> usize {
+    const FIXED: usize = 128 + heaptape_session::map::PATH_BYTES_MAX + LIBRARY_BYTES_MAX;
+    // SAFETY: as for this function.
+    unsafe { entries(list) }
+        // SAFETY: entries are C strings.
+        .map(|entry| unsafe { CStr::from_ptr(entry) }.to_bytes())
+        .filter(|entry| split(entry).0 == PRELOAD)
+        .fold(FIXED, |sum, entry| sum + entry.len())
+}
+
+/// Builds a copy of the environment `list` in `out` (as many places as the list has entries, and
+/// [`ADDED_MAX`] and one more) that says what `carry` tells. False when the memory is too small.
+///
+/// # Safety
+/// `list` must be null or an environment, and outlive `out`.
+pub unsafe fn build(
+    list: *const *const c_char,
+    carry: Carry<'_>,
+    out: &mut [*const c_char],
+    text: &mut Text<'_>,
+) -> bool {
+    let mut places = out.iter_mut();
+    let mut put = |entry: *const c_char| places.next().map(|place| *place = entry).is_some();
+    let mut preload: &[u8] = &[];
+    let mut is_stored = true;
+    // SAFETY: as for this function.
+    for entry in unsafe { entries(list) } {
+        // SAFETY: entries are C strings.
+        let (name, value) = split(unsafe { CStr::from_ptr(entry) }.to_bytes());
+        if name == PRELOAD && preload.is_empty() {
+            preload = value;
+        } else if name != SESSION && name != PARENT && name != PRELOAD {
+            is_stored &= put(entry);
+        }
+    }
+    if let Some(entry) = preload_entry(preload, carry, text) {
+        is_stored &= put(entry);
+    }
+    if let Carry::On {
+        session,
+        slot,
+        generation,
+    } = carry
+    {
+        text.put(SESSION);
+        text.put(b"=");
+        text.put(session);
+        is_stored &= text.finish().is_some_and(&mut put);
+        text.put(PARENT);
+        text.put(b"=");
+        text.put_number(slot);
+        text.put(b".");
+        text.put_number(generation);
+        is_stored &= text.finish().is_some_and(&mut put);
+    }
+    is_stored && put(ptr::null())
+}
+
+/// The entry of LD_PRELOAD with our library in it, or not; `None` when it would be empty.
+fn preload_entry(old: &[u8], carry: Carry<'_>, text: &mut Text<'_>) -> Option<*const c_char> {
+    let is_separator = |byte: &u8| matches!(byte, b':' | b' ');
+    let parts = || old.split(is_separator).filter(|part| !part.is_empty());
+    let is_on = carry != Carry::Off;
+    let has_us = parts().any(is_us);
+    let mut is_first = true;
+    let ours = (is_on && !has_us).then(library);
+    let others = parts().filter(|part| is_on || !is_us(part));
+    let mut chosen = ours.into_iter().chain(others).peekable();
+    chosen.peek()?;
+    text.put(PRELOAD);
+    text.put(b"=");
+    for part in chosen {
+        if !is_first {
+            text.put(b":");
+        }
+        text.put(part);
+        is_first = false;
+    }
+    text.finish()
+}
+
+/// True when an entry of LD_PRELOAD means our library: by path, or by file name.
+fn is_us(part: &[u8]) -> bool {
+    let file_name = |path: &'static [u8]| path.rsplit(|byte| *byte == b'/').next();
+    let ours = file_name(library());
+    let theirs = part.rsplit(|byte| *byte == b'/').next();
+    theirs.is_some() && theirs == ours
+}
+
+/// True when the environment `list` turns the recorder off itself.
+///
+/// # Safety
+/// `list` must be null or an environment.
+#[must_use]
+pub unsafe fn turns_off(list: *const *const c_char) -> bool {
+    // SAFETY: as for this function.
+    unsafe { entries(list) }
+        // SAFETY: entries are C strings.
+        .map(|entry| unsafe { CStr::from_ptr(entry) }.to_bytes())
+        .any(|entry| entry == b"HEAPTAPE=0")
+}

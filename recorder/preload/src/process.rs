@@ -1,0 +1,488 @@
+//! This process image in the session: start, fork, end, and what the whole process has in common.
+//!
+//! Started by the first allocation, or by our constructor when nothing was allocated before. A
+//! forked child starts again with its own slot. Anything that cannot be had turns recording off,
+//! and the target runs as if bare.
+
+use crate::thread::{self, Level};
+use crate::{clock, drainer, environment, gate, identity, modules, next, recording};
+use core::cell::UnsafeCell;
+use core::ffi::{c_char, c_int, c_void};
+use core::mem::MaybeUninit;
+use core::ptr;
+use heaptape_session::layout::{ProcessSlot, options, phase, state};
+use heaptape_session::map::SessionMap;
+use heaptape_session::slots::{self, ProcessOwner};
+use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
+use heaptape_session::sys;
+
+struct Place(UnsafeCell<MaybeUninit<SessionMap>>);
+
+// SAFETY: written once before STAGE is STARTED, only shared afterwards.
+unsafe impl Sync for Place {}
+
+static SESSION: Place = Place(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// Nothing was tried yet.
+const FRESH: u32 = 0;
+/// A thread is starting.
+const STARTING: u32 = 1;
+/// There is a session, and this process or an ancestor of the same image has a slot in it.
+const STARTED: u32 = 2;
+/// There is no session for us.
+const REFUSED: u32 = 3;
+
+static STAGE: AtomicU32 = AtomicU32::new(FRESH);
+/// Index and generation of our process slot, the slot itself, and whose it is.
+static SLOT_INDEX: AtomicU32 = AtomicU32::new(0);
+static SLOT_GENERATION: AtomicU32 = AtomicU32::new(0);
+static SLOT: AtomicU64 = AtomicU64::new(0);
+static PID: AtomicU32 = AtomicU32::new(0);
+/// Copies of the session's options.
+static OPTIONS: AtomicU32 = AtomicU32::new(0);
+static DEPTH_MAX: AtomicU32 = AtomicU32::new(0);
+static SIZE_MIN: AtomicU64 = AtomicU64::new(0);
+/// Not zero: the real allocator may call our hooks (it is not the C library's).
+static IS_FOREIGN: AtomicU32 = AtomicU32::new(0);
+/// C string with the path of the object that holds the real allocator; 0: unknown.
+static ALLOCATOR_PATH: AtomicU64 = AtomicU64::new(0);
+
+/// Origins of a process image, as [`ProcessSlot::origin`].
+mod origin {
+    pub(super) const LAUNCHED: u32 = 0;
+    pub(super) const FORKED: u32 = 1;
+    pub(super) const BY_EXEC: u32 = 2;
+}
+
+/// The session.
+///
+/// Only for code behind an open gate: a thread is born only in a started process.
+#[inline(always)]
+#[must_use]
+pub fn session() -> &'static SessionMap {
+    let place = SESSION.0.get();
+    // SAFETY: the gate opens after the session was written, and it is never taken back.
+    unsafe { (*place).assume_init_ref() }
+}
+
+/// Our process slot, while the process has one.
+#[inline(always)]
+#[must_use]
+pub fn slot() -> Option<&'static ProcessSlot> {
+    let slot = SLOT.load(Ordering::Relaxed) as *const ProcessSlot;
+    // SAFETY: null, or a slot of the session, which is never unmapped.
+    unsafe { slot.as_ref() }
+}
+
+/// Index of our process slot.
+#[must_use]
+pub fn slot_index() -> u32 {
+    SLOT_INDEX.load(Ordering::Relaxed)
+}
+
+/// Generation of our process slot.
+#[must_use]
+pub fn slot_generation() -> u32 {
+    SLOT_GENERATION.load(Ordering::Relaxed)
+}
+
+/// True when the recording has the option.
+#[inline(always)]
+#[must_use]
+pub fn has(option: u32) -> bool {
+    OPTIONS.load(Ordering::Relaxed) & option != 0
+}
+
+/// Innermost frames that a stack keeps, 0: all.
+#[must_use]
+pub fn depth_max() -> u32 {
+    DEPTH_MAX.load(Ordering::Relaxed)
+}
+
+/// True when allocations are not recorded right now, by wish of somebody outside.
+#[inline(always)]
+#[must_use]
+pub fn is_paused() -> bool {
+    slot().is_some_and(|slot| slot.paused.load(Ordering::Relaxed) != 0)
+}
+
+/// True when an allocation of `size` bytes is to be recorded.
+#[inline(always)]
+#[must_use]
+pub fn wants(size: usize) -> bool {
+    size as u64 >= SIZE_MIN.load(Ordering::Relaxed) && !is_paused()
+}
+
+/// True when the real allocator may call hooks of ours.
+#[must_use]
+pub fn is_allocator_foreign() -> bool {
+    IS_FOREIGN.load(Ordering::Relaxed) != 0
+}
+
+/// True in the process that owns the slot, false in children that share its memory (`vfork`).
+#[must_use]
+pub fn is_owner() -> bool {
+    sys::process_id() == PID.load(Ordering::Relaxed)
+}
+
+/// True when this process has a session (recording or not).
+#[must_use]
+pub fn is_started() -> bool {
+    STAGE.load(Ordering::Acquire) == STARTED
+}
+
+/// Starts recording in this process, at its first allocation or as a fresh fork. False: the
+/// caller's event is not recorded. Leaves errno as it is.
+#[cold]
+#[inline(never)]
+pub fn start() -> bool {
+    // SAFETY: the C library gives each thread its errno.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: valid for the thread's life.
+    let before = unsafe { *errno };
+    let result = start_or_follow();
+    // SAFETY: as above.
+    unsafe { *errno = before };
+    result
+}
+
+fn start_or_follow() -> bool {
+    let stage = STAGE.load(Ordering::Acquire);
+    match stage {
+        FRESH => {
+            let claim =
+                STAGE.compare_exchange(FRESH, STARTING, Ordering::Acquire, Ordering::Relaxed);
+            claim.is_ok() && start_fresh()
+        }
+        STARTED => {
+            let claim =
+                STAGE.compare_exchange(STARTED, STARTING, Ordering::Acquire, Ordering::Relaxed);
+            claim.is_ok() && {
+                follow_fork();
+                STAGE.store(STARTED, Ordering::Release);
+                true
+            }
+        }
+        REFUSED => {
+            gate::set(gate::OFF);
+            false
+        }
+        _ => false,
+    }
+}
+
+fn start_fresh() -> bool {
+    if !environment::is_there() {
+        // So early that the C library does not know it yet: try again later.
+        STAGE.store(FRESH, Ordering::Release);
+        return false;
+    }
+    if next::malloc_address() == 0 && !next::resolve() {
+        STAGE.store(FRESH, Ordering::Release);
+        return false;
+    }
+    let found = find_session().and_then(|session| {
+        // SAFETY: nobody reads the place before STAGE is STARTED.
+        unsafe { (*SESSION.0.get()).write(session) };
+        enlist(origin::LAUNCHED, 0)
+    });
+    let Some(mode) = found else {
+        STAGE.store(REFUSED, Ordering::Release);
+        gate::set(gate::OFF);
+        return false;
+    };
+    modules::start();
+    thread::start();
+    watch_ends();
+    // Where the kernel cannot, only the C library's forks are noticed.
+    gate::arm();
+    STAGE.store(STARTED, Ordering::Release);
+    gate::set(mode);
+    true
+}
+
+fn find_session() -> Option<SessionMap> {
+    if environment::is_turned_off() {
+        return None;
+    }
+    let mut path = [0u8; heaptape_session::map::PATH_BYTES_MAX];
+    let path = match environment::session_path() {
+        Some(path) => path,
+        None => drainer::start(environment::tape_path()?, &mut path)?,
+    };
+    let session = SessionMap::open(path).ok()?;
+    let is_open = session.header().state.load(Ordering::Relaxed) != state::CLOSED;
+    is_open.then_some(session)
+}
+
+/// Claims a process slot and fills it in; the gate's mode to be.
+fn enlist(how: u32, cut_ticks: u64) -> Option<u32> {
+    let session = session();
+    let header = session.header();
+    let pid = sys::process_id();
+    let start_time = identity::start_time();
+    let parent = if how == origin::FORKED {
+        Parent {
+            slot: slot_index() + 1,
+            generation: slot_generation(),
+            origin: origin::FORKED,
+            image: 0,
+        }
+    } else {
+        Parent::find(session, pid, start_time)
+    };
+    let Some((index, generation)) = slots::claim_process(session, pid) else {
+        header.refused_images.fetch_add(1, Ordering::Relaxed);
+        return None;
+    };
+    let slot = session.process(index)?;
+    clock::start(header);
+    let cut_ticks = if cut_ticks == 0 {
+        clock::now::<true, false>(0)
+    } else {
+        cut_ticks
+    };
+    // Relaxed: the phase below publishes them.
+    slot.start_time.store(start_time, Ordering::Relaxed);
+    slot.pid_namespace
+        .store(identity::pid_namespace(), Ordering::Relaxed);
+    slot.cut_ticks.store(cut_ticks, Ordering::Relaxed);
+    slot.parent.store(parent.slot, Ordering::Relaxed);
+    slot.parent_generation
+        .store(parent.generation, Ordering::Relaxed);
+    slot.origin.store(parent.origin, Ordering::Relaxed);
+    slot.image.store(parent.image, Ordering::Relaxed);
+    let chosen = header.options.load(Ordering::Relaxed);
+    let is_paused = chosen & options::START_PAUSED != 0 && how != origin::FORKED;
+    slot.paused.store(u32::from(is_paused), Ordering::Relaxed);
+    OPTIONS.store(chosen, Ordering::Relaxed);
+    DEPTH_MAX.store(header.depth_max.load(Ordering::Relaxed), Ordering::Relaxed);
+    SIZE_MIN.store(header.size_min.load(Ordering::Relaxed), Ordering::Relaxed);
+    SLOT_INDEX.store(index, Ordering::Relaxed);
+    SLOT_GENERATION.store(generation, Ordering::Relaxed);
+    PID.store(pid, Ordering::Relaxed);
+    if how != origin::FORKED {
+        find_allocator();
+    }
+    SLOT.store(ptr::from_ref(slot) as u64, Ordering::Relaxed);
+    slots::set_process_phase(slot, phase::RUNNING);
+    Some(mode_of(chosen))
+}
+
+fn mode_of(chosen: u32) -> u32 {
+    let is_plain = chosen & options::FREE_STACKS == 0
+        && clock::is_counter()
+        && SIZE_MIN.load(Ordering::Relaxed) == 0
+        && !is_allocator_foreign();
+    if is_plain { gate::PLAIN } else { gate::GENERAL }
+}
+
+/// Where a new image comes from.
+struct Parent {
+    /// Slot + 1, 0: none.
+    slot: u32,
+    generation: u32,
+    origin: u32,
+    image: u32,
+}
+
+impl Parent {
+    /// The image that this process ran before, else the one that started it.
+    fn find(session: &SessionMap, pid: u32, start_time: u64) -> Self {
+        let mut found = Self {
+            slot: 0,
+            generation: 0,
+            origin: origin::LAUNCHED,
+            image: 0,
+        };
+        let parent_pid = identity::parent_pid();
+        let high = session.header().process_high.load(Ordering::Relaxed);
+        for index in 0..high.min(session.layout().processes as u32) {
+            let Some(slot) = session.process(index) else {
+                break;
+            };
+            let owner = slots::process_owner(slot);
+            if !matches!(owner.phase, phase::RUNNING | phase::EXEC | phase::FINISHED) {
+                continue;
+            }
+            let image = slot.image.load(Ordering::Relaxed) + 1;
+            let is_self = owner.pid == pid && slot.start_time.load(Ordering::Relaxed) == start_time;
+            if is_self && image > found.image {
+                found = Self::of(index, owner, image);
+            } else if found.image == 0 && found.slot == 0 && owner.pid == parent_pid {
+                found = Self::of(index, owner, 0);
+            } else if found.image == 0 && owner.pid == parent_pid {
+                found = found.later(session, index, owner);
+            }
+        }
+        if found.image == 0 {
+            Self::named_by_environment(session).unwrap_or(found)
+        } else {
+            found
+        }
+    }
+
+    fn of(index: u32, owner: ProcessOwner, image: u32) -> Self {
+        Self {
+            slot: index + 1,
+            generation: owner.generation,
+            origin: origin::BY_EXEC,
+            image,
+        }
+    }
+
+    /// Of two images of the parent process, the later one.
+    fn later(self, session: &SessionMap, index: u32, owner: ProcessOwner) -> Self {
+        let image_of = |index: u32| {
+            session
+                .process(index)
+                .map_or(0, |slot| slot.image.load(Ordering::Relaxed))
+        };
+        if image_of(index) > image_of(self.slot - 1) {
+            Self::of(index, owner, 0)
+        } else {
+            self
+        }
+    }
+
+    /// The slot that the starting process wrote into the environment, when it is still that one.
+    fn named_by_environment(session: &SessionMap) -> Option<Self> {
+        let (index, generation) = environment::parent()?;
+        let owner = slots::process_owner(session.process(index)?);
+        (owner.generation == generation && owner.phase != phase::FREE)
+            .then(|| Self::of(index, owner, 0))
+    }
+}
+
+/// Finds out which object holds the real allocator.
+fn find_allocator() {
+    let path_of = |address: usize| {
+        let mut info: libc::Dl_info = libc::Dl_info {
+            dli_fname: ptr::null(),
+            dli_fbase: ptr::null_mut(),
+            dli_sname: ptr::null(),
+            dli_saddr: ptr::null_mut(),
+        };
+        // SAFETY: dladdr only looks the address up; `info` is valid for it to fill in.
+        unsafe { libc::dladdr(address as *const c_void, &raw mut info) };
+        info
+    };
+    let allocator = path_of(next::malloc_address());
+    let library = path_of(libc::getauxval as *const () as usize);
+    let is_foreign = allocator.dli_fbase != library.dli_fbase;
+    IS_FOREIGN.store(u32::from(is_foreign), Ordering::Relaxed);
+    ALLOCATOR_PATH.store(allocator.dli_fname as u64, Ordering::Relaxed);
+}
+
+/// Writes who we are into the first stream of the process.
+pub fn introduce(level: &mut Level, stream: u32) {
+    if stream != 0 {
+        return;
+    }
+    identity::write(
+        level,
+        ALLOCATOR_PATH.load(Ordering::Relaxed) as *const c_char,
+    );
+    crate::api::write_domains(level);
+}
+
+unsafe extern "C" {
+    fn __register_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+        object: *mut c_void,
+    ) -> c_int;
+    fn on_exit(handler: unsafe extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+}
+
+/// Asks the C library to tell us of forks and of the exit. Registered early, so that our part of a
+/// fork's preparation runs last and the child's first.
+fn watch_ends() {
+    // SAFETY: the handlers stay as long as the process.
+    unsafe {
+        __register_atfork(
+            Some(before_fork),
+            Some(after_fork_in_parent),
+            Some(after_fork_in_child),
+            ptr::null_mut(),
+        )
+    };
+    // SAFETY: as above.
+    unsafe { on_exit(at_exit, ptr::null_mut()) };
+}
+
+unsafe extern "C" fn before_fork() {
+    thread::note_fork(clock::now::<true, false>(0));
+}
+
+unsafe extern "C" fn after_fork_in_parent() {
+    thread::note_fork(0);
+}
+
+unsafe extern "C" fn after_fork_in_child() {
+    // Where the kernel cannot empty the gate's page, this is the only sign of the fork.
+    gate::set(gate::NEW);
+    start();
+}
+
+unsafe extern "C" fn at_exit(code: c_int, _argument: *mut c_void) {
+    ends_with(code);
+}
+
+/// Notes the code that the process is about to exit with.
+pub fn ends_with(code: c_int) {
+    if !is_started() || !is_owner() {
+        return;
+    }
+    if let Some(slot) = slot() {
+        slot.exit_code.store(code as u32 & 0xff, Ordering::Relaxed);
+        // Release: pairs with the drainer's Acquire load of `exit_known`.
+        slot.exit_known.store(1, Ordering::Release);
+    }
+}
+
+/// In a fresh fork: an own slot, or no recording.
+fn follow_fork() {
+    let cut = thread::fork_ticks();
+    thread::forget_parents();
+    let header = session().header();
+    let is_over = header.state.load(Ordering::Relaxed) == state::CLOSED;
+    let was_off = slot().is_none_or(|slot| slot.turned_off.load(Ordering::Relaxed) != 0);
+    let mode = if is_over || was_off || has(options::NO_FOLLOW) {
+        None
+    } else {
+        modules::forget();
+        enlist(origin::FORKED, cut)
+    };
+    if mode.is_none() {
+        SLOT.store(0, Ordering::Relaxed);
+        PID.store(0, Ordering::Relaxed);
+    }
+    gate::set(mode.unwrap_or(gate::OFF));
+}
+
+/// Stops recording in this process; what is not recorded from now on is counted.
+#[cold]
+pub fn turn_off(reason: u32) {
+    if let Some(slot) = slot() {
+        slot.turned_off.store(reason, Ordering::Relaxed);
+    }
+    gate::set(gate::COUNTING);
+}
+
+/// Counts an event of a thread that has no stream; how many there were before.
+pub fn count_lost() -> u32 {
+    slot().map_or(0, |slot| slot.lost.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Counts an event after the process was turned off.
+pub fn count_turned_off() {
+    let Some(thread) = thread::current() else {
+        count_lost();
+        return;
+    };
+    // SAFETY: it is this thread's state, and the slot was set at birth.
+    let slot = unsafe { &*(*thread).level.slot };
+    recording::count_lost_in(slot, recording::TURNED_OFF);
+}

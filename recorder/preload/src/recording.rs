@@ -1,0 +1,444 @@
+//! From a call to a record in the ring: guard, stamp, stack, words, publish.
+//!
+//! When no chunk is free the call waits, a bounded time, and watches the drainer: one that is
+//! silent for two seconds, or a closed session, turns the whole process off. What cannot be stored
+//! is counted in the stream's slot with the time of the first and the last.
+
+use crate::hooks::Caller;
+use crate::modules::ModuleRecord;
+use crate::stack::{CallerContext, CutReason, StackSink};
+use crate::thread::{Level, Thread};
+use crate::{clock, gate, process};
+use core::ffi::c_void;
+use heaptape_session::layout::{StreamSlot, options, state, turned_off};
+use heaptape_session::record::{self, RingEvent};
+use heaptape_session::ring::{AppendError, Memory};
+use heaptape_session::sync::Ordering;
+use heaptape_session::sys;
+
+/// Operation codes of the tape format.
+pub mod operation {
+    #![allow(missing_docs, reason = "the names are those of the entry points")]
+    pub const MALLOC: u8 = 0;
+    pub const CALLOC: u8 = 1;
+    pub const REALLOC_NEW: u8 = 2;
+    pub const REALLOCARRAY_NEW: u8 = 3;
+    pub const POSIX_MEMALIGN: u8 = 4;
+    pub const ALIGNED_ALLOC: u8 = 5;
+    pub const MEMALIGN: u8 = 6;
+    pub const VALLOC: u8 = 7;
+    pub const PVALLOC: u8 = 8;
+    pub const CUSTOM_ALLOC: u8 = 9;
+    pub const FREE: u8 = 32;
+    pub const CFREE: u8 = 33;
+    pub const FREE_SIZED: u8 = 34;
+    pub const FREE_ALIGNED_SIZED: u8 = 35;
+    pub const REALLOC_FREE: u8 = 36;
+    pub const CUSTOM_FREE: u8 = 41;
+    pub const REALLOC: u8 = 64;
+    pub const REALLOCARRAY: u8 = 65;
+    pub const CUSTOM_REALLOC: u8 = 73;
+    pub const MMAP: u8 = 96;
+    pub const SBRK_GROW: u8 = 97;
+    pub const MUNMAP: u8 = 128;
+    pub const SBRK_SHRINK: u8 = 129;
+    pub const MREMAP: u8 = 160;
+}
+
+/// Lost: the rings were full.
+pub const RING_FULL: u32 = 1;
+/// Lost: nested too deeply.
+pub const NESTED: u32 = 3;
+/// Lost: the process no longer records.
+pub const TURNED_OFF: u32 = 4;
+
+/// One nap while waiting for a chunk.
+const NAP_NS: u32 = 1_000_000;
+/// A drainer that does not beat for so many naps is dead or stopped for long.
+const SILENT_NAPS_MAX: u32 = 2000;
+
+/// Records that a block began to live. `PLAIN`: see [`clock::now`].
+///
+/// # Safety
+/// `thread` must be the calling thread's state, `caller` must be alive.
+#[inline(always)]
+pub unsafe fn allocated<const PLAIN: bool>(
+    thread: *mut Thread,
+    operation: u8,
+    address: *mut c_void,
+    size: usize,
+    caller: Caller,
+) {
+    // SAFETY: as for this function.
+    let Some(level) = (unsafe { Thread::enter(thread, caller) }) else {
+        return;
+    };
+    // SAFETY: between `enter` and `leave` the level is ours alone.
+    let state = unsafe { &mut *level };
+    state.ticks = clock::now::<true, PLAIN>(state.ticks);
+    let stack = stack_of(state, caller);
+    let size = size as u64;
+    if record::is_short(size) {
+        let words = [
+            record::head(operation, state.ticks),
+            address as u64,
+            record::sizes(stack, size),
+        ];
+        append_words(state, &words);
+    } else {
+        append_event(
+            state,
+            &RingEvent {
+                operation,
+                ticks: state.ticks,
+                address: address as u64,
+                size,
+                stack,
+                ..RingEvent::default()
+            },
+        );
+    }
+    // SAFETY: it is the level that was entered.
+    unsafe { Thread::leave(level) };
+}
+
+/// Records that a block is about to die. `PLAIN`: see [`clock::now`]; then frees carry no stacks.
+///
+/// # Safety
+/// As for [`allocated`].
+#[inline(always)]
+pub unsafe fn freed<const PLAIN: bool>(
+    thread: *mut Thread,
+    operation: u8,
+    address: *mut c_void,
+    caller: Caller,
+) {
+    // SAFETY: as for this function.
+    let Some(level) = (unsafe { Thread::enter(thread, caller) }) else {
+        return;
+    };
+    // SAFETY: between `enter` and `leave` the level is ours alone.
+    let state = unsafe { &mut *level };
+    state.ticks = clock::now::<false, PLAIN>(state.ticks);
+    if PLAIN || !process::has(options::FREE_STACKS) {
+        let words = [record::head(operation, state.ticks), address as u64];
+        append_words(state, &words);
+    } else {
+        let event = RingEvent {
+            operation,
+            ticks: state.ticks,
+            old_address: address as u64,
+            stack: stack_of(state, caller),
+            ..RingEvent::default()
+        };
+        append_event(state, &event);
+    }
+    // SAFETY: it is the level that was entered.
+    unsafe { Thread::leave(level) };
+}
+
+/// Records any event but the two above: `fill` gets the event with operation and stamp set.
+///
+/// # Safety
+/// As for [`allocated`].
+#[inline(never)]
+pub unsafe fn happened(
+    thread: *mut Thread,
+    operation: u8,
+    caller: Caller,
+    fill: impl FnOnce(&mut RingEvent),
+) {
+    // SAFETY: as for this function.
+    let Some(level) = (unsafe { Thread::enter(thread, caller) }) else {
+        return;
+    };
+    // SAFETY: between `enter` and `leave` the level is ours alone.
+    let state = unsafe { &mut *level };
+    state.ticks = clock::now::<true, false>(state.ticks);
+    let mut event = RingEvent {
+        operation,
+        ticks: state.ticks,
+        ..RingEvent::default()
+    };
+    fill(&mut event);
+    let is_death = matches!(operation >> 5, 1 | 4);
+    if !is_death || process::has(options::FREE_STACKS) {
+        event.stack = stack_of(state, caller);
+    }
+    append_event(state, &event);
+    // SAFETY: it is the level that was entered.
+    unsafe { Thread::leave(level) };
+}
+
+/// A call that ends one block and begins another: the guard stays set from the first stamp on.
+#[derive(Debug)]
+pub struct Change {
+    level: *mut Level,
+    ticks: u64,
+}
+
+impl Change {
+    /// Before the real call.
+    ///
+    /// # Safety
+    /// As for [`allocated`]. One of the other functions must follow.
+    #[inline(always)]
+    pub unsafe fn begin<const PLAIN: bool>(thread: *mut Thread, caller: Caller) -> Option<Self> {
+        // SAFETY: as for this function.
+        let level = unsafe { Thread::enter(thread, caller) }?;
+        // SAFETY: between `enter` and `leave` the level is ours alone.
+        let state = unsafe { &mut *level };
+        let ticks = clock::now::<false, PLAIN>(state.ticks);
+        state.ticks = ticks;
+        Some(Self { level, ticks })
+    }
+
+    /// The old block died and a new one lives: `event` needs all but stamps and stack.
+    ///
+    /// # Safety
+    /// As for [`allocated`].
+    #[inline(always)]
+    pub unsafe fn changed<const PLAIN: bool>(self, event: RingEvent, caller: Caller) {
+        // SAFETY: see `begin`.
+        let state = unsafe { &mut *self.level };
+        state.ticks = clock::now::<true, PLAIN>(state.ticks);
+        let stack = stack_of(state, caller);
+        if record::is_short(event.size) && event.operation >> 5 == 2 {
+            let words = [
+                record::head(event.operation, self.ticks),
+                event.old_address,
+                event.address,
+                record::sizes(stack, event.size),
+                state.ticks,
+            ];
+            append_words(state, &words);
+        } else {
+            let event = RingEvent {
+                ticks: self.ticks,
+                end_ticks: state.ticks,
+                stack,
+                ..event
+            };
+            append_event(state, &event);
+        }
+        self.leave();
+    }
+
+    /// Only the old block died: `event` needs all but stamps and stack.
+    ///
+    /// # Safety
+    /// As for [`allocated`].
+    pub unsafe fn ended(self, event: RingEvent, caller: Caller) {
+        // SAFETY: see `begin`.
+        let state = unsafe { &mut *self.level };
+        let mut event = RingEvent {
+            ticks: self.ticks,
+            ..event
+        };
+        if process::has(options::FREE_STACKS) {
+            event.stack = stack_of(state, caller);
+        }
+        append_event(state, &event);
+        self.leave();
+    }
+
+    /// Nothing happened.
+    #[inline(always)]
+    pub fn leave(self) {
+        // SAFETY: it is the level that was entered.
+        unsafe { Thread::leave(self.level) };
+    }
+}
+
+/// The node of the stack above `caller`; nodes that are new are appended now. 0: none is wanted,
+/// or the rings are full.
+#[inline(always)]
+fn stack_of(level: &mut Level, caller: Caller) -> u32 {
+    if level.stack.is_null() {
+        return 0;
+    }
+    // SAFETY: the stub's first instruction had the return address on top of the stack.
+    let pc = unsafe { caller.sp.read() };
+    let context = CallerContext {
+        pc,
+        sp: caller.sp as usize + size_of::<usize>(),
+        rbp: caller.frame,
+    };
+    // SAFETY: not null, so it is this level's capture, in memory of its own.
+    let stack = unsafe { &mut *level.stack };
+    stack.capture(context, &mut Sink(level))
+}
+
+/// Appends what a capture finds to the level's ring.
+struct Sink<'a>(&'a mut Level);
+
+impl StackSink for Sink<'_> {
+    fn module(&mut self, module: &ModuleRecord<'_>) -> bool {
+        let build_id = module.build_id.get(..255).unwrap_or(module.build_id);
+        let parts: [&[u8]; 7] = [
+            &module.index.to_le_bytes(),
+            &(module.bias as u64).to_le_bytes(),
+            &(module.start as u64).to_le_bytes(),
+            &(module.end as u64).to_le_bytes(),
+            &[build_id.len() as u8],
+            build_id,
+            module.path,
+        ];
+        append_blob(self.0, record::blob::MODULE, &parts)
+    }
+
+    fn node(&mut self, parent: u32, module: u32, offset: u64, exact: bool) -> bool {
+        append(self.0, &record::node(parent, module, offset, exact))
+    }
+
+    fn cut(&mut self, parent: u32, reason: CutReason) -> bool {
+        append(self.0, &record::cut(parent, reason as u8))
+    }
+}
+
+fn append_event(level: &mut Level, event: &RingEvent) {
+    let (words, count) = record::event(event);
+    let words = words.get(..count).unwrap_or_default();
+    if !append_slowly(level, words.iter().copied()) {
+        lose(level);
+    }
+}
+
+/// Appends an event's words, or counts it as lost.
+#[inline(always)]
+fn append_words<const N: usize>(level: &mut Level, words: &[u64; N]) {
+    if !append(level, words) {
+        lose(level);
+    }
+}
+
+#[cold]
+fn lose(level: &Level) {
+    let reason = if gate::mode() == gate::COUNTING {
+        TURNED_OFF
+    } else {
+        RING_FULL
+    };
+    if !level.slot.is_null() {
+        // SAFETY: not null, so it was set at birth.
+        count_lost_in(unsafe { &*level.slot }, reason);
+    }
+}
+
+/// Appends a record; false when it cannot be stored.
+#[inline(always)]
+fn append<const N: usize>(level: &mut Level, words: &[u64; N]) -> bool {
+    if !level.producer.fits(N) {
+        return append_slowly(level, words.iter().copied());
+    }
+    level.producer.append(process::session(), words).is_ok()
+}
+
+/// Appends bytes: kind, contents; false when they cannot be stored. The caller has entered `level`.
+pub fn append_blob(level: &mut Level, kind: u8, parts: &[&[u8]]) -> bool {
+    let words = record::blob_words(kind, level.ticks, parts);
+    append_slowly(level, words)
+}
+
+/// As [`append`], and goes on to the next chunk, or waits for one.
+#[cold]
+#[inline(never)]
+fn append_slowly(level: &mut Level, words: impl ExactSizeIterator<Item = u64> + Clone) -> bool {
+    let session = process::session();
+    let mut wait = None;
+    while !level.is_abandoned && !is_closed() {
+        match level.producer.append_long(session, words.clone()) {
+            Ok(()) => return true,
+            Err(AppendError::TooLong) => return false,
+            Err(AppendError::NoChunk) => {}
+        }
+        if !wait.get_or_insert_with(Wait::begin).goes_on() {
+            return false;
+        }
+    }
+    false
+}
+
+/// True when nobody will read what we write; turns the process off then.
+fn is_closed() -> bool {
+    let header = process::session().header();
+    let is_closed = header.state.load(Ordering::Relaxed) == state::CLOSED;
+    if is_closed {
+        process::turn_off(turned_off::CLOSED);
+    }
+    is_closed
+}
+
+/// Waiting for a chunk.
+struct Wait {
+    heartbeat: u64,
+    silent_naps: u32,
+}
+
+impl Wait {
+    fn begin() -> Self {
+        let header = process::session().header();
+        // Relaxed: a hint for the drainer.
+        header.waiting.fetch_add(1, Ordering::Relaxed);
+        Self {
+            heartbeat: header.heartbeat.load(Ordering::Relaxed),
+            silent_naps: 0,
+        }
+    }
+
+    /// Naps; false when waiting makes no sense (any more).
+    fn goes_on(&mut self) -> bool {
+        let header = process::session().header();
+        let is_off = !matches!(gate::mode(), gate::PLAIN | gate::GENERAL);
+        if is_off || process::has(options::LOSSY) {
+            return false;
+        }
+        sys::sleep_ns(NAP_NS);
+        let heartbeat = header.heartbeat.load(Ordering::Relaxed);
+        if heartbeat != self.heartbeat && !is_out_of_reach() {
+            self.heartbeat = heartbeat;
+            self.silent_naps = 0;
+            return true;
+        }
+        self.silent_naps += 1;
+        if self.silent_naps < SILENT_NAPS_MAX {
+            return true;
+        }
+        process::turn_off(if heartbeat == self.heartbeat {
+            turned_off::DRAINER_SILENT
+        } else {
+            turned_off::NO_MEMORY
+        });
+        false
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let header = process::session().header();
+        header.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// True when there are free chunks and this process cannot map them.
+fn is_out_of_reach() -> bool {
+    let session = process::session();
+    (0..session.chunks_ready()).any(|index| {
+        session
+            .owner(index)
+            .is_some_and(|owner| owner.load(Ordering::Relaxed) == 0)
+    })
+}
+
+/// Counts an event that could not be stored, now.
+#[cold]
+pub fn count_lost_in(slot: &StreamSlot, reason: u32) {
+    let ticks = clock::now::<true, false>(0);
+    // Relaxed: the drainer reads them as they come; a handler may interrupt between two of them.
+    let before = slot.lost.fetch_add(1, Ordering::Relaxed);
+    if before == 0 {
+        slot.lost_first.store(ticks, Ordering::Relaxed);
+    }
+    slot.lost_last.store(ticks, Ordering::Relaxed);
+    slot.lost_reason.store(reason, Ordering::Relaxed);
+}

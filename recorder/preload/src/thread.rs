@@ -1,0 +1,491 @@
+//! A thread's private state: what it needs to record, found by one load from thread-local storage.
+//!
+//! Born at the thread's first event: claims a stream in the session. Ends in the last round of the
+//! thread's key destructors, so that destructors that allocate are recorded too; the memory then
+//! waits in a pool for the next thread. Whatever a thread allocates even later opens a stream of
+//! its own, which the drainer finds without owner.
+
+use crate::hooks::Caller;
+use crate::stack::{StackCapture, StackConfig};
+use crate::{gate, process};
+use core::ffi::c_void;
+use core::ptr;
+use heaptape_session::layout::{StreamSlot, options, phase};
+use heaptape_session::ring::{Memory, Producer};
+use heaptape_session::slots;
+use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering, compiler_fence};
+use heaptape_session::sys;
+
+/// Value of the thread-local word while the thread is being born: a signal handler that comes in
+/// between finds no state to use.
+const UNBORN: usize = 1;
+/// Value of the thread-local word when the session had no place for the thread.
+const PLACELESS: usize = 2;
+/// glibc runs this many rounds of key destructors.
+const DESTRUCTOR_ROUNDS: u32 = 4;
+/// Unused states that are kept for the next threads.
+const POOL_PLACES: usize = 64;
+/// After so many lost events a thread without place asks for one again.
+const LOST_BEFORE_RETRY: u32 = 256;
+
+core::arch::global_asm!(
+    ".pushsection .tbss,\"awT\",@nobits",
+    ".p2align 3",
+    ".hidden heaptape_thread_word",
+    ".globl heaptape_thread_word",
+    ".type heaptape_thread_word,@object",
+    ".size heaptape_thread_word,8",
+    "heaptape_thread_word:",
+    ".zero 8",
+    ".popsection",
+);
+
+/// What one level of a thread writes with: the thread itself, or signal handlers that interrupted
+/// it inside the recorder.
+#[derive(Debug)]
+pub struct Level {
+    /// The stream's slot in shared memory.
+    pub slot: *const StreamSlot,
+    /// The writing end of its ring.
+    pub producer: Producer,
+    /// The last stamp.
+    pub ticks: u64,
+    /// The capture of this level's stacks; null: stacks are not wanted, or no memory was had.
+    pub stack: *mut StackCapture,
+    /// True when a fork left this level to the parent: nothing may be written any more.
+    pub is_abandoned: bool,
+}
+
+/// A thread's state. All-zero bytes are valid.
+#[derive(Debug)]
+pub struct Thread {
+    /// The thread's own stream.
+    pub level: Level,
+    /// That of nested signal handlers; null until there was one.
+    nested: *mut Level,
+    /// Stack pointer of the call that is inside an allocator which may call us back; 0: none.
+    pub depth: usize,
+    /// Rounds of key destructors that have passed.
+    rounds: u32,
+    /// Stamp at the last fork that is not over, 0: none.
+    pub fork_ticks: u64,
+}
+
+static POOL: [AtomicU64; POOL_PLACES] = [const { AtomicU64::new(0) }; POOL_PLACES];
+/// The pthread key + 1; 0: none.
+static KEY: AtomicU32 = AtomicU32::new(0);
+
+/// The thread-local word.
+#[inline(always)]
+fn word() -> usize {
+    let value: usize;
+    // SAFETY: the initial-exec form of the access to a variable of this library.
+    unsafe {
+        core::arch::asm!(
+            "mov {0}, qword ptr [rip + heaptape_thread_word@GOTTPOFF]",
+            "mov {0}, qword ptr fs:[{0}]",
+            out(reg) value,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    value
+}
+
+fn set_word(value: usize) {
+    // SAFETY: as in `word`; only this thread has the variable.
+    unsafe {
+        core::arch::asm!(
+            "mov {0}, qword ptr [rip + heaptape_thread_word@GOTTPOFF]",
+            "mov qword ptr fs:[{0}], {1}",
+            out(reg) _,
+            in(reg) value,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// The calling thread's state, if it was born.
+#[inline(always)]
+#[must_use]
+pub fn current() -> Option<*mut Thread> {
+    let word = word();
+    if word > PLACELESS {
+        Some(word as *mut Thread)
+    } else {
+        None
+    }
+}
+
+/// The calling thread's state, born now if it must be. `None`: the event is lost, and was counted.
+#[cold]
+#[must_use]
+pub fn current_or_born() -> Option<*mut Thread> {
+    match word() {
+        0 => birth(),
+        UNBORN => {
+            process::count_lost();
+            None
+        }
+        PLACELESS => {
+            if process::count_lost().is_multiple_of(LOST_BEFORE_RETRY) {
+                set_word(0);
+            }
+            None
+        }
+        known => Some(known as *mut Thread),
+    }
+}
+
+/// Makes the key whose destructor tells us that a thread ends. Once, before the first birth.
+pub fn start() {
+    let mut key: libc::pthread_key_t = 0;
+    // SAFETY: the place is valid; the destructor has the type that is asked for.
+    if unsafe { libc::pthread_key_create(&raw mut key, Some(ending)) } == 0 {
+        KEY.store(key + 1, Ordering::Relaxed);
+    }
+}
+
+fn birth() -> Option<*mut Thread> {
+    set_word(UNBORN);
+    let thread = take_state();
+    let Some(thread) = thread.filter(|thread| open(*thread)) else {
+        process::count_lost();
+        set_word(PLACELESS);
+        return None;
+    };
+    set_word(thread as usize);
+    let key = KEY.load(Ordering::Relaxed);
+    if key != 0 {
+        // SAFETY: the key was made by `start`. The word is set, so an allocation that this call
+        // makes for keys beyond the first block finds the state in order.
+        unsafe { libc::pthread_setspecific(key - 1, thread.cast()) };
+    }
+    Some(thread)
+}
+
+fn take_state() -> Option<*mut Thread> {
+    for place in &POOL {
+        // Acquire: pairs with Release in `give_back`.
+        if place.load(Ordering::Relaxed) != 0 {
+            let taken = place.swap(0, Ordering::Acquire);
+            if taken != 0 {
+                return Some(taken as *mut Thread);
+            }
+        }
+    }
+    sys::map_private(size_of::<Thread>()).map(|memory| memory.cast())
+}
+
+fn give_back(thread: *mut Thread) {
+    for place in &POOL {
+        // Release: pairs with Acquire in `take_state`.
+        let put = place.compare_exchange(0, thread as u64, Ordering::Release, Ordering::Relaxed);
+        if put.is_ok() {
+            return;
+        }
+    }
+    // The pool is full: the few pages stay behind, their inner tables would have to be torn down.
+}
+
+/// Fills in a fresh or used state for this thread.
+fn open(thread: *mut Thread) -> bool {
+    // SAFETY: nobody else has the state: it is fresh or came from the pool.
+    let thread = unsafe { &mut *thread };
+    thread.depth = 0;
+    thread.rounds = 0;
+    thread.fork_ticks = 0;
+    open_level(&mut thread.level, 0)
+}
+
+fn open_level(level: &mut Level, number: u32) -> bool {
+    let session = process::session();
+    let Some((index, generation)) = slots::claim_stream(session, process::slot_index()) else {
+        return false;
+    };
+    let (Some(slot), Some(process)) = (session.stream(index), process::slot()) else {
+        return false;
+    };
+    level.slot = slot;
+    level.producer = Producer::new(index, generation);
+    level.ticks = crate::clock::now::<true, false>(0);
+    level.is_abandoned = false;
+    open_stack(level);
+    // Relaxed: the phase below publishes them.
+    slot.thread_id.store(sys::thread_id(), Ordering::Relaxed);
+    slot.level.store(number, Ordering::Relaxed);
+    let stream = process.next_stream.fetch_add(1, Ordering::Relaxed);
+    slot.number.store(stream, Ordering::Relaxed);
+    slot.birth_ticks.store(level.ticks, Ordering::Relaxed);
+    note_name(slot);
+    slots::set_stream_phase(slot, phase::RUNNING);
+    process::introduce(level, stream);
+    true
+}
+
+/// Gives the level a capture for its new stream, the one that it had if there is one.
+fn open_stack(level: &mut Level) {
+    if process::has(options::NO_NATIVE_STACKS) {
+        return;
+    }
+    let config = StackConfig {
+        max_depth: process::depth_max(),
+    };
+    if level.stack.is_null() {
+        let stack = StackCapture::create(config);
+        level.stack = stack.map_or(ptr::null_mut(), core::ptr::NonNull::as_ptr);
+    } else {
+        // SAFETY: made above for an earlier stream of this state, which nobody else has.
+        unsafe { &mut *level.stack }.init(config);
+    }
+}
+
+/// Reads the thread's name from the kernel into its slot.
+fn note_name(slot: &StreamSlot) {
+    let mut name = [0u64; 2];
+    let arguments = [
+        libc::PR_GET_NAME as usize,
+        (&raw mut name) as usize,
+        0,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the kernel writes 16 bytes, which `name` has.
+    unsafe { sys::syscall6(libc::SYS_prctl, arguments) };
+    for (place, word) in slot.name.iter().zip(name) {
+        place.store(word, Ordering::Relaxed);
+    }
+}
+
+/// Reads the name again, for a thread that changed its own.
+pub fn renamed() {
+    if let Some(thread) = current() {
+        // SAFETY: the state is this thread's; the slot pointer is valid once it was born.
+        note_name(unsafe { &*(*thread).level.slot });
+    }
+}
+
+impl Thread {
+    /// Enters the recorder for one event of the call at `caller`: the level to write with, or
+    /// `None` when it is lost (and counted).
+    ///
+    /// # Safety
+    /// `thread` must be the calling thread's state.
+    #[inline(always)]
+    pub unsafe fn enter(thread: *mut Self, caller: Caller) -> Option<*mut Level> {
+        // SAFETY: the state is valid; no reference is made, since an interrupted call of this
+        // thread may hold one.
+        let level = unsafe { &raw mut (*thread).level };
+        // SAFETY: the slot was set at birth.
+        let slot = unsafe { &*(*level).slot };
+        // Relaxed: the drainer's membarrier orders guard and stamp (see `layout::StreamSlot`).
+        if slot.guard.load(Ordering::Relaxed) != 0 {
+            // SAFETY: as for this function.
+            return unsafe { Self::enter_nested(thread, caller) };
+        }
+        slot.guard.store(caller.sp as u64, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        Some(level)
+    }
+
+    #[cold]
+    unsafe fn enter_nested(thread: *mut Self, caller: Caller) -> Option<*mut Level> {
+        // SAFETY: as in `enter`.
+        let level = unsafe { &raw mut (*thread).level };
+        // SAFETY: as in `enter`.
+        let slot = unsafe { &*(*level).slot };
+        if is_stale(slot.guard.load(Ordering::Relaxed) as usize, caller) {
+            return reopen(level, 0, caller);
+        }
+        // SAFETY: only this thread, in its handlers, touches the field.
+        let nested = unsafe { &mut (*thread).nested };
+        if nested.is_null() {
+            *nested = birth_of_nested().unwrap_or(ptr::null_mut());
+        }
+        if nested.is_null() {
+            crate::recording::count_lost_in(slot, crate::recording::NESTED);
+            return None;
+        }
+        // SAFETY: not null, so it was opened.
+        let nested_slot = unsafe { &*(**nested).slot };
+        let guard = nested_slot.guard.load(Ordering::Relaxed) as usize;
+        if guard != 0 && is_stale(guard, caller) {
+            return reopen(*nested, 1, caller);
+        }
+        if guard != 0 {
+            crate::recording::count_lost_in(slot, crate::recording::NESTED);
+            return None;
+        }
+        nested_slot.guard.store(caller.sp as u64, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        Some(*nested)
+    }
+
+    /// Leaves the recorder.
+    ///
+    /// # Safety
+    /// `level` must be what `enter` returned.
+    #[inline(always)]
+    pub unsafe fn leave(level: *mut Level) {
+        // SAFETY: a level that was entered has a slot.
+        let slot = unsafe { &*(*level).slot };
+        // Release: pairs with the drainer's Acquire load of the guard; whoever sees it clear sees
+        // what was published before.
+        slot.guard.store(0, Ordering::Release);
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// True when the call that set a guard at stack pointer `guard` is gone: a signal handler left it
+/// by `longjmp`. Its frame lies below (was called later than) the caller's, on the same stack.
+pub fn is_stale(guard: usize, caller: Caller) -> bool {
+    const STACK_BYTES_MAX: usize = 64 << 20;
+    let above = (caller.sp as usize).wrapping_sub(guard);
+    if above == 0 || above > STACK_BYTES_MAX {
+        return false;
+    }
+    // A handler on its own stack may lie above the call that it interrupted.
+    let mut stack: libc::stack_t = libc::stack_t {
+        ss_sp: ptr::null_mut(),
+        ss_flags: 0,
+        ss_size: 0,
+    };
+    let arguments = [0, (&raw mut stack) as usize, 0, 0, 0, 0];
+    // SAFETY: the structure is valid for the kernel to fill in.
+    let result = unsafe { sys::syscall6(libc::SYS_sigaltstack, arguments) };
+    result == 0 && stack.ss_flags & libc::SS_ONSTACK == 0
+}
+
+/// Gives a level whose last call was abandoned half-way a new stream: what that call left in the
+/// old one is whole records, but numbers of stack nodes may have come apart.
+fn reopen(level: *mut Level, number: u32, caller: Caller) -> Option<*mut Level> {
+    // SAFETY: the abandoned call does not come back, so this is the only reference.
+    let state = unsafe { &mut *level };
+    close_level(state);
+    // What the call left of the capture may be torn: its memory stays behind.
+    state.stack = ptr::null_mut();
+    if !open_level(state, number) {
+        state.is_abandoned = true;
+        state.producer = Producer::new(u32::MAX, 0);
+    }
+    // SAFETY: set by `open_level`, now or earlier.
+    let slot = unsafe { &*state.slot };
+    slot.guard.store(caller.sp as u64, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    Some(level)
+}
+
+fn birth_of_nested() -> Option<*mut Level> {
+    let level: *mut Level = sys::map_private(size_of::<Level>())?.cast();
+    // SAFETY: fresh zeroed memory that only we have; zero is a valid level.
+    open_level(unsafe { &mut *level }, 1).then_some(level)
+}
+
+/// The key's destructor.
+unsafe extern "C" fn ending(value: *mut c_void) {
+    let thread: *mut Thread = value.cast();
+    if current() != Some(thread) {
+        return;
+    }
+    // SAFETY: it is this thread's own state.
+    let rounds = unsafe { &mut (*thread).rounds };
+    *rounds += 1;
+    if *rounds < DESTRUCTOR_ROUNDS {
+        let key = KEY.load(Ordering::Relaxed);
+        // SAFETY: the key was made by `start`: ask for another round.
+        unsafe { libc::pthread_setspecific(key - 1, value) };
+        return;
+    }
+    set_word(0);
+    // SAFETY: the word no longer leads to the state, so no handler uses it from here on.
+    let state = unsafe { &mut *thread };
+    close_level(&mut state.level);
+    close_nested(state);
+    give_back(thread);
+}
+
+fn close_level(level: &mut Level) {
+    // SAFETY: the state was born, so the slot is valid.
+    let slot = unsafe { &*level.slot };
+    note_name(slot);
+    slots::set_stream_phase(slot, phase::FINISHED);
+}
+
+fn close_nested(state: &mut Thread) {
+    if state.nested.is_null() {
+        return;
+    }
+    // SAFETY: not null, so it was opened; the word no longer leads here.
+    let nested = unsafe { &mut *state.nested };
+    close_level(nested);
+    if let Some(stack) = ptr::NonNull::new(nested.stack) {
+        // SAFETY: made by `open_stack`, and the level is going away.
+        unsafe { StackCapture::destroy(stack) };
+    }
+    let memory: *mut u8 = state.nested.cast();
+    state.nested = ptr::null_mut();
+    // SAFETY: mapped by `birth_of_nested` and no longer reachable.
+    unsafe { sys::unmap(memory, size_of::<Level>()) };
+}
+
+/// In a forked child: drops what belongs to the parent's thread. The next event is a birth.
+pub fn forget_parents() {
+    let Some(thread) = current() else {
+        set_word(0);
+        return;
+    };
+    set_word(0);
+    // SAFETY: the child's only thread has its own copy of the state.
+    let level = unsafe { &mut (*thread).level };
+    // SAFETY: set at birth; the slot is the parent's, and only looked at.
+    let is_inside = unsafe { &*level.slot }.guard.load(Ordering::Relaxed) != 0;
+    // The parent's chunk is out of reach from now on, whatever comes.
+    level.producer = Producer::new(u32::MAX, 0);
+    level.is_abandoned = true;
+    // SAFETY: as above.
+    let nested = unsafe { core::mem::replace(&mut (*thread).nested, ptr::null_mut()) };
+    if !nested.is_null() {
+        // SAFETY: as above; the memory stays behind.
+        let nested = unsafe { &mut *nested };
+        nested.producer = Producer::new(u32::MAX, 0);
+        nested.is_abandoned = true;
+    }
+    // A signal handler that interrupted the recorder has forked: the interrupted call may come
+    // back to this memory, which therefore is not used again.
+    if !is_inside {
+        give_back(thread);
+    }
+}
+
+/// Stamps the moment before a fork in the calling thread; 0 after it.
+pub fn note_fork(ticks: u64) {
+    if let Some(thread) = current() {
+        // SAFETY: it is this thread's own state.
+        unsafe { (*thread).fork_ticks = ticks };
+    }
+}
+
+/// The stamp that [`note_fork`] left in the forking thread, 0 when there is none.
+#[must_use]
+pub fn fork_ticks() -> u64 {
+    // SAFETY: it is this thread's own state.
+    current().map_or(0, |thread| unsafe { (*thread).fork_ticks })
+}
+
+/// True when this process records and the thread can be had for an event.
+#[must_use]
+pub fn admitted() -> Option<*mut Thread> {
+    loop {
+        match gate::mode() {
+            gate::PLAIN | gate::GENERAL => {
+                return current().or_else(current_or_born);
+            }
+            gate::NEW if process::start() => {}
+            gate::COUNTING => {
+                process::count_turned_off();
+                return None;
+            }
+            _ => return None,
+        }
+    }
+}
