@@ -1,1 +1,30 @@
-//! stub
+//! End-to-end tests: programs are recorded by the executable and its answers are compared with
+//! what is known of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod attribution;
+mod bad_input;
+mod counts;
+mod faults;
+mod libraries;
+mod not_recorded;
+mod processes;
+mod real_programs;
+mod recovery;
+mod terminals;
+mod tidy;
+mod truth;
+
+use heaptape_tests::Room;
+use heaptape_tests::answers::rows;
+
+/// (bytes, blocks) that `function` has alive at the end of `tape`.
+fn truth_of(room: &Room, tape: &str, function: &str) -> (u64, u64) {
+    let stats = room.json(&["stats", tape, "--at", "end", "--group-by", "function"]);
+    rows(&stats).get(function).copied().unwrap_or_default()
+}

@@ -1,0 +1,277 @@
+//! Death at random moments, limits and full disks: the target is unharmed, and what was published
+//! is in the tape.
+
+use crate::truth_of;
+use heaptape_tests::answers::{number, text};
+use heaptape_tests::{Outcome, Random, Room, build, heaptape_path, repeats, send, wait_for};
+use std::path::Path;
+use std::time::Duration;
+
+/// The words of `survivor`'s file: the pid, then each thread's count.
+fn report(path: &Path) -> Vec<u64> {
+    let bytes = std::fs::read(path).unwrap();
+    let words = bytes
+        .chunks_exact(8)
+        .map(|w| u64::from_le_bytes(w.try_into().unwrap()));
+    words.collect()
+}
+
+fn size_of_block(k: u64) -> u64 {
+    16 + k * 7919 % 500
+}
+
+/// Checks thread `thread`'s blocks in the tape against its known sequence; how many there are.
+fn assert_sequence(room: &Room, tape: &str, thread: u64, reported: u64) -> u64 {
+    let function = format!("make_block_{thread}");
+    let churn = room.json(&["churn", tape, "--group-by", "function"]);
+    let rows = churn["rows"].as_array().unwrap();
+    let Some(row) = rows.iter().find(|row| row["key"] == function.as_str()) else {
+        assert_eq!(reported, 0, "{function} is not in the tape");
+        return 0;
+    };
+    let made = number(row, "allocations");
+    assert!(
+        made >= reported,
+        "{function}: {reported} were reported, {made} are in the tape"
+    );
+    let bytes: u64 = (0..made).map(size_of_block).sum();
+    assert_eq!(
+        number(row, "bytes_allocated"),
+        bytes,
+        "{function}: not the first {made} blocks"
+    );
+
+    // The free of block k - 100 comes right before block k.
+    let (live_bytes, live) = truth_of(room, tape, &function);
+    let freed = made - live;
+    assert!(freed == made.saturating_sub(100) || freed == (made + 1).saturating_sub(100));
+    assert_eq!(
+        live_bytes,
+        (freed..made).map(size_of_block).sum::<u64>(),
+        "{function}: wrong frees"
+    );
+    made
+}
+
+fn kill_at_a_random_moment(threads: u64, random: &mut Random) {
+    let room = Room::new();
+    let file = room.write("report", [0u8; 4096]);
+    let program = build::c("survivor.c", &[]);
+    let arguments = [
+        program.to_str().unwrap(),
+        file.to_str().unwrap(),
+        &threads.to_string(),
+    ];
+    let running = room.start(&mut room.record_command("t.tape", &[], &arguments));
+    let pid = wait_for("the program", || {
+        Some(report(&file)[0]).filter(|pid| *pid != 0)
+    });
+    std::thread::sleep(Duration::from_micros(random.below(60_000)));
+    send(u32::try_from(pid).unwrap(), libc::SIGKILL);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 137, "{outcome:?}");
+    assert_eq!(outcome.stderr, "");
+
+    let info = room.assert_clean("t.tape");
+    assert_eq!(text(&info, "ended_by"), "signal:9");
+    assert_eq!(number(&info, "unknown_frees"), 0, "{info:#}");
+    let reported = report(&file);
+    for thread in 0..threads {
+        let count = reported[1 + usize::try_from(thread).unwrap()];
+        assert_sequence(&room, "t.tape", thread, count);
+    }
+}
+
+#[test]
+fn kill_9_loses_nothing_of_one_thread() {
+    let mut random = Random(1);
+    for _ in 0..repeats(10) {
+        kill_at_a_random_moment(1, &mut random);
+    }
+}
+
+#[test]
+fn kill_9_loses_nothing_of_four_threads() {
+    let mut random = Random(4);
+    for _ in 0..repeats(10) {
+        kill_at_a_random_moment(4, &mut random);
+    }
+}
+
+/// Runs a role of `limits.c` bare and recorded, and compares. `options`: of `run`.
+fn same_as_bare(room: &Room, tape: &str, role: &[&str]) -> Outcome {
+    let program = build::c("limits.c", &[]);
+    let argv = [&[program.to_str().unwrap()], role].concat();
+    let bare = room.bare(&argv);
+    assert_eq!(bare.code, 17, "{bare:?}");
+    let recorded = room.record(tape, &[], &argv);
+    assert_eq!(
+        (recorded.code, &recorded.stdout),
+        (17, &bare.stdout),
+        "{recorded:?}"
+    );
+    recorded
+}
+
+fn assert_both_grabs(room: &Room, tape: &str) {
+    room.assert_clean(tape);
+    assert_eq!(truth_of(room, tape, "before_grabs"), (64_000, 1000));
+    assert_eq!(truth_of(room, tape, "after_grabs"), (96_000, 1000));
+}
+
+#[test]
+fn a_target_that_closes_all_descriptors() {
+    for role in ["descriptors", "all-descriptors"] {
+        let room = Room::new();
+        if role == "all-descriptors" {
+            let program = build::c("limits.c", &[]);
+            // Its last words have nowhere to go: it aborts, bare and recorded.
+            let argv = [program.to_str().unwrap(), role];
+            assert_eq!(room.record("t.tape", &[], &argv), room.bare(&argv));
+        } else {
+            same_as_bare(&room, "t.tape", &[role]);
+        }
+        assert_both_grabs(&room, "t.tape");
+    }
+}
+
+#[test]
+fn a_target_that_changes_its_folder() {
+    let room = Room::new();
+    same_as_bare(&room, "t.tape", &["folder"]);
+    assert_both_grabs(&room, "t.tape");
+}
+
+#[test]
+fn a_target_under_a_file_size_limit() {
+    let room = Room::new();
+    same_as_bare(&room, "t.tape", &["file-size"]);
+    assert_both_grabs(&room, "t.tape");
+}
+
+/// Without a free descriptor, or without address space, recording may stop: then the tape says so.
+#[test]
+fn a_target_without_descriptors_or_address_space() {
+    for role in [
+        &["open-files"][..],
+        &["address-space", "2"],
+        &["address-space", "64"],
+    ] {
+        let room = Room::new();
+        let recorded = same_as_bare(&room, "t.tape", role);
+        let verified = room.json(&["verify", "t.tape"]);
+        assert_eq!(verified["damaged"], 0, "{role:?}: {verified}");
+        assert_eq!(
+            truth_of(&room, "t.tape", "before_grabs"),
+            (64_000, 1000),
+            "{role:?}"
+        );
+        let info = room.json(&["info", "t.tape"]);
+        if truth_of(&room, "t.tape", "after_grabs") == (96_000, 1000) {
+            assert_eq!(info["complete"], true, "{role:?}: {info:#}");
+        } else {
+            assert_eq!(info["complete"], false, "{role:?}: {info:#}");
+            assert!(recorded.stderr.contains("t.tape"), "{role:?}: {recorded:?}");
+        }
+    }
+}
+
+/// Limits of the user apply to the launcher as well.
+#[test]
+fn a_launcher_under_limits() {
+    for (limit, lossless) in [("-n 20", true), ("-v 4000000", true), ("-f 100", false)] {
+        let room = Room::new();
+        let program = build::c("limits.c", &[]);
+        let script = format!(
+            "ulimit {limit}; exec '{}' run --quiet -o t.tape -- '{}' work 2000",
+            heaptape_path().display(),
+            program.display()
+        );
+        let outcome = room.bare(&["sh", "-c", &script]);
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_str()),
+            (17, "end work\n"),
+            "{limit}"
+        );
+        if lossless {
+            assert_both_grabs(&room, "t.tape");
+        } else {
+            assert!(
+                !outcome.stderr.is_empty(),
+                "{limit}: nothing tells that the tape was cut"
+            );
+            for tape in room.tapes() {
+                let verified = room.json(&["verify", &tape]);
+                assert_eq!(verified["damaged"], 0, "{limit}: {verified}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_space_left_for_the_tape() {
+    let mut room = Room::new();
+    let Some(disk) = room.mount_small_disk("disk", 2 << 20) else {
+        return;
+    };
+    let recorded = same_as_bare(&room, "disk/t.tape", &["work", "30000"]);
+    assert!(recorded.stderr.contains("t.tape"), "{recorded:?}");
+    assert!(
+        recorded.stderr.to_lowercase().contains("space"),
+        "{recorded:?}"
+    );
+    let tape = disk.join("t.tape");
+    let tape = tape.to_str().unwrap();
+    let verified = room.json(&["verify", tape]);
+    assert_eq!(verified["damaged"], 0, "{verified}");
+    assert!(number(&verified, "readable_events") > 100_000, "{verified}");
+    let info = room.json(&["info", tape, "--no-index"]);
+    assert_eq!(info["complete"], false, "{info:#}");
+    // To that point it is whole: the first allocations are there.
+    let stats = ["stats", tape, "--at", "end", "--group-by", "function"];
+    let rows = heaptape_tests::answers::rows(&room.json(&stats));
+    assert_eq!(rows.get("before_grabs"), Some(&(64_000, 1000)));
+}
+
+/// Shared memory as small as containers have it, and smaller.
+#[test]
+fn little_shared_memory() {
+    if !heaptape_tests::is_root() {
+        eprintln!("SKIPPED: not root, so /dev/shm cannot be made small");
+        return;
+    }
+    let program = build::c("limits.c", &[]);
+    for (mib, lossless) in [(64, true), (4, false), (1, false)] {
+        let room = Room::new();
+        let script = format!(
+            "mount -t tmpfs -o size={mib}m tmpfs /dev/shm && unset XDG_RUNTIME_DIR && exec \
+             '{}' run --quiet -o t.tape -- '{}' work 5000",
+            heaptape_path().display(),
+            program.display()
+        );
+        let outcome = room.bare(&["unshare", "-m", "sh", "-c", &script]);
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_str()),
+            (17, "end work\n"),
+            "{mib} MiB"
+        );
+        if lossless {
+            assert_both_grabs(&room, "t.tape");
+        } else if room.tapes().is_empty() {
+            assert!(
+                outcome.stderr.contains("/dev/shm"),
+                "{mib} MiB: {outcome:?}"
+            );
+        } else {
+            let verified = room.json(&["verify", "t.tape"]);
+            assert_eq!(verified["damaged"], 0, "{mib} MiB: {verified}");
+            let info = room.json(&["info", "t.tape"]);
+            let complete = info["complete"] == true;
+            assert_eq!(
+                complete,
+                outcome.stderr.is_empty(),
+                "{mib} MiB: {outcome:?} {info:#}"
+            );
+        }
+    }
+}

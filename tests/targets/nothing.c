@@ -1,0 +1,2 @@
+// Allocates nothing at all.
+int main(void) { return 0; }

@@ -1,0 +1,237 @@
+//! The launcher as a stand-in for the command: exit codes, signals, stop and continue, standard
+//! input, terminals, command substitution.
+
+use heaptape_tests::answers::text;
+use heaptape_tests::{Room, Running, build, repeats, send, wait_for};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+#[test]
+fn exit_codes_pass_through() {
+    let some = [
+        0, 1, 2, 3, 42, 100, 124, 125, 126, 127, 128, 129, 137, 143, 254, 255,
+    ];
+    let all: Vec<u32> = if repeats(1) > 1 {
+        (0..=255).collect()
+    } else {
+        some.to_vec()
+    };
+    for code in all {
+        let room = Room::new();
+        let script = format!("exit {code}");
+        let outcome = room.record("t.tape", &[], &["sh", "-c", &script]);
+        assert_eq!(outcome.code, code.cast_signed(), "{outcome:?}");
+        assert_eq!(outcome.stderr, "");
+        assert_eq!(
+            text(&room.assert_clean("t.tape"), "ended_by"),
+            format!("exit:{code}")
+        );
+    }
+}
+
+#[test]
+fn signals_that_end_the_command_are_128_and_their_number() {
+    for signal in [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
+        let room = Room::new();
+        let script = format!("ulimit -c 0; kill -{signal} $$");
+        let outcome = room.record("t.tape", &[], &["sh", "-c", &script]);
+        assert_eq!(outcome.code, 128 + signal, "{outcome:?}");
+        assert_eq!(
+            text(&room.assert_clean("t.tape"), "ended_by"),
+            format!("signal:{signal}")
+        );
+    }
+}
+
+#[test]
+fn commands_that_cannot_start() {
+    let room = Room::new();
+    let missing = room.record("t.tape", &[], &["./no-such-program"]);
+    assert_eq!(missing.code, 127, "{missing:?}");
+    assert!(missing.stderr.contains("no-such-program"), "{missing:?}");
+    let not_executable = room.write("plain-file", "text");
+    let refused = room.record("t.tape", &[], &[not_executable]);
+    assert_eq!(refused.code, 126, "{refused:?}");
+    assert!(refused.stderr.contains("plain-file"), "{refused:?}");
+    let nowhere = room.record("no/such/folder/t.tape", &[], &["true"]);
+    assert_eq!(nowhere.code, 125, "{nowhere:?}");
+    assert!(nowhere.stderr.contains("no/such/folder"), "{nowhere:?}");
+    assert_eq!(nowhere.stderr.lines().count(), 1, "{nowhere:?}");
+    assert!(
+        room.tapes().is_empty(),
+        "a command that never ran left a tape"
+    );
+}
+
+#[test]
+fn standard_input_is_the_commands() {
+    let room = Room::new();
+    let input = room.write("input", "hello, input");
+    let program = build::c("tty.c", &[]);
+    let mut command = room.record_command("t.tape", &[], &[program]);
+    command.stdin(std::fs::File::open(input).unwrap());
+    let outcome = room.run(&mut command).success();
+    assert_eq!(outcome.stdout, "terminals 000\ninput <hello, input>\n");
+}
+
+/// `script` gives the command a terminal of its own.
+#[test]
+fn the_terminal_is_the_commands() {
+    let script = build::needed_program("script", "bsdutils");
+    let program = build::c("tty.c", &[]);
+    let room = Room::new();
+    let on_terminal = |line: &str| {
+        let mut command = room.command(&script);
+        command.args(["-q", "-e", "-c", line, "/dev/null"]);
+        room.run(&mut command)
+    };
+    let bare = on_terminal(&format!("'{}'", program.display()));
+    assert_eq!(
+        bare.stdout.replace('\r', ""),
+        "terminals 111\nforeground 1\ninput <>\n"
+    );
+    let heaptape = heaptape_tests::heaptape_path().display();
+    let line = format!(
+        "'{heaptape}' run --quiet -o t.tape -- '{}'",
+        program.display()
+    );
+    assert_eq!(on_terminal(&line), bare);
+    room.assert_clean("t.tape");
+}
+
+/// Starts `targets/signals.c` under the launcher; the launcher leads a process group.
+fn start_signals(room: &Room, arguments: &[&str]) -> (Running, u32) {
+    let program = build::c("signals.c", &[]);
+    let argv = [&[program.to_str().unwrap()], arguments].concat();
+    let mut command = room.record_command("t.tape", &[], &argv);
+    command.process_group(0).stdin(Stdio::null());
+    let running = room.start(&mut command);
+    let pid = wait_for("the program", || {
+        let text = running.stdout_so_far();
+        let line = text.lines().next()?.strip_prefix("ready ")?.to_owned();
+        text.contains('.').then(|| line.parse().unwrap())
+    });
+    (running, pid)
+}
+
+#[test]
+fn signals_to_the_launcher_reach_the_command() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1] {
+        let room = Room::new();
+        let (running, _) = start_signals(&room, &[&signal.to_string()]);
+        send(running.pid(), signal);
+        let outcome = running.finish();
+        assert_eq!(outcome.code, 42, "{outcome:?}");
+        assert!(
+            outcome.stdout.ends_with(&format!("got {signal}\n")),
+            "{outcome:?}"
+        );
+        assert_eq!(text(&room.assert_clean("t.tape"), "ended_by"), "exit:42");
+    }
+}
+
+#[test]
+fn deadly_signals_to_the_launcher_end_the_command() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let room = Room::new();
+        let (running, _) = start_signals(&room, &[]);
+        send(running.pid(), signal);
+        let outcome = running.finish();
+        assert_eq!(outcome.code, 128 + signal, "{outcome:?}");
+        let info = room.assert_clean("t.tape");
+        assert_eq!(text(&info, "ended_by"), format!("signal:{signal}"));
+    }
+}
+
+/// Ctrl-C at a terminal reaches the whole group: the command decides, once.
+#[test]
+fn an_interrupt_of_the_group_leaves_the_choice_to_the_command() {
+    let room = Room::new();
+    let (running, _) = start_signals(&room, &["2"]);
+    send_group(running.pid(), libc::SIGINT);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 42, "{outcome:?}");
+    assert_eq!(outcome.stdout.matches("got 2").count(), 1, "{outcome:?}");
+    room.assert_clean("t.tape");
+}
+
+#[test]
+fn stop_and_continue_reach_the_command() {
+    let room = Room::new();
+    let (running, pid) = start_signals(&room, &["15"]);
+    send_group(running.pid(), libc::SIGTSTP);
+    wait_for("the command to stop", || {
+        (state_of(pid) == 'T').then_some(())
+    });
+    wait_for("the launcher to stop", || {
+        (state_of(running.pid()) == 'T').then_some(())
+    });
+    let before = running.stdout_so_far().len();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(
+        running.stdout_so_far().len(),
+        before,
+        "the stopped command went on"
+    );
+    send_group(running.pid(), libc::SIGCONT);
+    wait_for("the command to go on", || {
+        (running.stdout_so_far().len() > before).then_some(())
+    });
+    send(running.pid(), libc::SIGTERM);
+    assert_eq!(running.finish().code, 42);
+    room.assert_clean("t.tape");
+}
+
+fn send_group(leader: u32, signal: i32) {
+    // SAFETY: kill touches no memory; the group was made by this test.
+    unsafe { libc::kill(-leader.cast_signed(), signal) };
+}
+
+/// The state letter of a process: behind the name in parentheses.
+fn state_of(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next())
+        .unwrap_or('?')
+}
+
+/// A daemon that lives on does not hold the pipe of `$(heaptape run …)` open through us.
+#[test]
+fn command_substitution_ends_with_the_command() {
+    let room = Room::new();
+    let family = build::c("family.c", &[]);
+    let heaptape = heaptape_tests::heaptape_path().display();
+    let script = format!(
+        "x=$('{heaptape}' run --quiet -o t.tape -- '{}' daemon done.txt 1500 2>&1); echo \"<$x>\"; \
+         test -e done.txt && echo too late",
+        family.display()
+    );
+    let outcome = room.bare(&["sh", "-c", &script]);
+    assert_eq!(outcome.stdout, "<child 0>\n", "{outcome:?}");
+    wait_for("the daemon", || {
+        room.path("done.txt").exists().then_some(())
+    });
+    room.wait_for_processes();
+    room.assert_clean("t.tape");
+}
+
+/// Without `--quiet`, the program's streams are its own: ours comes after, on stderr alone.
+#[test]
+fn the_summary_is_apart_from_the_programs_output() {
+    let room = Room::new();
+    let argv = ["sh", "-c", "echo out; echo err >&2"];
+    let arguments = [&["run", "-o", "t.tape", "--report", "--"], &argv[..]].concat();
+    let outcome = room.heaptape(&arguments).success();
+    assert_eq!(outcome.stdout, "out\n");
+    let summary = outcome
+        .stderr
+        .strip_prefix("err\n")
+        .unwrap_or_else(|| panic!("{outcome:?}"));
+    for fact in ["t.tape", "peak", "heaptape stats", "leak"] {
+        assert!(
+            summary.to_lowercase().contains(fact),
+            "no {fact} in {summary}"
+        );
+    }
+}
