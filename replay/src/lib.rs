@@ -11,12 +11,14 @@
 //! | [`recording`] | all of it behind one type: start here |
 //! | [`symbols`] | code places → source frames; which frame is an allocation's place |
 //! | [`stats`] | blocks, grouped and filtered: numbers only |
+//! | [`report`] | text for people, JSON, CSV |
 pub mod block;
 pub mod error;
 pub mod history;
 pub mod index;
 pub mod moment;
 pub mod recording;
+pub mod report;
 pub mod snapshot;
 pub mod stats;
 pub mod symbols;

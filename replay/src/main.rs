@@ -1,2 +1,9 @@
-//! stub
-fn main() {}
+//! The executable `heaptape`: hands the command line to [`cli`], nothing else.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,324 @@
+//! Options that several verbs share.
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use heaptape::report::ColorChoice;
+use heaptape::report::rows_text::TextOptions;
+use heaptape::report::units::Sizes;
+use heaptape::stats::amount::parse_size;
+use heaptape::stats::{BlockFilter, Cumulative, FilePattern, FrameFilter, GroupBy, Query, SortBy};
+use heaptape::symbols::Language;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<Color> for ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For a person.
+    Text,
+    /// One object.
+    Json,
+    /// RFC 4180, a line a row.
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Group {
+    File,
+    Line,
+    Function,
+    Module,
+    Traceback,
+    Thread,
+    Size,
+    Domain,
+    /// The entry point: malloc, calloc, new, mmap, …
+    Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Lang {
+    Any,
+    Python,
+    Native,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    /// Bytes; in a diff the size of their change.
+    Bytes,
+    /// Blocks or allocations; in a diff the size of their change.
+    Count,
+    /// Bytes by block.
+    Average,
+    /// The key, from the smallest.
+    Key,
+    /// Diff: bytes at the second moment.
+    LiveBytes,
+    /// Diff: blocks at the second moment.
+    LiveCount,
+    /// Churn: temporary allocations.
+    Temporary,
+    /// Churn: bytes of temporary allocations.
+    TemporaryBytes,
+    /// Churn: mean lifetime.
+    Lifetime,
+    /// Churn: longest lifetime.
+    MaxLifetime,
+}
+
+/// How a tape is opened.
+#[derive(Debug, Args)]
+pub(super) struct OpenArgs {
+    /// Neither use nor write an index: read the whole tape.
+    #[arg(long)]
+    pub(super) no_index: bool,
+    /// Threads to work with [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) threads: Option<u16>,
+}
+
+/// How an answer is written.
+#[derive(Debug, Args)]
+pub(super) struct FormatArgs {
+    /// How to write the answer.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    /// Sizes to the byte, not in KiB and MiB.
+    #[arg(long)]
+    pub(super) exact: bool,
+}
+
+impl FormatArgs {
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes { exact: self.exact }
+    }
+}
+
+/// Which blocks count, and what rows stand for.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Grouping and choosing")]
+pub(super) struct ChooseArgs {
+    /// What a row stands for.
+    #[arg(long, value_enum, default_value_t = Group::Line)]
+    group_by: Group,
+    /// Count each stack once for every distinct key on it, not only for the allocation's place.
+    #[arg(long)]
+    cumulative: bool,
+    /// With --cumulative: count each frame, so that recursion counts several times.
+    #[arg(long, requires = "cumulative")]
+    tracemalloc_compat: bool,
+    /// Frames that make keys.
+    #[arg(long, value_enum, default_value_t = Lang::Any)]
+    lang: Lang,
+    /// Only blocks whose place is in a file that fits (shell pattern, or PATTERN:LINE); repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// No blocks whose place is in a file that fits; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// --include and --exclude look at every frame of the stack.
+    #[arg(long)]
+    all_frames: bool,
+    /// Only this domain: native, raw, mem, obj, mmap, a name, or all [default: the heap].
+    #[arg(long, value_name = "NAME")]
+    domain: Option<String>,
+    /// Only this thread, by name or id.
+    #[arg(long, value_name = "THREAD")]
+    thread: Option<String>,
+    /// Only blocks of at least this size.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    min_size: Option<u64>,
+    /// Only blocks of at most this size.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+    /// What rows are sorted by.
+    #[arg(long, value_enum, default_value_t = Sort::Bytes)]
+    sort: Sort,
+    /// Rows at most, 0 for all [default: 25 in text, all in JSON and CSV].
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// One more allocation wrapper, a pattern of function names; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    wrapper: Vec<String>,
+    /// The most recent frame is the place, wrapper or not.
+    #[arg(long)]
+    raw_sites: bool,
+    /// Keep functions of one name in two modules apart.
+    #[arg(long)]
+    by_module: bool,
+    /// Count the blocks that a forked process got from its parent.
+    #[arg(long)]
+    inherited: bool,
+    /// Show no source lines.
+    #[arg(long)]
+    no_source: bool,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| "write a size as 4096, 64KiB or 1.5MiB".to_owned())
+}
+
+impl ChooseArgs {
+    pub(super) fn query(&self) -> Query {
+        let patterns = |texts: &[String]| texts.iter().map(|text| FilePattern::new(text)).collect();
+        Query {
+            group_by: self.group_by(),
+            cumulative: match (self.cumulative, self.tracemalloc_compat) {
+                (false, _) => Cumulative::Off,
+                (true, false) => Cumulative::PerStack,
+                (true, true) => Cumulative::PerFrame,
+            },
+            language: match self.lang {
+                Lang::Any => None,
+                Lang::Python => Some(Language::Python),
+                Lang::Native => Some(Language::Native),
+            },
+            by_module: self.by_module,
+            blocks: BlockFilter {
+                domain: self.domain.clone(),
+                thread: self.thread.clone(),
+                size_min: self.min_size,
+                size_max: self.max_size,
+            },
+            frames: FrameFilter {
+                include: patterns(&self.include),
+                exclude: patterns(&self.exclude),
+                all_frames: self.all_frames,
+            },
+            wrappers: self.wrapper.clone(),
+            raw_sites: self.raw_sites,
+            inherited: self.inherited,
+            sort: self.sort(),
+        }
+    }
+
+    fn group_by(&self) -> GroupBy {
+        match self.group_by {
+            Group::File => GroupBy::File,
+            Group::Line => GroupBy::Line,
+            Group::Function => GroupBy::Function,
+            Group::Module => GroupBy::Module,
+            Group::Traceback => GroupBy::Traceback,
+            Group::Thread => GroupBy::Thread,
+            Group::Size => GroupBy::Size,
+            Group::Domain => GroupBy::Domain,
+            Group::Kind => GroupBy::Kind,
+        }
+    }
+
+    fn sort(&self) -> SortBy {
+        match self.sort {
+            Sort::Bytes => SortBy::Bytes,
+            Sort::Count => SortBy::Count,
+            Sort::Average => SortBy::Average,
+            Sort::Key => SortBy::Key,
+            Sort::LiveBytes => SortBy::LiveBytes,
+            Sort::LiveCount => SortBy::LiveCount,
+            Sort::Temporary => SortBy::Temporary,
+            Sort::TemporaryBytes => SortBy::TemporaryBytes,
+            Sort::Lifetime => SortBy::Lifetime,
+            Sort::MaxLifetime => SortBy::LifetimeMax,
+        }
+    }
+
+    /// Rows at most in `format`; None: all.
+    pub(super) fn top(&self, format: Format) -> Option<usize> {
+        match (self.top, format) {
+            (Some(0), _) | (None, Format::Json | Format::Csv) => None,
+            (Some(top), _) => Some(top),
+            (None, Format::Text) => Some(25),
+        }
+    }
+
+    pub(super) fn text_options(
+        &self,
+        style: heaptape::report::Style,
+        format: &FormatArgs,
+    ) -> TextOptions {
+        TextOptions {
+            style,
+            sizes: format.sizes(),
+            top: self.top(Format::Text),
+            sources: !self.no_source,
+        }
+    }
+}
+
+/// `TAPE` or `TAPE@T`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TapeAt {
+    pub(super) path: PathBuf,
+    pub(super) moment: Option<String>,
+}
+
+impl TapeAt {
+    /// Splits at the last `@`, unless a file has the whole name.
+    pub(super) fn parse(text: &OsStr) -> anyhow::Result<Self> {
+        let whole = PathBuf::from(text);
+        let bytes = text.as_bytes();
+        let Some(at) = bytes.iter().rposition(|&byte| byte == b'@') else {
+            return Ok(Self {
+                path: whole,
+                moment: None,
+            });
+        };
+        if whole.exists() {
+            return Ok(Self {
+                path: whole,
+                moment: None,
+            });
+        }
+        let (path, moment) = bytes.split_at(at);
+        let moment = std::str::from_utf8(moment.get(1..).unwrap_or_default())
+            .with_context(|| format!("{}: the moment is not text", whole.display()))?;
+        if moment.is_empty() {
+            bail!(
+                "{}: a moment must follow the @, as in x.tape@90%",
+                whole.display()
+            );
+        }
+        Ok(Self {
+            path: PathBuf::from(OsStr::from_bytes(path)),
+            moment: Some(moment.to_owned()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tape_and_its_moment_are_told_apart() {
+        let parse = |text: &str| TapeAt::parse(OsStr::new(text)).unwrap();
+        assert_eq!(parse("x.tape").moment, None);
+        assert_eq!(parse("x.tape@37%").moment.as_deref(), Some("37%"));
+        let split = parse("a@b/x.tape@mark:load");
+        assert_eq!(split.path, PathBuf::from("a@b/x.tape"));
+        assert_eq!(split.moment.as_deref(), Some("mark:load"));
+        assert_eq!(parse("@end").path, PathBuf::new());
+        assert!(TapeAt::parse(OsStr::new("x.tape@")).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        let named = folder.path().join("x@end");
+        std::fs::write(&named, "").unwrap();
+        assert_eq!(TapeAt::parse(named.as_os_str()).unwrap().path, named);
+    }
+}

@@ -1,0 +1,147 @@
+//! `heaptape check`: gates for scripts, of one tape or of two; and the gates of `heaptape diff`.
+
+use super::args::{ChooseArgs, OpenArgs, TapeAt};
+use super::diff::Side;
+use super::output::{self, Output};
+use super::{Exit, Outcome, open};
+use clap::Args;
+use heaptape::report::units::Sizes;
+use heaptape::stats::gate::Metric;
+use heaptape::stats::query::{Answer, Query};
+use heaptape::stats::{Change, Gate, KeyId};
+use std::ffi::OsString;
+use std::io::Write;
+
+/// Rows of a gate that was not met that are shown.
+const ROWS_SHOWN: usize = 5;
+
+/// Gates for CI: exit 1 when a limit is not kept
+///
+/// With one tape its heap at T (default peak) is compared with nothing, with two the second
+/// with the first.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heaptape check app.tape --fail-on 'bytes>64MiB'\n  \
+    heaptape check app.tape@end --fail-on 'row:count>1000' --group-by traceback\n  \
+    heaptape check old.tape new.tape --fail-on 'allocations>+1%'")]
+pub(super) struct Check {
+    /// TAPE or TAPE@T: what is checked, or with a second one what it is compared with.
+    #[arg(value_name = "A[@T]")]
+    a: OsString,
+    /// TAPE or TAPE@T: what is checked.
+    #[arg(value_name = "B[@T]")]
+    b: Option<OsString>,
+    /// METRIC>LIMIT: bytes, count, allocations or row:METRIC; 4MiB, +4MiB or +5%.
+    #[arg(long, value_name = "EXPR", value_parser = Gate::parse, required = true)]
+    fail_on: Vec<Gate>,
+    #[command(flatten)]
+    choose: ChooseArgs,
+    #[command(flatten)]
+    open: OpenArgs,
+}
+
+impl Check {
+    pub(super) fn run(self, output: &mut Output) -> Outcome {
+        let a = TapeAt::parse(&self.a)?;
+        let first = open::open(&a.path, &self.open)?;
+        let second;
+        let (from, to) = match &self.b {
+            None => (
+                Side::new(&first, Some("0"), "start")?,
+                Side::new(&first, a.moment.as_deref(), "peak")?,
+            ),
+            Some(b) => {
+                let b = TapeAt::parse(b)?;
+                second = open::open(&b.path, &self.open)?;
+                (
+                    Side::new(&first, a.moment.as_deref(), "peak")?,
+                    Side::new(&second, b.moment.as_deref(), "peak")?,
+                )
+            }
+        };
+        let query = self.choose.query();
+        let answer = query.diff(from.at(), to.at())?;
+        output::notes(&answer.notes);
+        let exit = gates(&self.fail_on, &query, (&from, &to), &answer)?;
+        if exit == Exit::DONE {
+            let gates = match self.fail_on.len() {
+                1 => "the gate is met".to_owned(),
+                count => format!("all {count} gates are met"),
+            };
+            writeln!(output, "{gates}")?;
+        }
+        Ok(exit)
+    }
+}
+
+/// Checks `gates`; says on standard error which are not met, with the worst rows.
+pub(super) fn gates(
+    gates: &[Gate],
+    query: &Query,
+    (from, to): (&Side<'_>, &Side<'_>),
+    live: &Answer<Change>,
+) -> Outcome {
+    let counts_allocations = gates.iter().any(|gate| gate.metric == Metric::Allocations);
+    let allocations = if counts_allocations {
+        Some(query.allocations_diff(from.at(), to.at())?)
+    } else {
+        None
+    };
+    let mut exit = Exit::DONE;
+    for gate in gates {
+        let answer = match gate.metric {
+            Metric::Allocations => allocations.as_ref().unwrap_or(live),
+            Metric::Bytes | Metric::Count => live,
+        };
+        if !holds(gate, answer) {
+            exit = Exit::GATE_NOT_MET;
+        }
+    }
+    Ok(exit)
+}
+
+fn values(gate: &Gate, change: &Change) -> (u64, u64) {
+    match gate.metric {
+        Metric::Bytes => (change.from.bytes, change.to.bytes),
+        Metric::Count | Metric::Allocations => (change.from.count, change.to.count),
+    }
+}
+
+fn words(gate: &Gate, change: &Change) -> String {
+    let (from, to) = values(gate, change);
+    let exact = gate.metric != Metric::Bytes;
+    let sizes = Sizes { exact };
+    format!("{} after {}", sizes.size(to), sizes.size(from))
+}
+
+fn holds(gate: &Gate, answer: &Answer<Change>) -> bool {
+    let fails = |change: &Change| {
+        let (from, to) = values(gate, change);
+        gate.fails(from, to)
+    };
+    let mut worst: Vec<&(KeyId, Change)> = answer.rows.iter().collect();
+    if gate.each_row {
+        worst.retain(|(_, change)| fails(change));
+        if worst.is_empty() {
+            return true;
+        }
+        let rows = worst.len();
+        output::complain(&format!("gate '{}' is not met by {rows} rows", gate.text));
+    } else {
+        if !fails(&answer.total) {
+            return true;
+        }
+        let words = words(gate, &answer.total);
+        output::complain(&format!("gate '{}' is not met: {words}", gate.text));
+    }
+    // The rows that grew most; equal ones stay in the order of the answer.
+    worst.sort_by_key(|(_, change)| {
+        let (from, to) = values(gate, change);
+        std::cmp::Reverse(i128::from(to) - i128::from(from))
+    });
+    for (key, change) in worst.into_iter().take(ROWS_SHOWN) {
+        let words = words(gate, change);
+        output::complain(&format!("  {words}  {}", answer.grouper.text(*key)));
+    }
+    false
+}

@@ -1,0 +1,102 @@
+//! `heaptape churn`: all allocations of a window.
+
+use super::args::{ChooseArgs, Format, FormatArgs, OpenArgs};
+use super::output::{self, Output};
+use super::{Exit, Outcome, open};
+use anyhow::bail;
+use clap::Args;
+use heaptape::report::rows::Shown;
+use heaptape::report::{csv, rows_json, rows_text};
+use heaptape::stats::Cumulative;
+use heaptape::stats::query::At;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+/// All allocations of a window, with the temporary ones and lifetimes
+///
+/// An allocation is temporary when the thread that made it frees (or reallocates) it with at most
+/// K allocations of that thread in between. A block that is never freed lives to the end of the
+/// recording.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heaptape churn app.tape --sort temporary\n  \
+    heaptape churn app.tape --from 2s --to 3s --group-by function --temporary-within 1")]
+pub(super) struct Churn {
+    /// The tape.
+    tape: PathBuf,
+    /// Start of the window [default: start].
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// End of the window [default: end].
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// Most allocations between a temporary one and its free.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    temporary_within: u64,
+    #[command(flatten)]
+    format: FormatArgs,
+    #[command(flatten)]
+    choose: ChooseArgs,
+    #[command(flatten)]
+    open: OpenArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Head<'h> {
+    tape: String,
+    from_ns: u64,
+    to_ns: u64,
+    group_by: &'h str,
+    cumulative: bool,
+    temporary_within: u64,
+    total: Map<String, Value>,
+}
+
+impl Churn {
+    pub(super) fn run(self, output: &mut Output) -> Outcome {
+        let recording = open::open(&self.tape, &self.open)?;
+        let (from, from_text) = open::moment(&recording, self.from.as_deref(), "start")?;
+        let (to, to_text) = open::moment(&recording, self.to.as_deref(), "end")?;
+        if from.stamp > to.stamp {
+            bail!("--from {from_text} lies behind --to {to_text}; swap them");
+        }
+        let at = At {
+            recording: &recording,
+            stamp: to.stamp,
+        };
+        let query = self.choose.query();
+        let answer = query.churn(from.stamp, at, self.temporary_within)?;
+        output::notes(&answer.notes);
+        let top = self.choose.top(self.format.format);
+        match self.format.format {
+            Format::Text => {
+                let title = format!(
+                    "{}: allocations from {} to {}: {}",
+                    self.tape.display(),
+                    open::moment_words(from, &from_text),
+                    open::moment_words(to, &to_text),
+                    answer.total.words(self.format.sizes())
+                );
+                let options = self.choose.text_options(output.style, &self.format);
+                rows_text::write(&title, &answer, &options, output)?;
+            }
+            Format::Json => {
+                let values = answer.total.values(&answer.total);
+                let names = heaptape::stats::Churn::MEMBERS.iter();
+                let head = Head {
+                    tape: self.tape.display().to_string(),
+                    from_ns: from.ns,
+                    to_ns: to.ns,
+                    group_by: answer.grouper.group_by().name(),
+                    cumulative: answer.grouper.cumulative() != Cumulative::Off,
+                    temporary_within: self.temporary_within,
+                    total: names.map(|&name| name.to_owned()).zip(values).collect(),
+                };
+                rows_json::write(&head, &answer, top, output)?;
+            }
+            Format::Csv => csv::write(&answer, top, output)?,
+        }
+        Ok(Exit::DONE)
+    }
+}

@@ -1,0 +1,169 @@
+//! `heaptape diff`: what changed between two moments, of one tape or of two.
+
+use super::args::{ChooseArgs, Format, FormatArgs, OpenArgs, TapeAt};
+use super::output::{self, Output};
+use super::{Outcome, check, open};
+use anyhow::bail;
+use clap::Args;
+use heaptape::report::rows::Shown;
+use heaptape::report::{csv, rows_json, rows_text};
+use heaptape::stats::query::{Answer, At};
+use heaptape::stats::{Amount, Change, Cumulative, Gate};
+use heaptape::{Recording, ResolvedMoment};
+use serde::Serialize;
+use std::ffi::OsString;
+
+/// What changed between two moments of one tape or of two
+///
+/// Without @T the moment is the peak. Rows with the largest change come first.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heaptape diff app.tape@10s app.tape@20s\n  \
+    heaptape diff app.tape@mark:warm @end --group-by function\n  \
+    heaptape diff old.tape new.tape --fail-on 'bytes>+5%' --fail-on 'row:bytes>+1MiB'")]
+pub(super) struct Diff {
+    /// The first moment: TAPE or TAPE@T.
+    #[arg(value_name = "A[@T]")]
+    from: OsString,
+    /// The second moment: TAPE, TAPE@T, or @T of the same tape.
+    #[arg(value_name = "B[@T]")]
+    to: OsString,
+    /// Exit 1 when METRIC>LIMIT: bytes, count, allocations or row:METRIC; 4MiB, +4MiB or +5%.
+    #[arg(long, value_name = "EXPR", value_parser = Gate::parse)]
+    fail_on: Vec<Gate>,
+    #[command(flatten)]
+    format: FormatArgs,
+    #[command(flatten)]
+    choose: ChooseArgs,
+    #[command(flatten)]
+    open: OpenArgs,
+}
+
+/// One side of a diff.
+#[derive(Debug)]
+pub(super) struct Side<'r> {
+    pub(super) recording: &'r Recording,
+    pub(super) moment: ResolvedMoment,
+    pub(super) text: String,
+}
+
+impl<'r> Side<'r> {
+    pub(super) fn new(
+        recording: &'r Recording,
+        moment: Option<&str>,
+        default: &'static str,
+    ) -> anyhow::Result<Self> {
+        let (moment, text) = open::moment(recording, moment, default)?;
+        Ok(Self {
+            recording,
+            moment,
+            text,
+        })
+    }
+
+    pub(super) fn at(&self) -> At<'r> {
+        At {
+            recording: self.recording,
+            stamp: self.moment.stamp,
+        }
+    }
+
+    fn name(&self) -> String {
+        self.recording.tape().path.display().to_string()
+    }
+
+    fn words(&self) -> String {
+        format!(
+            "{} at {}",
+            self.name(),
+            open::moment_words(self.moment, &self.text)
+        )
+    }
+
+    fn json(&self, amount: Amount) -> JsonSide {
+        JsonSide {
+            tape: self.name(),
+            at_ns: self.moment.ns,
+            bytes: amount.bytes,
+            count: amount.count,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct JsonSide {
+    tape: String,
+    at_ns: u64,
+    bytes: u64,
+    count: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Head<'h> {
+    from: JsonSide,
+    to: JsonSide,
+    group_by: &'h str,
+    cumulative: bool,
+}
+
+impl Diff {
+    pub(super) fn run(self, output: &mut Output) -> Outcome {
+        let a = TapeAt::parse(&self.from)?;
+        let mut b = TapeAt::parse(&self.to)?;
+        if b.path.as_os_str().is_empty() {
+            b.path = a.path.clone();
+        }
+        let is_same = a.path == b.path;
+        if is_same && a.moment == b.moment {
+            bail!(
+                "{}: both sides are the same moment of one tape; name two, as in {0}@10% {0}@90%",
+                a.path.display()
+            );
+        }
+        let first = open::open(&a.path, &self.open)?;
+        let second = if is_same {
+            None
+        } else {
+            Some(open::open(&b.path, &self.open)?)
+        };
+        let from = Side::new(&first, a.moment.as_deref(), "peak")?;
+        let to = Side::new(
+            second.as_ref().unwrap_or(&first),
+            b.moment.as_deref(),
+            "peak",
+        )?;
+        let query = self.choose.query();
+        let answer = query.diff(from.at(), to.at())?;
+        output::notes(&answer.notes);
+        self.write((&from, &to), &answer, output)?;
+        check::gates(&self.fail_on, &query, (&from, &to), &answer)
+    }
+
+    fn write(
+        &self,
+        (from, to): (&Side<'_>, &Side<'_>),
+        answer: &Answer<Change>,
+        output: &mut Output,
+    ) -> anyhow::Result<()> {
+        let top = self.choose.top(self.format.format);
+        match self.format.format {
+            Format::Text => {
+                let words = answer.total.words(self.format.sizes());
+                let title = format!("from {} to {}: {words}", from.words(), to.words());
+                let options = self.choose.text_options(output.style, &self.format);
+                rows_text::write(&title, answer, &options, output)?;
+            }
+            Format::Json => {
+                let head = Head {
+                    from: from.json(answer.total.from),
+                    to: to.json(answer.total.to),
+                    group_by: answer.grouper.group_by().name(),
+                    cumulative: answer.grouper.cumulative() != Cumulative::Off,
+                };
+                rows_json::write(&head, answer, top, output)?;
+            }
+            Format::Csv => csv::write(answer, top, output)?,
+        }
+        Ok(())
+    }
+}

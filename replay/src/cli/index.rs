@@ -1,0 +1,44 @@
+//! `heaptape index`: build the index now.
+
+use super::output::Output;
+use super::{Exit, Outcome, open};
+use clap::Args;
+use heaptape::report::units::{count, size};
+use heaptape::{OpenOptions, Recording};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Build the index of a tape now
+///
+/// The first question about a tape builds it too. It can be deleted at any time.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  heaptape index app.tape")]
+pub(super) struct Index {
+    /// The tape.
+    tape: PathBuf,
+    /// Threads to work with [default: one for each core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl Index {
+    pub(super) fn run(self, output: &mut Output) -> Outcome {
+        let options = OpenOptions {
+            threads: self.threads.map(usize::from),
+            progress: Some(open::index_bar()),
+            ..OpenOptions::default()
+        };
+        let recording = Recording::open(&self.tape, &options)?;
+        let index = recording.build_index()?;
+        let place = index.path.unwrap_or_else(|| recording.index_path());
+        writeln!(
+            output,
+            "{}: {}, {} slices, {} blocks that live across them",
+            place.display(),
+            size(index.bytes),
+            count(index.slices),
+            count(index.survivors)
+        )?;
+        Ok(Exit::DONE)
+    }
+}

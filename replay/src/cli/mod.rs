@@ -1,0 +1,192 @@
+//! The command line: one file a verb. Each reads its options, asks the library, hands the answer
+//! to a report. Exit codes and messages are decided here and nowhere else.
+//!
+//! Exit codes: 0 done (also when the reader of our output went away), 1 a gate was not met or a
+//! tape is damaged, 2 bad usage or unreadable input, with one line on standard error.
+
+mod args;
+mod check;
+mod churn;
+mod diff;
+mod index;
+mod info;
+mod leaks;
+mod object;
+mod open;
+mod output;
+mod stats;
+mod symbolize;
+mod timeline;
+mod tree;
+mod verify;
+
+use args::Color;
+use clap::{Parser, Subcommand};
+use output::Output;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// What a verb leads to.
+type Outcome = anyhow::Result<Exit>;
+
+/// An exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Exit(u8);
+
+impl Exit {
+    const DONE: Self = Self(0);
+    const GATE_NOT_MET: Self = Self(1);
+    const BAD_INPUT: Self = Self(2);
+}
+
+/// heaptape records every allocation of a program and answers questions about its heap at any
+/// moment of the run.
+#[derive(Debug, Parser)]
+#[command(
+    name = "heaptape",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Moments (T): 12.5s, 900ms, 1500000000 (ns), 37%, start, end, peak, peak:2, \
+                  rss-peak, mark:NAME, mark:NAME:K.\n\nExamples:\n  \
+                  heaptape stats app.tape                     what the heap held at its peak\n  \
+                  heaptape stats app.tape --at 90% --group-by function\n  \
+                  heaptape diff app.tape@10s app.tape@20s     what changed in between"
+)]
+struct Cli {
+    /// When to colour the output.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Info(info::Info),
+    Stats(stats::Stats),
+    Diff(diff::Diff),
+    Leaks(leaks::Leaks),
+    Churn(churn::Churn),
+    Timeline(timeline::Timeline),
+    Object(object::Object),
+    Check(check::Check),
+    Index(index::Index),
+    Symbolize(symbolize::Symbolize),
+    Verify(verify::Verify),
+}
+
+impl Verb {
+    fn run(self, output: &mut Output) -> Outcome {
+        match self {
+            Self::Info(verb) => verb.run(output),
+            Self::Stats(verb) => verb.run(output),
+            Self::Diff(verb) => verb.run(output),
+            Self::Leaks(verb) => verb.run(output),
+            Self::Churn(verb) => verb.run(output),
+            Self::Timeline(verb) => verb.run(output),
+            Self::Object(verb) => verb.run(output),
+            Self::Check(verb) => verb.run(output),
+            Self::Index(verb) => verb.run(output),
+            Self::Symbolize(verb) => verb.run(output),
+            Self::Verify(verb) => verb.run(output),
+        }
+    }
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let Exit(code) = match Cli::try_parse() {
+        Ok(cli) => {
+            let mut output = Output::new(cli.color.into());
+            let outcome = cli.verb.run(&mut output);
+            finish(outcome, &mut output)
+        }
+        Err(error) => usage(&error),
+    };
+    ExitCode::from(code)
+}
+
+fn finish(outcome: Outcome, output: &mut Output) -> Exit {
+    let flushed = output.flush();
+    let error = match (outcome, flushed) {
+        (Ok(exit), Ok(())) => return exit,
+        (Err(error), _) => error,
+        (Ok(exit), Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => return exit,
+        (Ok(_), Err(error)) => anyhow::Error::from(error).context("cannot write the output"),
+    };
+    let is_broken_pipe = error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if is_broken_pipe {
+        return Exit::DONE;
+    }
+    output::complain(&format!("{error:#}"));
+    Exit::BAD_INPUT
+}
+
+/// Help and version go to standard output; everything else that clap says becomes one line.
+fn usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // Nobody reads it any more: nothing is left to be done.
+        let _ = error.print();
+        return Exit::DONE;
+    }
+    use clap::error::ErrorKind;
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return Exit::BAD_INPUT;
+    }
+    let text = error.render().to_string();
+    let mut parts: Vec<String> = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        let line = line.strip_prefix("tip: ").unwrap_or(line);
+        if !line.is_empty() {
+            parts.push(line.trim_end_matches(['.', ':']).to_owned());
+        }
+    }
+    let help = match std::env::args_os().nth(1).filter(is_verb) {
+        Some(verb) => format!("heaptape {} --help tells more", verb.to_string_lossy()),
+        None => "heaptape --help lists the verbs".to_owned(),
+    };
+    parts.push(help);
+    output::complain(&parts.join("; "));
+    Exit::BAD_INPUT
+}
+
+fn is_verb(word: &OsString) -> bool {
+    use clap::CommandFactory;
+    let command = Cli::command();
+    word.to_str()
+        .is_some_and(|word| command.find_subcommand(word).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.clone().render_long_help().to_string();
+            let example = format!("heaptape {} ", verb.get_name());
+            let after = help.split("Example").nth(1).unwrap_or_default();
+            assert!(
+                after.contains(&example),
+                "{} has no example",
+                verb.get_name()
+            );
+        }
+    }
+}

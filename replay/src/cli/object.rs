@@ -1,0 +1,82 @@
+//! `heaptape object`: who owned an address.
+
+use super::args::{Format, FormatArgs, OpenArgs};
+use super::output::{self, Output};
+use super::{Exit, Outcome, open};
+use anyhow::{anyhow, bail};
+use clap::Args;
+use heaptape::report::object::Owners;
+use std::path::PathBuf;
+
+/// Who owned an address: every owner over time, or the one at a moment
+///
+/// An address inside a block finds the block.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    heaptape object app.tape 0x7f3a5c001230\n  \
+    heaptape object app.tape 0x7f3a5c001230 --at 12.5s --format json")]
+pub(super) struct Object {
+    /// The tape.
+    tape: PathBuf,
+    /// The address, hexadecimal (0x…) or decimal.
+    #[arg(value_name = "ADDR")]
+    address: String,
+    /// Only the owner at this moment.
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    at: Option<String>,
+    #[command(flatten)]
+    format: FormatArgs,
+    #[command(flatten)]
+    open: OpenArgs,
+}
+
+fn parse_address(text: &str) -> anyhow::Result<u64> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let address = match hex {
+        Some(digits) if digits.starts_with('+') => None,
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    address.ok_or_else(|| {
+        anyhow!("'{text}' is not an address; write it as 0x7f3a5c001230 or as a decimal number")
+    })
+}
+
+impl Object {
+    pub(super) fn run(self, output: &mut Output) -> Outcome {
+        if self.format.format == Format::Csv {
+            bail!("object has no rows, so there is no --format csv; use json");
+        }
+        let address = parse_address(&self.address)?;
+        let recording = open::open(&self.tape, &self.open)?;
+        let mut lifetimes = recording.owners(address)?;
+        if let Some(at) = &self.at {
+            let (moment, _) = open::moment(&recording, Some(at), "end")?;
+            lifetimes.retain(|lifetime| lifetime.is_alive_at(moment.stamp));
+        }
+        let owners = Owners::new(recording.tape(), address, lifetimes);
+        output::notes(owners.notes());
+        let style = output.style;
+        match self.format.format {
+            Format::Json => owners.write_json(output)?,
+            Format::Text | Format::Csv => {
+                owners.write_text(&style, self.format.sizes(), output)?;
+            }
+        }
+        Ok(Exit::DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_hexadecimal_or_decimal() {
+        assert_eq!(parse_address("0x1F").unwrap(), 31);
+        assert_eq!(parse_address("31").unwrap(), 31);
+        for text in ["", "0x", "0x+1", "1f", "-1", "0x1ffffffffffffffff"] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Opening recordings, with what a reader should know about them.
+
+use super::args::OpenArgs;
+use super::{output, tree};
+use heaptape::recording::Progress;
+use heaptape::{Error, Moment, OpenOptions, Recording, ResolvedMoment};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// An index that is built faster than this is not worth a bar.
+const BAR_AFTER: Duration = Duration::from_millis(500);
+const BAR_STEPS: u64 = 1000;
+
+/// Opens the tape at `path`; says so when another tape of its process tree holds the most.
+pub(super) fn open(path: &Path, args: &OpenArgs) -> Result<Recording, Error> {
+    let options = OpenOptions {
+        threads: args.threads.map(usize::from),
+        use_index: !args.no_index,
+        write_index: !args.no_index,
+        progress: Some(index_bar()),
+        ..OpenOptions::default()
+    };
+    let recording = Recording::open(path, &options)?;
+    if let Some(note) = tree::largest_tape(&recording, &options) {
+        output::note(&note);
+    }
+    Ok(recording)
+}
+
+/// A bar that shows how far the building of an index is: on a terminal, and only when it takes
+/// long enough to be wondered about.
+pub(super) fn index_bar() -> Progress {
+    let start = Instant::now();
+    let bar = OnceLock::new();
+    Progress(Arc::new(move |part: f64| {
+        if start.elapsed() < BAR_AFTER {
+            return;
+        }
+        let bar: &ProgressBar = bar.get_or_init(|| {
+            let bar = ProgressBar::new(BAR_STEPS);
+            if let Ok(style) = ProgressStyle::with_template("{spinner} index {bar:30} {percent}%") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        bar.set_position((part * BAR_STEPS as f64) as u64);
+        if part >= 1.0 {
+            bar.finish_and_clear();
+        }
+    }))
+}
+
+/// The moment that `text` (or, without one, `default`) stands for in `recording`, with its text.
+pub(super) fn moment(
+    recording: &Recording,
+    text: Option<&str>,
+    default: &'static str,
+) -> Result<(ResolvedMoment, String), Error> {
+    let text = text.unwrap_or(default);
+    let moment = recording.resolve(&Moment::parse(text)?)?;
+    Ok((moment, text.to_owned()))
+}
+
+/// `12.3 s`, and how it was asked for when that says more.
+pub(super) fn moment_words(moment: ResolvedMoment, text: &str) -> String {
+    let time = heaptape::report::units::time(moment.ns);
+    if text.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.')
+        && !text.ends_with('%')
+    {
+        time
+    } else {
+        format!("{text} ({time})")
+    }
+}

@@ -1,0 +1,64 @@
+//! Where the answer goes, and what is said beside it.
+
+use heaptape::report::{ColorChoice, Style};
+use std::io::{self, BufWriter, Stdout, Write};
+
+/// Notes of one kind that are shown before the rest is counted.
+const NOTES_SHOWN: usize = 3;
+
+/// Standard output.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// Colours and width for it.
+    pub(super) style: Style,
+    writer: BufWriter<Stdout>,
+}
+
+impl Output {
+    pub(super) fn new(choice: ColorChoice) -> Self {
+        Self {
+            style: Style::of_stdout(choice),
+            writer: BufWriter::with_capacity(1 << 16, io::stdout()),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Says in one line on standard error what went wrong.
+pub(super) fn complain(message: &str) {
+    let line = message
+        .split('\n')
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join(" ");
+    // Nobody listens: there is nobody to tell.
+    let _ = writeln!(io::stderr(), "heaptape: {line}");
+}
+
+/// Says on standard error what a reader of the answer should know.
+pub(super) fn note(message: &str) {
+    complain(&format!("note: {message}"));
+}
+
+/// Says the first of `notes`, and how many more there are.
+pub(super) fn notes(notes: &[String]) {
+    for message in notes.iter().take(NOTES_SHOWN) {
+        note(message);
+    }
+    if let Some(more) = notes
+        .len()
+        .checked_sub(NOTES_SHOWN)
+        .filter(|&more| more > 0)
+    {
+        note(&format!("the same for {more} more modules"));
+    }
+}

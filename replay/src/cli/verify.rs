@@ -1,0 +1,77 @@
+//! `heaptape verify`: check every checksum of a tape.
+
+use super::args::Format;
+use super::output::Output;
+use super::{Exit, Outcome};
+use anyhow::bail;
+use clap::Args;
+use heaptape::Tape;
+use heaptape::report::units::count;
+use serde::Serialize;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Check every checksum of a tape and count what is damaged
+///
+/// Exit 1 when anything is damaged.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  heaptape verify app.tape --format json")]
+pub(super) struct Verify {
+    /// The tape.
+    tape: PathBuf,
+    /// How to write the answer.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Serialize)]
+struct Json {
+    tape: String,
+    chunks: u64,
+    damaged: u64,
+    lost_events: u64,
+    readable_events: u64,
+    first_damage_offset: Option<u64>,
+}
+
+impl Verify {
+    pub(super) fn run(self, output: &mut Output) -> Outcome {
+        if self.format == Format::Csv {
+            bail!("verify has no rows, so there is no --format csv; use json");
+        }
+        let found = Tape::open(&self.tape)?.verify();
+        let tape = self.tape.display().to_string();
+        if self.format == Format::Json {
+            let json = Json {
+                tape,
+                chunks: found.chunks,
+                damaged: found.damaged,
+                lost_events: found.lost_events,
+                readable_events: found.readable_events,
+                first_damage_offset: found.first_damage_offset,
+            };
+            serde_json::to_writer(&mut *output, &json)?;
+            writeln!(output)?;
+        } else {
+            let (chunks, events) = (count(found.chunks), count(found.readable_events));
+            let state = match found.first_damage_offset {
+                Some(offset) if found.damaged > 0 => format!(
+                    "{} damaged, the first at offset {offset}; {events} events can be read",
+                    count(found.damaged)
+                ),
+                _ if found.damaged > 0 => format!("{} damaged", count(found.damaged)),
+                _ => format!("{chunks} chunks with {events} events are whole"),
+            };
+            writeln!(output, "{tape}: {state}")?;
+            if found.lost_events > 0 {
+                let lost = count(found.lost_events);
+                writeln!(output, "{tape}: {lost} events were lost while recording")?;
+            }
+        }
+        Ok(if found.damaged > 0 {
+            Exit::GATE_NOT_MET
+        } else {
+            Exit::DONE
+        })
+    }
+}

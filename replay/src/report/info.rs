@@ -1,0 +1,348 @@
+//! The facts of a recording, as text and as JSON.
+
+use super::style::{Paint, Style, printable};
+use super::units::{self, Sizes};
+use crate::index::{Peak, Summary};
+use crate::tape::Tape;
+use heaptape_format::tables::{End, LostReason};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+/// Bits of [`heaptape_format::tables::Process::options`].
+const OPTION_FREE_STACKS: u32 = 1;
+const OPTION_NO_NATIVE_STACKS: u32 = 4;
+/// Names of marks that the text shows.
+const MARKS_SHOWN: usize = 20;
+
+/// The facts, ready for JSON. Members that need the index are null without it.
+#[derive(Debug, Serialize)]
+pub struct Info {
+    tape: String,
+    format_version: u16,
+    command: Vec<String>,
+    pid: u32,
+    started_unix_ns: u64,
+    duration_ns: u64,
+    complete: bool,
+    ended_by: String,
+    events: Value,
+    lost_events: u64,
+    unknown_frees: Option<u64>,
+    inherited: Option<Value>,
+    inherited_frees: Option<u64>,
+    free_stacks: bool,
+    stacks_mode: &'static str,
+    bytes_allocated: Option<u64>,
+    peak: Option<Value>,
+    end: Option<Value>,
+    threads: usize,
+    stacks: Option<u64>,
+    frames: usize,
+    tape_bytes: u64,
+    children: Vec<String>,
+    not_recorded: Vec<Value>,
+    executable: String,
+    marks: Vec<Value>,
+    message: String,
+    damaged: u64,
+}
+
+/// `exit:0`, `signal:9`, `exec` or `unknown`.
+#[must_use]
+pub fn ended_by(end: Option<&End>) -> String {
+    match end.map(|end| (end.how, end.code)) {
+        Some((1, code)) => format!("exit:{code}"),
+        Some((2, signal)) => format!("signal:{signal}"),
+        Some((3, _)) => "exec".to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Collects the facts; without `summary` those of the tape's tables alone.
+#[must_use]
+pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
+    let header = &tape.header;
+    let options = tape.process.options;
+    let end = tape.end.as_ref();
+    let ns = |stamp| header.stamp_to_ns(stamp);
+    let events = match (summary, end) {
+        (Some(summary), _) => json!({"alloc": summary.allocs, "free": summary.frees,
+            "realloc": summary.reallocs}),
+        (None, Some(end)) => json!({"alloc": end.allocs, "free": end.frees,
+            "realloc": end.reallocs}),
+        (None, None) => json!({"alloc": null, "free": null, "realloc": null}),
+    };
+    let damaged = tape.damage.len() as u64 + summary.map_or(0, |summary| summary.damaged_chunks);
+    let lost_events = tape.lost_events();
+    let threads: BTreeSet<u32> = tape.streams.iter().map(|stream| stream.thread_id).collect();
+    let heap = |bytes: u64, count: u64| json!({"bytes": bytes, "count": count});
+    Info {
+        tape: tape.path.display().to_string(),
+        format_version: header.version.0,
+        command: tape.process.command.clone(),
+        pid: if tape.process.pid == 0 {
+            header.pid
+        } else {
+            tape.process.pid
+        },
+        started_unix_ns: header.start_realtime_ns,
+        duration_ns: ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp)),
+        complete: end.is_some() && lost_events == 0 && damaged == 0,
+        ended_by: ended_by(end),
+        events,
+        lost_events,
+        unknown_frees: summary.map(|summary| summary.unknown_frees),
+        inherited: summary.map(|all| heap(all.inherited.bytes, all.inherited.count)),
+        inherited_frees: summary.map(|summary| summary.inherited_frees),
+        free_stacks: options & OPTION_FREE_STACKS != 0,
+        stacks_mode: if options & OPTION_NO_NATIVE_STACKS != 0 {
+            "python"
+        } else {
+            "both"
+        },
+        bytes_allocated: summary.map(|summary| summary.bytes_allocated),
+        peak: summary.map(|summary| {
+            let peak = summary.peak;
+            json!({"at_ns": ns(peak.stamp), "bytes": peak.bytes, "count": peak.count})
+        }),
+        end: summary.map(|summary| heap(summary.end.bytes, summary.end.count)),
+        threads: threads.len(),
+        stacks: summary.map(|summary| summary.stacks),
+        frames: tape.frame_count(),
+        tape_bytes: tape.tape_bytes,
+        children: tape
+            .children
+            .iter()
+            .filter(|child| !child.tape.is_empty())
+            .map(|child| child.tape.clone())
+            .collect(),
+        not_recorded: tape
+            .children
+            .iter()
+            .filter(|child| !child.reason.is_empty())
+            .map(|child| json!({"command": child.command, "reason": child.reason}))
+            .collect(),
+        executable: tape.process.executable.clone(),
+        marks: tape
+            .marks
+            .iter()
+            .map(|mark| json!({"name": mark.name, "at_ns": ns(mark.stamp)}))
+            .collect(),
+        message: end.map_or_else(String::new, |end| end.message.clone()),
+        damaged,
+    }
+}
+
+/// Writes the facts as one JSON object.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_json(info: &Info, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, info)?;
+    writeln!(out)
+}
+
+/// Writes the facts for a person. `peaks` are the highest separate peaks.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_text(
+    tape: &Tape,
+    info: &Info,
+    summary: Option<&Summary>,
+    peaks: &[Peak],
+    (style, sizes): (&Style, Sizes),
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut lines: Vec<(&str, String)> = vec![
+        ("command", command_line(&info.command)),
+        ("process", format!("{} ({})", info.pid, info.executable)),
+        ("duration", units::time(info.duration_ns)),
+        ("ended by", ended_words(info)),
+    ];
+    if let Some(summary) = summary {
+        lines.extend(heap_lines(tape, summary, peaks, sizes));
+    }
+    lines.push(("threads", units::count(info.threads as u64)));
+    if let Some(stacks) = info.stacks {
+        let frames = units::count(info.frames as u64);
+        lines.push((
+            "stacks",
+            format!("{} of {frames} frames", units::count(stacks)),
+        ));
+    }
+    if !tape.marks.is_empty() {
+        lines.push(("marks", marks(tape)));
+    }
+    if !info.children.is_empty() {
+        lines.push(("child tapes", info.children.join(", ")));
+    }
+    for child in tape
+        .children
+        .iter()
+        .filter(|child| !child.reason.is_empty())
+    {
+        lines.push((
+            "not recorded",
+            format!("{}: {}", child.command, child.reason),
+        ));
+    }
+    for lost in tape.lost.iter().filter(|lost| lost.count > 0) {
+        let reason = LostReason::from_code(lost.reason).text();
+        lines.push((
+            "lost events",
+            format!("{}: {reason}", units::count(lost.count)),
+        ));
+    }
+    if info.damaged > 0 {
+        let advice = "heaptape verify tells where";
+        lines.push((
+            "damage",
+            format!("{} places ({advice})", units::count(info.damaged)),
+        ));
+    }
+    if !info.message.is_empty() {
+        lines.push(("message", info.message.clone()));
+    }
+    lines.push(("tape size", sizes.size_unit(info.tape_bytes)));
+    writeln!(out, "{}", style.paint(Paint::Bold, &printable(&info.tape)))?;
+    for (name, text) in lines {
+        writeln!(
+            out,
+            "  {}  {}",
+            style.paint(Paint::Dim, &format!("{name:<12}")),
+            printable(&text)
+        )?;
+    }
+    Ok(())
+}
+
+fn heap_lines(
+    tape: &Tape,
+    summary: &Summary,
+    peaks: &[Peak],
+    sizes: Sizes,
+) -> Vec<(&'static str, String)> {
+    let ns = |stamp| tape.header.stamp_to_ns(stamp);
+    let heap = |bytes, count| format!("{} in {}", sizes.size_unit(bytes), units::blocks(count));
+    let mut lines = vec![
+        (
+            "events",
+            format!(
+                "{} allocations, {} reallocations, {} frees",
+                units::count(summary.allocs),
+                units::count(summary.reallocs),
+                units::count(summary.frees)
+            ),
+        ),
+        ("allocated", sizes.size_unit(summary.bytes_allocated)),
+        (
+            "peak",
+            format!(
+                "{} at {}",
+                heap(summary.peak.bytes, summary.peak.count),
+                units::time(ns(summary.peak.stamp))
+            ),
+        ),
+    ];
+    for peak in peaks.iter().skip(1) {
+        let at = units::time(ns(peak.stamp));
+        lines.push(("", format!("then {} at {at}", heap(peak.bytes, peak.count))));
+    }
+    lines.push(("at the end", heap(summary.end.bytes, summary.end.count)));
+    if summary.unknown_frees > 0 {
+        lines.push((
+            "unknown",
+            format!(
+                "{} frees of unknown blocks",
+                units::count(summary.unknown_frees)
+            ),
+        ));
+    }
+    if summary.inherited.count > 0 {
+        let inherited = heap(summary.inherited.bytes, summary.inherited.count);
+        let frees = units::count(summary.inherited_frees);
+        lines.push(("inherited", format!("{inherited}, {frees} freed since")));
+    }
+    if !summary.inherited_known {
+        let text = "the parent's tape is not beside this one, so inherited blocks are unknown";
+        lines.push(("inherited", text.to_owned()));
+    }
+    lines
+}
+
+fn command_line(command: &[String]) -> String {
+    let quoted = command.iter().map(|word| shell_word(word));
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell reads it back.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+fn ended_words(info: &Info) -> String {
+    let mut words = info.ended_by.clone();
+    if !info.complete {
+        words.push_str(" (not complete: something was cut, lost or damaged)");
+    }
+    words
+}
+
+fn marks(tape: &Tape) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for mark in &tape.marks {
+        match counts.iter().position(|(name, _)| *name == mark.name) {
+            Some(place) => {
+                if let Some((_, count)) = counts.get_mut(place) {
+                    *count += 1;
+                }
+            }
+            None if counts.len() < MARKS_SHOWN => counts.push((&mark.name, 1)),
+            None => {}
+        }
+    }
+    let texts = counts.into_iter().map(|(name, count)| match count {
+        1 => name.to_owned(),
+        _ => format!("{name} ({count} times)"),
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_are_those_of_the_contract() {
+        let end = |how, code| End {
+            how,
+            code,
+            ..End::default()
+        };
+        for (end, text) in [
+            (Some(end(1, 0)), "exit:0"),
+            (Some(end(1, 3)), "exit:3"),
+            (Some(end(2, 9)), "signal:9"),
+            (Some(end(3, 0)), "exec"),
+            (Some(end(0, 0)), "unknown"),
+            (None, "unknown"),
+        ] {
+            assert_eq!(ended_by(end.as_ref()), text);
+        }
+    }
+
+    #[test]
+    fn commands_are_quoted_as_a_shell_reads_them() {
+        let words = ["sh", "-c", "echo 'a b'", ""].map(String::from);
+        assert_eq!(command_line(&words), r#"sh -c 'echo '\''a b'\''' ''"#);
+    }
+}

@@ -1,0 +1,191 @@
+//! The owners of an address, as text and as JSON.
+
+use super::rows_json::JsonFrame;
+use super::rows_text::write_frames;
+use super::style::{Paint, Style, printable};
+use super::units::{self, Sizes};
+use crate::block::{Lifetime, StackId, StreamId};
+use crate::stats::filter::thread_name;
+use crate::symbols::{FrameTable, ResolvedFrame, StackFrames};
+use crate::tape::Tape;
+use rustc_hash::FxHashSet;
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Who owned an address.
+#[derive(Debug)]
+pub struct Owners<'t> {
+    /// The tape.
+    pub tape: &'t Tape,
+    /// The address that was asked for.
+    pub address: u64,
+    /// The blocks that held it, in the order of time.
+    pub lifetimes: Vec<Lifetime>,
+    table: FrameTable,
+    frames: StackFrames,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonOwners<'o> {
+    address: String,
+    owners: Vec<JsonOwner<'o>>,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonOwner<'o> {
+    from_ns: u64,
+    to_ns: Option<u64>,
+    base: String,
+    bytes: u64,
+    domain: &'o str,
+    kind: &'static str,
+    allocated: JsonEvent<'o>,
+    freed: Option<JsonEvent<'o>>,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonEvent<'o> {
+    thread: u32,
+    frames: Vec<JsonFrame<'o>>,
+}
+
+impl<'t> Owners<'t> {
+    /// Resolves the stacks of `lifetimes`.
+    #[must_use]
+    pub fn new(tape: &'t Tape, address: u64, lifetimes: Vec<Lifetime>) -> Self {
+        let mut stacks: FxHashSet<StackId> = FxHashSet::default();
+        for lifetime in &lifetimes {
+            stacks.insert(lifetime.block.stack);
+            stacks.extend(lifetime.death.map(|death| death.stack));
+        }
+        let mut table = FrameTable::default();
+        let frames = StackFrames::resolve(tape, &stacks, &mut table);
+        Self {
+            tape,
+            address,
+            lifetimes,
+            table,
+            frames,
+        }
+    }
+
+    fn frames(&self, stack: StackId) -> impl Iterator<Item = &ResolvedFrame> {
+        self.frames.get(stack).iter().map(|&id| self.table.get(id))
+    }
+
+    fn json_event(&self, stream: StreamId, stack: StackId) -> JsonEvent<'_> {
+        JsonEvent {
+            thread: self
+                .tape
+                .stream(stream)
+                .map_or(0, |stream| stream.thread_id),
+            frames: self.frames(stack).map(JsonFrame::new).collect(),
+        }
+    }
+
+    /// Writes one JSON object.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        let ns = |stamp| self.tape.header.stamp_to_ns(stamp);
+        let owners = self.lifetimes.iter().map(|lifetime| {
+            let block = &lifetime.block;
+            JsonOwner {
+                from_ns: ns(block.born),
+                to_ns: lifetime.death.map(|death| ns(death.stamp)),
+                base: format!("{:#x}", block.address),
+                bytes: block.size,
+                domain: self.tape.domain_name(block.domain),
+                kind: block.operation.name(),
+                allocated: self.json_event(block.stream, block.stack),
+                freed: lifetime
+                    .death
+                    .map(|death| self.json_event(death.stream, death.stack)),
+            }
+        });
+        let owners = JsonOwners {
+            address: format!("{:#x}", self.address),
+            owners: owners.collect(),
+        };
+        serde_json::to_writer(&mut *out, &owners)?;
+        writeln!(out)
+    }
+
+    /// Writes the owners for a person.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_text(&self, style: &Style, sizes: Sizes, out: &mut dyn Write) -> io::Result<()> {
+        let owners = match self.lifetimes.len() {
+            0 => "no block held it".to_owned(),
+            1 => "1 owner".to_owned(),
+            many => format!("{} owners", units::count(many as u64)),
+        };
+        let title = format!("{:#x}: {owners}", self.address);
+        writeln!(out, "{}", style.paint(Paint::Bold, &title))?;
+        for lifetime in &self.lifetimes {
+            self.write_owner(lifetime, style, sizes, out)?;
+        }
+        Ok(())
+    }
+
+    fn write_owner(
+        &self,
+        lifetime: &Lifetime,
+        style: &Style,
+        sizes: Sizes,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let ns = |stamp| self.tape.header.stamp_to_ns(stamp);
+        let block = &lifetime.block;
+        let until = match lifetime.death {
+            Some(death) => format!("to {}", units::time(ns(death.stamp))),
+            None => "and still alive".to_owned(),
+        };
+        let inside = match self.address.saturating_sub(block.address) {
+            0 => String::new(),
+            offset => format!(", {} bytes into it", units::count(offset)),
+        };
+        writeln!(
+            out,
+            "\n  from {} {until}: {} at {:#x}{inside} ({})",
+            units::time(ns(block.born)),
+            style.paint(Paint::Number, &sizes.size_unit(block.size)),
+            block.address,
+            self.tape.domain_name(block.domain),
+        )?;
+        let thread = |stream| {
+            let known = self.tape.stream(stream);
+            printable(&known.map_or_else(|| "an unknown thread".to_owned(), thread_name))
+        };
+        let name = block.operation.name();
+        writeln!(
+            out,
+            "    allocated by {name} in thread {}",
+            thread(block.stream)
+        )?;
+        self.write_stack(block.stack, style, out)?;
+        if let Some(death) = lifetime.death {
+            let name = death.operation.name();
+            writeln!(
+                out,
+                "    ended by {name} in thread {}",
+                thread(death.stream)
+            )?;
+            self.write_stack(death.stack, style, out)?;
+        }
+        Ok(())
+    }
+
+    fn write_stack(&self, stack: StackId, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+        let frames: Vec<ResolvedFrame> = self.frames(stack).cloned().collect();
+        write_frames(&frames, "      ", style, out)
+    }
+
+    /// Modules that have no symbols for a reason worth saying.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.frames.notes
+    }
+}

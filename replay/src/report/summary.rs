@@ -1,0 +1,88 @@
+//! What `heaptape run` says when a recording is done.
+
+use super::info::shell_word;
+use super::rows_text::{self, TextOptions};
+use super::style::{Paint, Style, printable};
+use super::units::{self, Sizes};
+use crate::recording::{OpenOptions, Recording};
+use crate::stats::query::{At, Query, QueryError};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Rows of the table of lines.
+const LINES: usize = 5;
+
+/// The summary of the recording at `path`: duration, allocations, the peak and when it was, what
+/// was leaked at the end, the top lines at the peak, where the tape is, what to try next. Builds
+/// the index when there is none.
+///
+/// # Errors
+/// When the tape cannot be read.
+pub fn summary_for_run(path: &Path, style: &Style) -> Result<String, QueryError> {
+    let recording = Recording::open(path, &OpenOptions::default())?;
+    let tape = recording.tape();
+    let summary = recording.summary()?;
+    let ns = |stamp| tape.header.stamp_to_ns(stamp);
+    let duration = ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp));
+    let sizes = Sizes { exact: false };
+    let heap = |bytes, count| format!("{} in {}", sizes.size_unit(bytes), units::blocks(count));
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let name = style.paint(Paint::Dim, &format!("{name:<12}"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {name}  {value}");
+    };
+    line("duration", units::time(duration));
+    line(
+        "allocations",
+        format!(
+            "{} ({} in total)",
+            units::count(summary.allocs + summary.reallocs),
+            sizes.size_unit(summary.bytes_allocated)
+        ),
+    );
+    let peak_at = units::time(ns(summary.peak.stamp));
+    line(
+        "peak",
+        format!(
+            "{} at {peak_at}",
+            heap(summary.peak.bytes, summary.peak.count)
+        ),
+    );
+    line("at the end", heap(summary.end.bytes, summary.end.count));
+    let lost = tape.lost_events();
+    if lost > 0 {
+        let lost = style.paint(Paint::Worse, &units::count(lost));
+        line("lost events", format!("{lost} (heaptape info tells why)"));
+    }
+    let name = printable(&path.display().to_string());
+    line(
+        "tape",
+        format!("{name} ({})", sizes.size_unit(tape.tape_bytes)),
+    );
+    if summary.peak.count > 0 {
+        let at = At {
+            recording: &recording,
+            stamp: summary.peak.stamp,
+        };
+        let mut answer = Query::default().live(at)?;
+        answer.rows.truncate(LINES);
+        let options = TextOptions {
+            style: *style,
+            sizes,
+            top: None,
+            sources: false,
+        };
+        let mut table = vec![b'\n'];
+        // Writing to a Vec cannot fail.
+        let _ = rows_text::write("The top lines at the peak:", &answer, &options, &mut table);
+        text.push_str(&String::from_utf8_lossy(&table));
+    }
+    let quoted = shell_word(&path.display().to_string());
+    let _ = writeln!(
+        text,
+        "\nNext:  heaptape stats {quoted} --group-by traceback"
+    );
+    let _ = writeln!(text, "       heaptape leaks {quoted}");
+    Ok(text)
+}
