@@ -12,6 +12,7 @@ mod bad_input;
 mod counts;
 mod faults;
 mod libraries;
+mod models;
 mod not_recorded;
 mod processes;
 mod real_programs;
