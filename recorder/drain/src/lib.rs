@@ -1,1 +1,53 @@
-//! stub
+//! The drainer: empties the rings of a session into tapes.
+//!
+//! What comes in: the shared memory of one recording ([`heaptape_session`]) and what the kernel
+//! says about its processes. What goes out: one tape ([`heaptape_format`]) for each process image
+//! that allocated. It never writes to a target, never takes a lock that a target may hold, and
+//! what it has read stays in shared memory until it is in a tape.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`drainer`] | one pass after another: start here |
+//! | `discover` | new images and streams |
+//! | `seal` | words of the rings become chunks of tapes |
+//! | `pool` | memory for the rings, ahead of demand |
+//! | `epoch` | cuts through all threads |
+//! | `ending` | images that are gone: last events, exit, lineage |
+//! | [`stream`] | one thread's records: nodes, events, notes |
+//! | [`notes`] | modules, marks, names: what stands between events |
+//! | [`process`] | one image: facts, memory samples |
+//! | [`tape`], [`press`], [`tape_file`] | chunks, encoders, the append-only file |
+//! | [`names`] | which file is whose tape |
+//! | [`clock`] | ticks, stamps, the rate |
+//! | [`session_file`] | where the shared memory is made, and what is left of it |
+//! | [`recovered`] | going on after a drainer that died |
+//! | [`process_info`] | what the kernel says |
+//! | [`outcome`] | what became of it all |
+
+pub mod clock;
+mod discover;
+pub mod drainer;
+mod ending;
+mod epoch;
+pub mod error;
+pub mod names;
+pub mod notes;
+pub mod outcome;
+mod pool;
+pub mod press;
+pub mod process;
+pub mod process_info;
+pub mod recovered;
+mod seal;
+pub mod session_file;
+pub mod stream;
+pub mod tape;
+pub mod tape_file;
+
+pub use drainer::Drainer;
+pub use error::DrainError;
+pub use names::Names;
+pub use outcome::{Outcome, TapeOutcome};
+pub use process::Ending;
+pub use recovered::recover;
+pub use session_file::{LeftSession, Settings, left_sessions};

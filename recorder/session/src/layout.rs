@@ -103,6 +103,10 @@ pub struct SessionHeader {
     pub stream_high: AtomicU32,
     /// Process images that found no free slot or could not map the session.
     pub refused_images: AtomicU32,
+    /// Process id and start time of the process that was started. The drainer's.
+    pub root_pid: AtomicU64,
+    /// See `root_pid`.
+    pub root_start_time: AtomicU64,
     /// Absolute path of the first image's tape, zero-padded: where `heaptape recover` finds what
     /// was written. The drainer's.
     pub output: [AtomicU64; OUTPUT_WORDS],

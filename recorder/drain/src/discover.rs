@@ -1,0 +1,192 @@
+//! The part of a pass that finds new process images and streams.
+//!
+//! In: slots that were claimed since the last pass. Out: their state in the drainer. A slot whose
+//! claimer died before it filled the slot in is given back here.
+
+use crate::drainer::{Drainer, SLOW_GAP_NS};
+use crate::outcome::Image;
+use crate::process::ProcessState;
+use crate::process_info;
+use crate::stream::StreamState;
+use heaptape_session::layout::{ProcessSlot, phase};
+use heaptape_session::ring::Memory;
+use heaptape_session::slots::{self, ProcessOwner, free_process};
+use heaptape_session::sync::Ordering;
+
+/// Idle passes after which a thread's life is asked for.
+const IDLE_PASSES: u32 = 64;
+
+impl Drainer {
+    /// Finds what is new.
+    pub(crate) fn discover(&mut self, now: u64) {
+        let slow = now - self.moments.slow >= SLOW_GAP_NS;
+        if slow {
+            self.moments.slow = now;
+        }
+        self.discover_processes(slow);
+        self.discover_streams();
+        if slow {
+            self.find_dead_threads();
+        }
+    }
+
+    fn discover_processes(&mut self, slow: bool) {
+        let map = &self.session.map;
+        let layout = map.layout().processes as u32;
+        // Relaxed: a slot above it is found in the next pass.
+        let high = map
+            .header()
+            .process_high
+            .load(Ordering::Relaxed)
+            .min(layout);
+        for index in 0..high {
+            let Some(slot) = self.session.map.process(index) else {
+                continue;
+            };
+            let owner = slots::process_owner(slot);
+            match owner.phase {
+                phase::FREE => {}
+                phase::CLAIMED => {
+                    if slow && !process_info::is_alive(owner.pid, 0) {
+                        free_process(slot);
+                    }
+                }
+                _ => {
+                    let place = self.processes.get(index as usize);
+                    let known = place.is_some_and(|place| {
+                        place
+                            .as_ref()
+                            .is_some_and(|p| p.generation == owner.generation)
+                    });
+                    if !known {
+                        self.add_process(index, owner);
+                    } else if slow {
+                        self.ask_for_life(index);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_process(&mut self, index: u32, owner: ProcessOwner) {
+        let Some(slot) = self.session.map.process(index) else {
+            return;
+        };
+        let header = self.session.map.header();
+        let mut state = Box::new(ProcessState::new(index, slot, owner, header, &self.clock));
+        state.is_root = owner.pid == self.root.pid
+            && (self.root.start_time == 0 || state.start_time == self.root.start_time);
+        let tape_id = slot_tape_id(slot);
+        self.find_replaced(&mut state);
+        self.images.insert(
+            (index, owner.generation),
+            Image {
+                parent: state.parent,
+                ..Image::default()
+            },
+        );
+        self.adopt_recovered(&mut state, tape_id);
+        if let Some(place) = self.processes.get_mut(index as usize) {
+            *place = Some(state);
+        }
+    }
+
+    /// Another image of the same process has ended when a younger one is there.
+    fn find_replaced(&mut self, state: &mut ProcessState) {
+        for other in self.processes.iter_mut().flatten() {
+            let same = other.pid == state.pid && other.start_time == state.start_time;
+            if !same || other.slot == state.slot {
+                continue;
+            }
+            if other.image <= state.image {
+                other.is_replaced = true;
+            } else {
+                state.is_replaced = true;
+            }
+        }
+    }
+
+    /// For processes without a handle.
+    fn ask_for_life(&mut self, index: u32) {
+        if let Some(Some(process)) = self.processes.get_mut(index as usize)
+            && process.handle.is_none()
+            && !process.has_ended
+        {
+            let slot = self.session.map.process(index);
+            let finished =
+                slot.is_some_and(|slot| slots::process_owner(slot).phase == phase::FINISHED);
+            let namespace = slot.map_or(0, |slot| slot.pid_namespace.load(Ordering::Relaxed));
+            let pid = process_info::host_pid(process.pid, namespace);
+            let alive = pid.is_some_and(|pid| process_info::is_alive(pid, process.start_time));
+            process.has_ended = !alive || finished && pid.is_none();
+        }
+    }
+
+    /// Finds new streams of known processes.
+    pub(crate) fn discover_streams(&mut self) {
+        let memory = &self.session.map;
+        // Relaxed: as above.
+        let high = memory
+            .stream_high()
+            .load(Ordering::Relaxed)
+            .min(memory.streams());
+        for index in 0..high {
+            let Some(slot) = memory.stream(index) else {
+                continue;
+            };
+            let owner = slots::stream_owner(slot);
+            if matches!(owner.phase, phase::FREE | phase::CLAIMED) {
+                continue;
+            }
+            let Some(place) = self.streams.get_mut(index as usize) else {
+                continue;
+            };
+            let known = place
+                .as_ref()
+                .is_some_and(|stream| stream.generation == owner.generation);
+            let Some(Some(process)) = self.processes.get(owner.process as usize) else {
+                continue;
+            };
+            if known {
+                continue;
+            }
+            let identity = (owner.process, owner.generation);
+            let mut stream = StreamState::new(memory, index, slot, identity, &self.clock);
+            process.continue_stream(&mut stream);
+            *place = Some(Box::new(stream));
+        }
+    }
+
+    /// Marks streams as finished whose threads are gone without having said so.
+    fn find_dead_threads(&mut self) {
+        let memory = &self.session.map;
+        let ours = process_info::pid_namespace(std::process::id());
+        for (index, stream) in self.streams.iter().enumerate() {
+            let Some(stream) = stream.as_ref().filter(|s| s.idle_passes >= IDLE_PASSES) else {
+                continue;
+            };
+            let process = memory.process(stream.process);
+            let (Some(process), Some(slot)) = (process, memory.stream(index as u32)) else {
+                continue;
+            };
+            let namespace = process.pid_namespace.load(Ordering::Relaxed);
+            let visible = namespace == 0 || Some(namespace) == ours;
+            let pid = slots::process_owner(process).pid;
+            if visible
+                && slots::stream_owner(slot).phase == phase::RUNNING
+                && !process_info::thread_is_alive(pid, stream.thread_id())
+            {
+                slots::set_stream_phase(slot, phase::FINISHED);
+            }
+        }
+    }
+}
+
+/// Identity of the tape that some drainer writes for the image in `slot`.
+pub(crate) fn slot_tape_id(slot: &ProcessSlot) -> [u8; 16] {
+    let mut id = [0; 16];
+    for (place, word) in id.chunks_exact_mut(8).zip(&slot.tape_id) {
+        place.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+    }
+    id
+}

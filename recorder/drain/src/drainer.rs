@@ -1,0 +1,318 @@
+//! The drainer: one pass after another, it empties a session into tapes.
+//!
+//! In: the shared memory of a session. Out: one tape for each process image that allocated. It
+//! never blocks a target: what a pass cannot do now, the next one does. The parts of a pass stand
+//! in `discover`, `seal`, `pool` and `ending`.
+
+use crate::clock::{Clock, clock_ns};
+use crate::error::DrainError;
+use crate::names::Names;
+use crate::outcome::{Image, Outcome};
+use crate::press::Press;
+use crate::process::ProcessState;
+use crate::recovered::Recovered;
+use crate::session_file::{Session, Settings};
+use crate::stream::StreamState;
+use crate::tape_file::TapeFile;
+use heaptape_session::sync::Ordering;
+use rustc_hash::FxHashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Everything that waits is written at least this often, in nanoseconds.
+pub(crate) const SEAL_GAP_NS: u64 = 1_000_000_000;
+/// How often the resident size is read, in nanoseconds.
+const SAMPLE_GAP_NS: u64 = 10_000_000;
+/// How often the clocks are compared, in nanoseconds.
+const PAIR_GAP_NS: u64 = 10_000_000_000;
+/// How often what can only be found by asking is asked for, in nanoseconds.
+pub(crate) const SLOW_GAP_NS: u64 = 500_000_000;
+/// Unchanged samples after which a quiet process is looked at less often.
+const QUIET_SAMPLES: u32 = 20;
+/// Shortest and longest sleep between two passes, and the longest while memory is sampled.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+const SLEEP_SAMPLED: Duration = Duration::from_millis(10);
+const SLEEP_MAX: Duration = Duration::from_millis(50);
+
+/// When something was done last, CLOCK_MONOTONIC in nanoseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Moments {
+    pub(crate) seal: u64,
+    pub(crate) slow: u64,
+    pass: u64,
+    sample: u64,
+    pair: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Drainer {
+    pub(crate) session: Session,
+    pub(crate) clock: Clock,
+    pub(crate) press: Press,
+    pub(crate) names: Option<Names>,
+    /// The first process's tape, created before the command starts.
+    pub(crate) root_file: Option<TapeFile>,
+    pub(crate) root: Root,
+    /// By slot.
+    pub(crate) processes: Vec<Option<Box<ProcessState>>>,
+    /// By slot.
+    pub(crate) streams: Vec<Option<Box<StreamState>>>,
+    /// Every image that was met, by slot and generation.
+    pub(crate) images: FxHashMap<(u32, u32), Image>,
+    pub(crate) outcome: Outcome,
+    /// Tapes that another drainer left.
+    pub(crate) recovered: Vec<Recovered>,
+    pub(crate) moments: Moments,
+    /// Closed tapes may still get records (lineage): not while another process may write to them.
+    pub(crate) may_amend: bool,
+    /// Samples in a row that brought nothing new.
+    quiet_samples: u32,
+    /// Words wait somewhere.
+    pub(crate) busy: bool,
+    /// Chunks in use at the end of the last pass.
+    pub(crate) chunks_used: u32,
+}
+
+/// The process that the launcher started.
+#[derive(Debug, Default)]
+pub(crate) struct Root {
+    pub(crate) pid: u32,
+    pub(crate) start_time: u64,
+    pub(crate) status: Option<i32>,
+    /// One of its images has a tape.
+    pub(crate) has_tape: bool,
+    pub(crate) command: Vec<String>,
+    /// The launcher will say how it ended.
+    pub(crate) is_awaited: bool,
+    /// Command and reason, when it runs without being recorded.
+    pub(crate) not_recorded: Option<(String, String)>,
+}
+
+impl Drainer {
+    /// Makes a session for a recording whose first tape is at `output` (absolute).
+    ///
+    /// # Errors
+    /// `NoRoom`.
+    pub fn create(settings: &Settings, output: &Path) -> Result<Self, DrainError> {
+        let clock = Clock::start();
+        let session = Session::create(settings, &clock, output)?;
+        Ok(Self::over(session, clock))
+    }
+
+    pub(crate) fn over(session: Session, clock: Clock) -> Self {
+        let layout = session.map.layout();
+        let (processes, streams) = (layout.processes, layout.streams);
+        Self {
+            session,
+            clock,
+            press: Press::new(),
+            names: None,
+            root_file: None,
+            root: Root::default(),
+            processes: std::iter::repeat_with(|| None).take(processes).collect(),
+            streams: std::iter::repeat_with(|| None).take(streams).collect(),
+            images: FxHashMap::default(),
+            outcome: Outcome::default(),
+            recovered: Vec::new(),
+            moments: Moments::default(),
+            may_amend: true,
+            quiet_samples: 0,
+            busy: false,
+            chunks_used: 0,
+        }
+    }
+
+    /// Fixes the names of the tapes and creates the first one.
+    ///
+    /// # Errors
+    /// `TapeExists`, `CreateTape`.
+    pub fn create_tape(&mut self, names: Names) -> Result<(), DrainError> {
+        let path = names.root().to_owned();
+        self.session.store_output(&path);
+        let file = names.create_root().map_err(|source| {
+            if source.kind() == std::io::ErrorKind::AlreadyExists {
+                DrainError::TapeExists { path }
+            } else {
+                DrainError::CreateTape { path, source }
+            }
+        })?;
+        self.root_file = Some(file);
+        self.names = Some(names);
+        Ok(())
+    }
+
+    /// Says which process was started, with which command.
+    pub fn set_root(&mut self, pid: u32, start_time: u64, command: Vec<String>) {
+        let header = self.session.map.header();
+        // Relaxed: for another drainer, which comes after our death.
+        header.root_pid.store(u64::from(pid), Ordering::Relaxed);
+        header.root_start_time.store(start_time, Ordering::Relaxed);
+        self.root = Root {
+            pid,
+            start_time,
+            command,
+            is_awaited: true,
+            ..Root::default()
+        };
+    }
+
+    /// Says that the started command runs without being recorded, and why.
+    pub fn root_not_recorded(&mut self, command: String, reason: String) {
+        self.root.not_recorded = Some((command, reason));
+    }
+
+    /// Says how the started process ended, as `waitpid` tells it.
+    pub fn root_ended(&mut self, status: i32) {
+        self.root.status = Some(status);
+        self.root.is_awaited = false;
+    }
+
+    /// Path of the session's file.
+    #[must_use]
+    pub fn session_path(&self) -> PathBuf {
+        self.session.path().to_owned()
+    }
+
+    /// One round over the whole session; how long to sleep before the next.
+    pub fn pass(&mut self) -> Duration {
+        let header = self.session.map.header();
+        // Relaxed: the value alone counts.
+        header.heartbeat.fetch_add(1, Ordering::Relaxed);
+        let now = clock_ns(libc::CLOCK_MONOTONIC);
+        let claimed = self.count_used().saturating_sub(self.chunks_used);
+        let since = now - std::mem::replace(&mut self.moments.pass, now);
+        self.discover(now);
+        self.seal(now);
+        self.tend_pool();
+        self.sample(now);
+        self.end_processes();
+        self.sleep(claimed, since)
+    }
+
+    /// Reads memory sizes and compares clocks when it is time to.
+    fn sample(&mut self, now: u64) {
+        if now - self.moments.sample >= SAMPLE_GAP_NS {
+            self.moments.sample = now;
+            let mut changed = false;
+            for process in self.processes.iter_mut().flatten() {
+                changed |= process.sample(&self.clock, now);
+            }
+            self.quiet_samples = if changed {
+                0
+            } else {
+                self.quiet_samples.saturating_add(1)
+            };
+        }
+        if now - self.moments.pair >= PAIR_GAP_NS {
+            self.moments.pair = now;
+            let pair = self.clock.pair();
+            for process in self.processes.iter_mut().flatten() {
+                process.add_pair(pair.clone());
+            }
+        }
+    }
+
+    /// How long the pool surely lasts, when `claimed` chunks were claimed in the last `since_ns`.
+    fn sleep(&self, claimed: u32, since_ns: u64) -> Duration {
+        let header = self.session.map.header();
+        let free = header
+            .chunks_ready
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.chunks_used);
+        if header.waiting.load(Ordering::Relaxed) > 0 {
+            return Duration::ZERO;
+        }
+        let lasts_ns = match claimed {
+            0 => u64::MAX,
+            claimed => (since_ns / u64::from(claimed)).saturating_mul(u64::from(free / 4)),
+        };
+        let longest = if self.busy || self.quiet_samples < QUIET_SAMPLES {
+            SLEEP_SAMPLED
+        } else {
+            SLEEP_MAX
+        };
+        Duration::from_nanos(lasts_ns).clamp(SLEEP_MIN, longest)
+    }
+
+    /// Sleeps, but not past the end of a recorded process or an event on one of `others`
+    /// (descriptors that become readable); true when one of those did.
+    pub fn wait(&mut self, sleep: Duration, others: &[std::os::fd::RawFd]) -> bool {
+        let entry = |fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut polled: Vec<libc::pollfd> = others.iter().map(|&fd| entry(fd)).collect();
+        let mut slots = Vec::new();
+        for process in self.processes.iter().flatten() {
+            if let Some(handle) = process.handle.as_ref().filter(|_| !process.has_ended) {
+                polled.push(entry(handle.raw()));
+                slots.push(process.slot);
+            }
+        }
+        let time = libc::timespec {
+            tv_sec: sleep.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(sleep.subsec_nanos()),
+        };
+        // SAFETY: the entries and the time are valid for the call; no signal mask is changed.
+        unsafe {
+            libc::ppoll(
+                polled.as_mut_ptr(),
+                polled.len() as libc::nfds_t,
+                &raw const time,
+                std::ptr::null(),
+            )
+        };
+        let (other, handles) = polled.split_at(others.len());
+        for (poll, &slot) in handles.iter().zip(&slots) {
+            if poll.revents != 0
+                && let Some(Some(process)) = self.processes.get_mut(slot as usize)
+            {
+                process.has_ended = true;
+            }
+        }
+        other.iter().any(|poll| poll.revents != 0)
+    }
+
+    /// True when no recorded process is left, as far as the session knows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processes.iter().all(Option::is_none)
+    }
+
+    /// Live processes that were told of this session, recorded or not yet.
+    #[must_use]
+    pub fn members(&self) -> Vec<u32> {
+        let entry = self.session.environment_entry();
+        crate::process_info::processes_with_environment(&entry, self.root.start_time)
+    }
+
+    /// What became of the recording so far.
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// Goes on in a forked process: the recording is this process's now, and tapes that are
+    /// closed already belong to the parent.
+    pub fn take_over(&mut self) {
+        self.session.take_over();
+        self.outcome = Outcome::default();
+        self.may_amend = false;
+    }
+
+    /// Ends the recording: writes what is left, closes every tape, removes the session.
+    pub fn finish(mut self) -> Outcome {
+        self.pass();
+        self.end_everything();
+        self.session.close();
+        self.outcome
+    }
+
+    /// Leaves the recording to a forked copy of this process: nothing is written or removed.
+    #[must_use]
+    pub fn leave(self) -> Outcome {
+        self.outcome
+    }
+}

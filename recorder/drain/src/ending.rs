@@ -1,0 +1,321 @@
+//! The part of a pass that closes the tapes of images that have ended.
+//!
+//! In: processes that are gone or were replaced. Out: the last events, what was lost, how it
+//! ended, and a free slot. A process that is gone can publish nothing more, so what is read after
+//! its end was seen is everything.
+
+use crate::drainer::Drainer;
+use crate::outcome::TapeOutcome;
+use crate::process::{Ending, ProcessState};
+use crate::seal::file_name;
+use crate::tape::{FinishedTape, TapeWriter};
+use crate::tape_file::TapeFile;
+use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
+use heaptape_format::tables::{Child, End, Lost, LostReason, Record, put_record};
+use heaptape_session::layout::phase;
+use heaptape_session::ring::Memory;
+use heaptape_session::slots::{free_process, free_stream, process_owner, stream_owner};
+use heaptape_session::sync::Ordering;
+use std::path::Path;
+
+impl Drainer {
+    /// Closes what has ended.
+    pub(crate) fn end_processes(&mut self) {
+        for index in 0..self.processes.len() as u32 {
+            let Some(Some(process)) = self.processes.get(index as usize) else {
+                continue;
+            };
+            // The launcher says how its child ended, a moment after the kernel says that it did.
+            let awaited = process.is_root && self.root.is_awaited;
+            if process.is_replaced || process.has_ended && !awaited {
+                self.end_process(index);
+            }
+        }
+    }
+
+    /// Closes every tape, whatever its process does.
+    pub(crate) fn end_everything(&mut self) {
+        for index in 0..self.processes.len() as u32 {
+            self.end_process(index);
+        }
+        if let Some(file) = self.root_file.take() {
+            self.end_unrecorded_root(file);
+        }
+        let refused = &self.session.map.header().refused_images;
+        self.outcome.refused_images = refused.load(Ordering::Relaxed);
+    }
+
+    /// Drains the image in slot `index` to its last published event and closes its tape.
+    pub(crate) fn end_process(&mut self, index: u32) {
+        self.discover_streams();
+        self.end_streams_of(index);
+        let Some(mut process) = self
+            .processes
+            .get_mut(index as usize)
+            .and_then(Option::take)
+        else {
+            return;
+        };
+        let ending = self.ending_of(&process);
+        if process.is_root && !process.is_replaced {
+            // The process that was started always has a tape.
+            self.ensure_tape(&mut process);
+        }
+        self.note_process_losses(&mut process);
+        if process.tape.is_some() {
+            process.add_pair(self.clock.pair());
+            process.write_samples(&mut self.press);
+            self.close_tape(&mut process, ending);
+        }
+        let refused = process.notes.refused.drain(..);
+        self.outcome.not_recorded.extend(refused);
+        if let Some(slot) = self.session.map.process(index)
+            && process_owner(slot).generation == process.generation
+        {
+            free_process(slot);
+        }
+    }
+
+    fn end_streams_of(&mut self, process: u32) {
+        let memory = &self.session.map;
+        let high = memory
+            .stream_high()
+            .load(Ordering::Relaxed)
+            .min(memory.streams());
+        for index in 0..high {
+            let Some(slot) = self.session.map.stream(index) else {
+                continue;
+            };
+            let owner = stream_owner(slot);
+            if owner.phase == phase::FREE || owner.process != process {
+                continue;
+            }
+            if self
+                .streams
+                .get(index as usize)
+                .is_some_and(Option::is_some)
+            {
+                self.end_stream(index);
+            } else {
+                // Claimed and never used.
+                free_stream(&self.session.map, index);
+            }
+        }
+    }
+
+    fn note_process_losses(&mut self, process: &mut ProcessState) {
+        let Some(slot) = self.session.map.process(process.slot) else {
+            return;
+        };
+        let count = u64::from(slot.lost.load(Ordering::Relaxed)) + process.faults;
+        if count > 0 {
+            process.notes.add_lost(Lost {
+                stream: u32::MAX,
+                count,
+                stamp_first: process.notes.process.cut_stamp,
+                stamp_last: self.clock.now(),
+                reason: LostReason::Other as u8,
+            });
+        }
+    }
+
+    fn ending_of(&self, process: &ProcessState) -> Ending {
+        let slot = self.session.map.process(process.slot);
+        let phase = slot.map_or(phase::RUNNING, |slot| process_owner(slot).phase);
+        if process.is_replaced || phase == phase::EXEC {
+            return Ending::Exec;
+        }
+        let root_status = self.root.status.filter(|_| process.is_root);
+        let status = root_status.or_else(|| process.handle.as_ref()?.exit_status());
+        let by_slot = slot
+            .filter(|slot| slot.exit_known.load(Ordering::Relaxed) != 0)
+            .map(|slot| Ending::Exit(slot.exit_code.load(Ordering::Relaxed) & 0xff));
+        match (status, by_slot) {
+            (Some(status), _) => Ending::from_status(status),
+            (None, Some(ending)) if process.has_ended => ending,
+            _ => Ending::Unknown,
+        }
+    }
+
+    fn close_tape(&mut self, process: &mut ProcessState, ending: Ending) {
+        let Some(mut tape) = process.tape.take() else {
+            return;
+        };
+        process.notes.write_first(&mut self.press, &mut tape);
+        process.notes.write_last(&mut self.press, &mut tape);
+        let (how, code) = ending.codes();
+        let end = End {
+            stamp: self.clock.now(),
+            how,
+            code,
+            message: self.turned_off_text(process),
+            ..End::default()
+        };
+        let finished = tape.finish(&mut self.press, end);
+        let FinishedTape {
+            path,
+            bytes,
+            sequence,
+            counts,
+            problem,
+        } = finished;
+        let key = (process.slot, process.generation);
+        if let Some(image) = self.images.get_mut(&key) {
+            image.closed = Some((bytes, sequence));
+            image.facts = Some(process.notes.process.clone());
+        }
+        self.outcome.tapes.push(TapeOutcome {
+            path,
+            pid: process.pid,
+            is_root: process.is_root && !process.is_replaced,
+            ending,
+            counts,
+            problem,
+        });
+    }
+
+    fn turned_off_text(&self, process: &ProcessState) -> String {
+        let slot = self.session.map.process(process.slot);
+        let reason = slot.map_or(0, |slot| slot.turned_off.load(Ordering::Relaxed));
+        match reason {
+            heaptape_session::layout::turned_off::DRAINER_SILENT => {
+                "the recorder stopped: nobody emptied the rings".into()
+            }
+            heaptape_session::layout::turned_off::CLOSED => {
+                "the recorder stopped: the session was closed".into()
+            }
+            heaptape_session::layout::turned_off::NO_MEMORY => {
+                "the recorder stopped: it could get no memory".into()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The tape of a command that never joined the session.
+    fn end_unrecorded_root(&mut self, file: TapeFile) {
+        let path = file.path().to_owned();
+        let header = self.header_for(self.root.pid, 0);
+        let mut tape = TapeWriter::begin(file, header);
+        let mut notes = crate::notes::Notes::default();
+        notes.process.pid = self.root.pid;
+        notes.process.command = self.root.command.clone();
+        notes.process.recorder_version = env!("CARGO_PKG_VERSION").into();
+        notes.process_changed = true;
+        let ending = self
+            .root
+            .status
+            .map_or(Ending::Unknown, Ending::from_status);
+        if let Some((command, reason)) = &self.root.not_recorded {
+            notes.children.push(Child {
+                pid: self.root.pid,
+                command: command.clone(),
+                reason: reason.clone(),
+                ..Child::default()
+            });
+            let refused = (command.clone(), reason.clone());
+            self.outcome.not_recorded.push(refused);
+        }
+        notes.write_first(&mut self.press, &mut tape);
+        notes.write_last(&mut self.press, &mut tape);
+        tape.table(&mut self.press, &[self.clock.pair()], (0, self.clock.now()));
+        let (how, code) = ending.codes();
+        let end = End {
+            stamp: self.clock.now(),
+            how,
+            code,
+            ..End::default()
+        };
+        let finished = tape.finish(&mut self.press, end);
+        self.outcome.tapes.push(TapeOutcome {
+            path: Some(path),
+            pid: self.root.pid,
+            is_root: true,
+            ending,
+            counts: finished.counts,
+            problem: finished.problem,
+        });
+    }
+
+    /// Puts a child into the parent's tape, whether that is still open or not.
+    pub(crate) fn add_child(&mut self, parent: (u32, u32), child: Child) {
+        if let Some(Some(process)) = self.processes.get_mut(parent.0 as usize)
+            && process.generation == parent.1
+        {
+            process.notes.children.push(child);
+        } else {
+            let stamp = child.stamp;
+            self.amend(parent, &child, stamp);
+        }
+    }
+
+    /// A tape was renamed: images and tapes that name it learn of it.
+    pub(crate) fn rename_tape(&mut self, from: &Path, to: &Path) {
+        let mut renamed = None;
+        for (key, image) in &mut self.images {
+            if image.tape.as_deref() == Some(from) {
+                image.tape = Some(to.to_owned());
+                renamed = Some(*key);
+            }
+        }
+        for tape in &mut self.outcome.tapes {
+            if tape.path.as_deref() == Some(from) {
+                tape.path = Some(to.to_owned());
+                tape.is_root = false;
+            }
+        }
+        let Some(renamed) = renamed else { return };
+        let name = file_name(to);
+        for process in self.processes.iter_mut().flatten() {
+            if process.parent == Some(renamed) && process.tape.is_some() {
+                process.notes.process.parent_tape.clone_from(&name);
+                process.notes.process_changed = true;
+            }
+        }
+        let closed: Vec<_> = self
+            .images
+            .iter()
+            .filter(|(_, image)| image.parent == Some(renamed))
+            .filter_map(|(key, image)| Some((*key, image.facts.clone()?)))
+            .collect();
+        for (key, mut facts) in closed {
+            facts.parent_tape.clone_from(&name);
+            let stamp = facts.cut_stamp;
+            self.amend(key, &facts, stamp);
+        }
+    }
+
+    /// Appends a record to a closed tape of ours that nobody has changed since.
+    fn amend<R: Record>(&mut self, key: (u32, u32), record: &R, stamp: u64) {
+        if !self.may_amend {
+            return;
+        }
+        let Some(image) = self.images.get_mut(&key) else {
+            return;
+        };
+        let (Some(path), Some((bytes, sequence))) = (&image.tape, image.closed) else {
+            return;
+        };
+        let unchanged = std::fs::metadata(path).is_ok_and(|file| file.len() == bytes);
+        let Some(mut file) = unchanged
+            .then(|| TapeFile::append_to(path, bytes).ok())
+            .flatten()
+        else {
+            return;
+        };
+        let mut payload = Vec::new();
+        put_record(record, &mut payload);
+        let info = ChunkInfo {
+            stamp_first: stamp,
+            stamp_last: stamp,
+            ..ChunkInfo::table(R::KIND, 1, sequence)
+        };
+        let mut out = Vec::new();
+        let encoded = ChunkEncoder::new(1)
+            .encode(&info, &payload, &mut out)
+            .is_ok();
+        if encoded && file.append_last(&out).is_ok() {
+            image.closed = Some((file.bytes(), sequence + 1));
+        }
+        file.finish();
+    }
+}

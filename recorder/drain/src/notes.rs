@@ -1,0 +1,233 @@
+//! What stands between the events of a process: modules, marks, names, facts, lost events.
+//!
+//! In: blobs of the rings. Out: table records, written before the events that may need them
+//! (modules, domains) or after (the rest). A blob that cannot be understood is left out.
+
+use crate::clock::Clock;
+use crate::press::Press;
+use crate::process_info::arguments;
+use crate::tape::TapeWriter;
+use heaptape_format::tables::{Child, Domain, Lost, Mark, Module, Process};
+use heaptape_session::record::{blob, blob_bytes};
+
+/// The notes of one process image.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// The image's record.
+    pub process: Process,
+    /// The record is not in the tape, or was changed since.
+    pub process_changed: bool,
+    modules: Vec<Module>,
+    domains: Vec<Domain>,
+    marks: Vec<Mark>,
+    lost: Vec<Lost>,
+    /// Children that are recorded, and those that cannot be.
+    pub children: Vec<Child>,
+    /// Command and reason of each child that could not be recorded.
+    pub refused: Vec<(String, String)>,
+    /// What the tape that is continued has already: it is not written again.
+    pub known: Known,
+}
+
+/// Records that another drainer wrote before it died, where writing them twice would say
+/// something else than once.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Marks.
+    pub marks: Vec<Mark>,
+    /// Lost events.
+    pub lost: Vec<Lost>,
+    /// Children.
+    pub children: Vec<Child>,
+}
+
+/// Reads the fields of a blob.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn number<const N: usize>(&mut self) -> Option<u64> {
+        let mut bytes = [0; 8];
+        bytes.get_mut(..N)?.copy_from_slice(self.take(N)?);
+        Some(u64::from_le_bytes(bytes))
+    }
+
+    fn counted(&mut self) -> Option<&'a [u8]> {
+        let count = self.number::<1>()?;
+        self.take(count as usize)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(self.0).into_owned()
+    }
+}
+
+impl Notes {
+    /// Takes a blob of the stream `stream`; the thread's name when it is one.
+    pub fn take(
+        &mut self,
+        kind: u8,
+        stamp: u64,
+        stream: u32,
+        bytes: usize,
+        content: &[u64],
+        clock: &Clock,
+    ) -> Option<String> {
+        let content: Vec<u8> = blob_bytes(content, bytes).collect();
+        let mut fields = Fields(&content);
+        match kind {
+            blob::MODULE => self.modules.extend(module(&mut fields, stamp)),
+            blob::EXECUTABLE => set(
+                &mut self.process.executable,
+                fields.text(),
+                &mut self.process_changed,
+            ),
+            blob::COMMAND => {
+                let command = arguments(&content);
+                self.process_changed |= command != self.process.command;
+                self.process.command = command;
+            }
+            blob::WORKING_FOLDER => {
+                set(
+                    &mut self.process.working_folder,
+                    fields.text(),
+                    &mut self.process_changed,
+                );
+            }
+            blob::ALLOCATOR => {
+                set(
+                    &mut self.process.allocator,
+                    fields.text(),
+                    &mut self.process_changed,
+                );
+            }
+            blob::MARK => {
+                let name = fields.text();
+                self.marks.push(Mark {
+                    stamp,
+                    stream,
+                    name,
+                });
+            }
+            blob::DOMAIN => {
+                if let Some(id) = fields.number::<2>() {
+                    let name = fields.text();
+                    self.domains.push(Domain {
+                        id: id as u16,
+                        name,
+                    });
+                }
+            }
+            blob::NOT_RECORDED => {
+                if let Some(child) = not_recorded(&mut fields, stamp) {
+                    self.refused
+                        .push((child.command.clone(), child.reason.clone()));
+                    self.children.push(child);
+                }
+            }
+            blob::THREAD_NAME => return Some(fields.text()),
+            blob::LOST => self.lost.extend(lost(&mut fields, stamp, stream, clock)),
+            _ => {}
+        }
+        None
+    }
+
+    /// A mark that was set from outside of the process.
+    pub fn mark_from_outside(&mut self, stamp: u64, name: String) {
+        self.marks.push(Mark {
+            stamp,
+            stream: u32::MAX,
+            name,
+        });
+    }
+
+    /// Lost events of a stream or of the process.
+    pub fn add_lost(&mut self, lost: Lost) {
+        self.lost.push(lost);
+    }
+
+    /// Writes what events may refer to.
+    pub fn write_first(&mut self, press: &mut Press, tape: &mut TapeWriter) {
+        if self.process_changed {
+            self.process_changed = false;
+            let stamp = self.process.cut_stamp;
+            tape.table(press, std::slice::from_ref(&self.process), (stamp, stamp));
+        }
+        let stamps = span(self.modules.iter().map(|module| module.stamp));
+        tape.table(press, &self.modules, stamps);
+        self.modules.clear();
+        tape.table(press, &self.domains, (0, 0));
+        self.domains.clear();
+    }
+
+    /// Writes the rest.
+    pub fn write_last(&mut self, press: &mut Press, tape: &mut TapeWriter) {
+        let known = &self.known;
+        self.marks.retain(|mark| !known.marks.contains(mark));
+        self.lost.retain(|lost| !known.lost.contains(lost));
+        self.children
+            .retain(|child| !known.children.contains(child));
+        tape.table(
+            press,
+            &self.marks,
+            span(self.marks.iter().map(|mark| mark.stamp)),
+        );
+        self.marks.clear();
+        tape.lost(press, &self.lost);
+        self.lost.clear();
+        let stamps = span(self.children.iter().map(|child| child.stamp));
+        tape.table(press, &self.children, stamps);
+        self.children.clear();
+    }
+}
+
+fn set(place: &mut String, value: String, changed: &mut bool) {
+    if *place != value {
+        *place = value;
+        *changed = true;
+    }
+}
+
+/// Smallest and largest of some stamps.
+fn span(stamps: impl Iterator<Item = u64> + Clone) -> (u64, u64) {
+    (stamps.clone().min().unwrap_or(0), stamps.max().unwrap_or(0))
+}
+
+fn module(fields: &mut Fields<'_>, stamp: u64) -> Option<Module> {
+    Some(Module {
+        index: fields.number::<4>()? as u32,
+        load_bias: fields.number::<8>()?,
+        start: fields.number::<8>()?,
+        end: fields.number::<8>()?,
+        stamp,
+        build_id: fields.counted()?.to_vec(),
+        path: fields.text(),
+    })
+}
+
+fn not_recorded(fields: &mut Fields<'_>, stamp: u64) -> Option<Child> {
+    let reason = String::from_utf8_lossy(fields.counted()?).into_owned();
+    Some(Child {
+        stamp,
+        pid: 0,
+        origin: 2,
+        tape: String::new(),
+        command: fields.text(),
+        reason,
+    })
+}
+
+fn lost(fields: &mut Fields<'_>, stamp: u64, stream: u32, clock: &Clock) -> Option<Lost> {
+    Some(Lost {
+        stream,
+        count: fields.number::<4>()?,
+        stamp_first: stamp,
+        stamp_last: clock.stamp(fields.number::<8>()?),
+        reason: fields.number::<1>()? as u8,
+    })
+}

@@ -1,0 +1,54 @@
+//! What became of a recording, for the launcher's last lines.
+
+use crate::process::Ending;
+use crate::tape::EventCounts;
+use std::path::PathBuf;
+
+/// One finished tape.
+#[derive(Debug, Clone)]
+pub struct TapeOutcome {
+    /// Where it is; None: it could not be created.
+    pub path: Option<PathBuf>,
+    /// Process id.
+    pub pid: u32,
+    /// The image belongs to the process that was started.
+    pub is_root: bool,
+    /// How the image ended.
+    pub ending: Ending,
+    /// What is in it.
+    pub counts: EventCounts,
+    /// What went wrong, for a person.
+    pub problem: Option<String>,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// The tapes, in the order in which they were closed.
+    pub tapes: Vec<TapeOutcome>,
+    /// Command and reason of each image that ran without being recorded.
+    pub not_recorded: Vec<(String, String)>,
+    /// Images that found no place in the session.
+    pub refused_images: u32,
+}
+
+impl Outcome {
+    /// The tape that has the name that was asked for.
+    #[must_use]
+    pub fn root_tape(&self) -> Option<&TapeOutcome> {
+        self.tapes.iter().rev().find(|tape| tape.is_root)
+    }
+}
+
+/// What is remembered of every image that was met.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Image {
+    /// Its tape's path; None: it has none (yet).
+    pub(crate) tape: Option<PathBuf>,
+    /// Length and next chunk number of the closed tape.
+    pub(crate) closed: Option<(u64, u64)>,
+    /// The parent image.
+    pub(crate) parent: Option<(u32, u32)>,
+    /// Its record, for amending after its tape was closed.
+    pub(crate) facts: Option<heaptape_format::tables::Process>,
+}

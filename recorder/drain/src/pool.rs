@@ -1,0 +1,37 @@
+//! The part of a pass that keeps chunks free for the producers.
+//!
+//! In: how many chunks are in use. Out: more memory behind the pool before it runs out, and, when
+//! there is no more to be had, streams sealed early so that their chunks come back.
+
+use crate::drainer::Drainer;
+use heaptape_session::ring::Memory;
+use heaptape_session::sync::Ordering;
+
+impl Drainer {
+    /// Counts, grows, and seals early.
+    pub(crate) fn tend_pool(&mut self) {
+        let (used, ready) = (self.count_used(), self.session.map.chunks_ready());
+        self.chunks_used = used;
+        if used <= ready / 2 {
+            return;
+        }
+        if self.session.grow(ready as usize * 2) {
+            return;
+        }
+        for index in 0..self.streams.len() as u32 {
+            self.seal_stream(index, 1);
+        }
+        self.chunks_used = self.count_used();
+    }
+
+    /// Chunks that have an owner.
+    pub(crate) fn count_used(&self) -> u32 {
+        let memory = &self.session.map;
+        let in_use = |&index: &u32| {
+            let owner = memory.owner(index);
+            // Relaxed: an estimate.
+            owner.is_some_and(|word| word.load(Ordering::Relaxed) != 0)
+        };
+        (0..memory.chunks_ready()).filter(in_use).count() as u32
+    }
+}

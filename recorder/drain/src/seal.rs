@@ -1,0 +1,331 @@
+//! The part of a pass that moves words from rings into tapes.
+//!
+//! In: streams with words that wait. Out: chunks of events, each with what it refers to before it.
+//! A stream is sealed when it has a chunk's worth of events, when its thread has ended, when a
+//! second has passed, and when the pool runs low.
+
+use crate::clock::Clock;
+use crate::discover::slot_tape_id;
+use crate::drainer::{Drainer, SEAL_GAP_NS};
+use crate::process::ProcessState;
+use crate::session_file::random_id;
+use crate::stream::WORDS_PER_CHUNK;
+use crate::tape::TapeWriter;
+use crate::tape_file::TapeFile;
+use heaptape_format::TapeHeader;
+use heaptape_format::tables::Child;
+use heaptape_session::layout::{ProcessSlot, phase, turned_off};
+use heaptape_session::ring::Memory;
+use heaptape_session::slots::{free_stream, stream_owner};
+use heaptape_session::sync::Ordering;
+use std::io;
+
+/// A sealed chunk takes at least about this many words, unless there are no more.
+const WORDS_PER_ROUND: u64 = WORDS_PER_CHUNK / 2;
+
+impl Drainer {
+    /// Seals what is due.
+    pub(crate) fn seal(&mut self, now: u64) {
+        let all = now - self.moments.seal >= SEAL_GAP_NS;
+        let cut = if all {
+            self.moments.seal = now;
+            self.begin_epoch()
+        } else {
+            None
+        };
+        let hurry = self.session.map.header().waiting.load(Ordering::Relaxed) > 0;
+        self.busy = false;
+        for index in 0..self.streams.len() as u32 {
+            self.tend_stream(index, all || hurry);
+        }
+        if all {
+            for process in self.processes.iter_mut().flatten() {
+                process.write_samples(&mut self.press);
+            }
+        }
+        if let Some(cut) = cut {
+            self.end_epoch(&cut);
+        }
+    }
+
+    /// Looks at one stream and seals it when it is due.
+    fn tend_stream(&mut self, index: u32, all: bool) {
+        let Some(Some(stream)) = self.streams.get_mut(index as usize) else {
+            return;
+        };
+        let memory = &self.session.map;
+        // The phase first: when it says FINISHED, everything is published.
+        let phase = memory
+            .stream(index)
+            .map_or(phase::FREE, |slot| stream_owner(slot).phase);
+        let pending = stream.pending(memory);
+        if pending == 0 {
+            stream.idle_passes = stream.idle_passes.saturating_add(1);
+        } else {
+            self.busy = true;
+            stream.idle_passes = 0;
+        }
+        match phase {
+            phase::FINISHED => self.end_stream(index),
+            _ if all && pending > 0 => self.seal_stream(index, 1),
+            _ if pending >= WORDS_PER_CHUNK => self.seal_stream(index, WORDS_PER_CHUNK),
+            _ => {}
+        }
+    }
+
+    /// Seals chunks of a stream while at least `words` wait: not more than wait now, since a busy
+    /// thread must not keep the drainer from the others.
+    pub(crate) fn seal_stream(&mut self, index: u32, words: u64) {
+        let Some(mut stream) = self.streams.get_mut(index as usize).and_then(Option::take) else {
+            return;
+        };
+        let mut rounds = stream.pending(&self.session.map) / WORDS_PER_ROUND + 1;
+        let owner = stream.process as usize;
+        if let Some(mut process) = self.processes.get_mut(owner).and_then(Option::take) {
+            while rounds > 0 && stream.pending(&self.session.map) >= words {
+                rounds -= 1;
+                self.ensure_tape(&mut process);
+                let ProcessState { notes, tape, .. } = &mut *process;
+                let Some(tape) = tape else { break };
+                let memory = &self.session.map;
+                if !stream.seal(memory, &self.clock, &mut self.press, notes, tape) {
+                    break;
+                }
+                if tape.full().is_some()
+                    && let Some(slot) = memory.process(process.slot)
+                {
+                    // Relaxed: the recorder meets it sooner or later.
+                    slot.turned_off
+                        .store(turned_off::TAPE_FULL, Ordering::Relaxed);
+                }
+            }
+            if let Some(place) = self.processes.get_mut(owner) {
+                *place = Some(process);
+            }
+        }
+        if let Some(place) = self.streams.get_mut(index as usize) {
+            *place = Some(stream);
+        }
+    }
+
+    /// Seals everything of a stream whose thread is gone, and gives its slot back.
+    pub(crate) fn end_stream(&mut self, index: u32) {
+        while self.pending(index) > 0 {
+            let before = self.pending(index);
+            self.seal_stream(index, 1);
+            if self.pending(index) >= before {
+                break;
+            }
+        }
+        let memory = &self.session.map;
+        let Some(mut stream) = self.streams.get_mut(index as usize).and_then(Option::take) else {
+            return;
+        };
+        let Some(slot) = memory.stream(index) else {
+            return;
+        };
+        if let Some(Some(process)) = self.processes.get_mut(stream.process as usize) {
+            if let Some(lost) = stream.last_words(slot, &self.clock) {
+                process.notes.add_lost(lost);
+            }
+            process.faults += stream.faults();
+            if let Some(tape) = &mut process.tape {
+                stream.write_facts(&mut self.press, tape);
+            }
+        }
+        free_stream(memory, index);
+    }
+
+    fn pending(&mut self, index: u32) -> u64 {
+        let stream = self
+            .streams
+            .get_mut(index as usize)
+            .and_then(Option::as_mut);
+        stream.map_or(0, |stream| stream.pending(&self.session.map))
+    }
+
+    /// Creates the tape of an image when it has none.
+    pub(crate) fn ensure_tape(&mut self, process: &mut ProcessState) {
+        if process.tape.is_some() {
+            return;
+        }
+        let header = self.tape_header(process);
+        let tape = match self.tape_file(process) {
+            Ok(file) => TapeWriter::begin(file, header),
+            Err(error) => {
+                let reason = format!("the tape cannot be created: {error}");
+                TapeWriter::refusing(header, reason)
+            }
+        };
+        if let Some(slot) = self.session.map.process(process.slot) {
+            store_tape_id(slot, &tape.header().tape_id);
+            debug_assert_eq!(slot_tape_id(slot), tape.header().tape_id);
+        }
+        let path = tape.path().map(std::path::Path::to_owned);
+        process.tape = Some(tape);
+        let key = (process.slot, process.generation);
+        if let Some(image) = self.images.get_mut(&key) {
+            image.tape.clone_from(&path);
+        }
+        self.link_to_parent(process);
+    }
+
+    fn tape_file(&mut self, process: &ProcessState) -> io::Result<TapeFile> {
+        let Some(names) = self.names.clone() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if !process.is_root {
+            return names.create_other(process.pid);
+        }
+        if !process.is_replaced {
+            self.end_replaced_root();
+        }
+        if let Some(file) = self.root_file.take() {
+            self.root.has_tape = true;
+            return Ok(file);
+        }
+        if self.root.has_tape {
+            // The name belongs to the process's last image: the one before gives it up.
+            let moved = names.move_root(process.pid)?;
+            self.rename_tape(names.root(), &moved);
+        }
+        self.root.has_tape = true;
+        names.create_root()
+    }
+
+    /// Images of the first process that came before give up its tape's name, oldest first.
+    fn end_replaced_root(&mut self) {
+        let mut replaced: Vec<(u32, u32)> = self
+            .processes
+            .iter()
+            .flatten()
+            .filter(|process| process.is_root && process.is_replaced)
+            .map(|process| (process.image, process.slot))
+            .collect();
+        replaced.sort_unstable();
+        for (_, slot) in replaced {
+            self.end_process(slot);
+        }
+    }
+
+    fn tape_header(&mut self, process: &ProcessState) -> TapeHeader {
+        let slot = self.session.map.process(process.slot);
+        let namespace = slot.map_or(0, |slot| slot.pid_namespace.load(Ordering::Relaxed));
+        self.header_for(process.pid, namespace)
+    }
+
+    /// The header of a new tape of process `pid`.
+    pub(crate) fn header_for(&mut self, pid: u32, namespace: u64) -> TapeHeader {
+        let rate = self.clock.ticks_per_second();
+        let shared = self.session.map.header();
+        // Relaxed: for another drainer, which comes after our death.
+        shared.ticks_per_second.store(rate, Ordering::Relaxed);
+        let session_id = shared
+            .session_id
+            .each_ref()
+            .map(|word| word.load(Ordering::Relaxed));
+        header_of(&self.clock, rate, session_id, pid, namespace)
+    }
+
+    /// Names the parent's tape in this image's record, and this tape among the parent's children.
+    fn link_to_parent(&mut self, process: &mut ProcessState) {
+        let Some(parent) = process.parent else {
+            return;
+        };
+        if let Some(mut other) = self
+            .processes
+            .get_mut(parent.0 as usize)
+            .and_then(Option::take)
+        {
+            if other.generation == parent.1 && !other.is_replaced {
+                self.ensure_tape(&mut other);
+            }
+            if let Some(place) = self.processes.get_mut(parent.0 as usize) {
+                *place = Some(other);
+            }
+        }
+        let Some(path) = self
+            .images
+            .get(&parent)
+            .and_then(|image| image.tape.as_ref())
+        else {
+            return;
+        };
+        process.notes.process.parent_tape = file_name(path);
+        process.notes.process_changed = true;
+        let own = process.tape.as_ref().and_then(TapeWriter::path);
+        let facts = &process.notes.process;
+        let command = if facts.command.is_empty() {
+            facts.executable.clone()
+        } else {
+            facts.command.join(" ")
+        };
+        let child = Child {
+            stamp: facts.cut_stamp,
+            pid: process.pid,
+            origin: facts.origin,
+            tape: own.map(file_name).unwrap_or_default(),
+            command,
+            reason: String::new(),
+        };
+        self.add_child(parent, child);
+    }
+}
+
+/// The last part of a path, lossily made UTF-8.
+pub(crate) fn file_name(path: &std::path::Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn store_tape_id(slot: &ProcessSlot, id: &[u8; 16]) {
+    let (first, second) = id.split_at(8);
+    for (word, bytes) in slot.tape_id.iter().zip([first, second]) {
+        let value = bytes.try_into().map_or(0, u64::from_le_bytes);
+        // Relaxed: for another drainer, which comes after our death.
+        word.store(value, Ordering::Relaxed);
+    }
+}
+
+fn header_of(
+    clock: &Clock,
+    rate: u64,
+    session_id: [u64; 2],
+    pid: u32,
+    namespace: u64,
+) -> TapeHeader {
+    let bytes = |words: [u64; 2]| {
+        let mut bytes = [0; 16];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    };
+    let mut header = TapeHeader::new(clock.kind(), rate, clock.start_ticks());
+    header.tape_id = bytes(random_id());
+    header.session_id = bytes(session_id);
+    header.boot_id = boot_id();
+    header.start_realtime_ns = clock.start_realtime_ns();
+    header.start_boottime_ns = clock.start_boottime_ns();
+    header.pid_namespace = namespace;
+    header.pid = pid;
+    header.stamp_shift = clock.shift();
+    header
+}
+
+/// The kernel's boot id, zero when it is hidden.
+fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: Vec<u32> = text
+        .chars()
+        .filter_map(|digit| digit.to_digit(16))
+        .collect();
+    let mut id = [0; 16];
+    for (place, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+        *place = pair
+            .iter()
+            .fold(0, |value, digit| value << 4 | *digit as u8);
+    }
+    id
+}

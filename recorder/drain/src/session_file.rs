@@ -1,0 +1,456 @@
+//! The session's file: where it is made, how large, and which ones are left over.
+//!
+//! In: the settings of a recording and how much room there is. Out: a published session, or the
+//! list of sessions whose drainer is dead. It only ever removes a file that it made or that is a
+//! session of the same user.
+
+use crate::clock::Clock;
+use crate::error::DrainError;
+use crate::process_info::{self, Stat};
+use crate::tape_file::file_size_limit;
+use heaptape_format::header::ClockKind;
+use heaptape_session::layout::{CHUNK_BYTES, Layout, OUTPUT_WORDS, SEGMENT_CHUNKS, state};
+use heaptape_session::layout::{SEGMENT_BYTES, SessionHeader};
+use heaptape_session::map::{MapError, SessionMap};
+use heaptape_session::sync::{AtomicU64, Ordering};
+use std::ffi::{CString, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The rings never take more than this.
+const POOL_BYTES_MAX: u64 = 256 << 20;
+/// A folder with less room than this is only taken when no other has more.
+const POOL_BYTES_GOOD: u64 = 8 << 20;
+/// Chunks that have memory from the start: 8 MiB.
+const CHUNKS_AT_START: usize = 512;
+
+/// What the recorders are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Bits of [`heaptape_session::layout::options`].
+    pub options: u32,
+    /// Deepest stack in frames, 0 for no limit.
+    pub depth_max: u32,
+    /// Smallest allocation that is recorded, in bytes.
+    pub size_min: u64,
+}
+
+/// An open session: this process is its drainer.
+#[derive(Debug)]
+pub struct Session {
+    /// The shared memory.
+    pub map: SessionMap,
+    file: File,
+    path: PathBuf,
+}
+
+impl Session {
+    /// Makes a session in the first folder with enough room and publishes it. `output` is the
+    /// absolute path of the first image's tape.
+    ///
+    /// # Errors
+    /// `NoRoom` when no folder can hold it.
+    pub fn create(settings: &Settings, clock: &Clock, output: &Path) -> Result<Self, DrainError> {
+        let mut candidates: Vec<(PathBuf, u64)> = folders()
+            .into_iter()
+            .map(|folder| {
+                let room = pool_bytes(&folder);
+                (folder, room)
+            })
+            .collect();
+        // Folders with enough room first, in their order; then those with the most.
+        candidates.sort_by_key(|(_, room)| std::cmp::Reverse((*room).min(POOL_BYTES_GOOD)));
+        let mut tried = Vec::new();
+        for (folder, room) in &candidates {
+            match Self::create_in(folder, *room) {
+                Ok(session) => {
+                    session.fill_in(settings, clock, output);
+                    session.map.publish();
+                    return Ok(session);
+                }
+                Err(reason) => tried.push(format!("{}: {reason}", folder.display())),
+            }
+        }
+        Err(DrainError::NoRoom {
+            tried: tried.join("; "),
+        })
+    }
+
+    fn create_in(folder: &Path, room: u64) -> Result<Self, String> {
+        let [random, _] = random_id();
+        // SAFETY: a plain call without arguments.
+        let user = unsafe { libc::geteuid() };
+        let pid = std::process::id();
+        let path = folder.join(format!("heaptape-{user}-{pid}-{random:016x}.session"));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| error.to_string())?;
+        let layout = layout_for(room);
+        let map = c_path(&path)
+            .ok_or(MapError::Path)
+            .and_then(|name| {
+                let ready = layout.chunks.min(CHUNKS_AT_START);
+                SessionMap::create(file.as_raw_fd(), &name, layout, ready)
+            })
+            .map_err(|error| {
+                let _ = std::fs::remove_file(&path);
+                map_error_text(error)
+            })?;
+        Ok(Self { map, file, path })
+    }
+
+    fn fill_in(&self, settings: &Settings, clock: &Clock, output: &Path) {
+        let header = self.map.header();
+        // Relaxed: `publish` orders all of it.
+        header.options.store(settings.options, Ordering::Relaxed);
+        header
+            .depth_max
+            .store(settings.depth_max, Ordering::Relaxed);
+        header.size_min.store(settings.size_min, Ordering::Relaxed);
+        header.clock.store(clock.kind() as u32, Ordering::Relaxed);
+        for (word, value) in [
+            (&header.start_ticks, clock.start_ticks()),
+            (&header.start_realtime_ns, clock.start_realtime_ns()),
+            (&header.start_boottime_ns, clock.start_boottime_ns()),
+        ] {
+            word.store(value, Ordering::Relaxed);
+        }
+        for (word, value) in header.session_id.iter().zip(random_id()) {
+            word.store(value, Ordering::Relaxed);
+        }
+        store_text(&header.output, output.as_os_str().as_bytes());
+        self.take_over();
+        header.state.store(state::RUNNING, Ordering::Relaxed);
+    }
+
+    /// Opens an existing session.
+    ///
+    /// # Errors
+    /// `OpenSession`.
+    pub fn open(path: &Path) -> Result<Self, DrainError> {
+        let fail = |reason: String| DrainError::OpenSession {
+            path: path.to_owned(),
+            reason,
+        };
+        let name = c_path(path).ok_or_else(|| fail(map_error_text(MapError::Path)))?;
+        let map = SessionMap::open(&name).map_err(|error| fail(map_error_text(error)))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(|error| fail(error.to_string()))?;
+        Ok(Self {
+            map,
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    /// States that this process is the drainer from now on.
+    pub fn take_over(&self) {
+        let header = self.map.header();
+        let pid = std::process::id();
+        let start_time = Stat::of(pid).map_or(0, |stat| stat.start_time);
+        header.drainer_pid.store(pid, Ordering::Relaxed);
+        header
+            .drainer_start_time
+            .store(start_time, Ordering::Relaxed);
+    }
+
+    /// The process that drains it, when that lives.
+    #[must_use]
+    pub fn live_drainer(&self) -> Option<u32> {
+        let header = self.map.header();
+        let pid = header.drainer_pid.load(Ordering::Relaxed);
+        let start_time = header.drainer_start_time.load(Ordering::Relaxed);
+        (pid != 0 && process_info::is_alive(pid, start_time)).then_some(pid)
+    }
+
+    /// Path of the session's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The environment entry that tells a process of this session.
+    #[must_use]
+    pub fn environment_entry(&self) -> Vec<u8> {
+        let mut entry = b"HEAPTAPE_SESSION=".to_vec();
+        entry.extend_from_slice(self.path.as_os_str().as_bytes());
+        entry
+    }
+
+    /// Absolute path of the first image's tape.
+    #[must_use]
+    pub fn output(&self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(load_text(&self.map.header().output)))
+    }
+
+    /// Says where the first image's tape is.
+    pub fn store_output(&self, output: &Path) {
+        store_text(&self.map.header().output, output.as_os_str().as_bytes());
+    }
+
+    /// The clock that its creator began.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let header: &SessionHeader = self.map.header();
+        let kind = match header.clock.load(Ordering::Relaxed) {
+            1 => ClockKind::Tsc,
+            _ => ClockKind::Monotonic,
+        };
+        let start = (
+            header.start_ticks.load(Ordering::Relaxed),
+            header.start_realtime_ns.load(Ordering::Relaxed),
+            header.start_boottime_ns.load(Ordering::Relaxed),
+        );
+        Clock::resume(kind, start, header.ticks_per_second.load(Ordering::Relaxed))
+    }
+
+    /// Puts memory behind more chunks, up to `chunks`; false when there is no room for more.
+    pub fn grow(&self, chunks: usize) -> bool {
+        let before = self.map.header().chunks_ready.load(Ordering::Relaxed) as usize;
+        let chunks = chunks.min(self.map.layout().chunks);
+        chunks > before && self.map.grow(self.file.as_raw_fd(), chunks).is_ok()
+    }
+
+    /// Turns the recorders off and removes the file. Mappings live on until their processes end.
+    pub fn close(&self) {
+        // Release: whoever sees it sees everything before it too.
+        self.map
+            .header()
+            .state
+            .store(state::CLOSED, Ordering::Release);
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A session whose drainer is dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftSession {
+    /// Its file.
+    pub path: PathBuf,
+    /// The first image's tape.
+    pub output: PathBuf,
+    /// When the recording began, CLOCK_REALTIME in nanoseconds.
+    pub started_unix_ns: u64,
+    /// Recorded processes that still live.
+    pub live_processes: Vec<u32>,
+}
+
+/// The sessions of this user that nobody drains any more.
+#[must_use]
+pub fn left_sessions() -> Vec<LeftSession> {
+    let mut found: Vec<LeftSession> = folders()
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.ok()?;
+            let text = name.file_name();
+            let bytes = text.as_bytes();
+            let ours = bytes.starts_with(b"heaptape-") && bytes.ends_with(b".session");
+            ours.then(|| name.path())
+        })
+        .filter_map(|path| left_session(&path))
+        .collect();
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.dedup();
+    found
+}
+
+fn left_session(path: &Path) -> Option<LeftSession> {
+    let session = Session::open(path).ok()?;
+    if session.live_drainer().is_some() {
+        return None;
+    }
+    let map = &session.map;
+    let high = map.header().process_high.load(Ordering::Relaxed);
+    let live_processes = (0..high)
+        .filter_map(|index| map.process(index))
+        .filter_map(|slot| {
+            let owner = heaptape_session::slots::process_owner(slot);
+            let start_time = slot.start_time.load(Ordering::Relaxed);
+            let live = owner.pid != 0 && process_info::is_alive(owner.pid, start_time);
+            live.then_some(owner.pid)
+        })
+        .collect();
+    Some(LeftSession {
+        path: path.to_owned(),
+        output: session.output(),
+        started_unix_ns: map.header().start_realtime_ns.load(Ordering::Relaxed),
+        live_processes,
+    })
+}
+
+/// Folders that may hold sessions, best first.
+fn folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("HEAPTAPE_SESSION_FOLDER").map(PathBuf::from);
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let rest = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for folder in named.into_iter().chain(runtime).chain(rest) {
+        if folder.is_absolute() && folder.is_dir() && !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    folders
+}
+
+/// How many bytes of rings a session in `folder` may have.
+fn pool_bytes(folder: &Path) -> u64 {
+    let Some(name) = c_path(folder) else {
+        return 0;
+    };
+    // SAFETY: all-zero bytes are a valid `statvfs`.
+    let mut room: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is zero-terminated, the structure valid for the call to fill in.
+    if unsafe { libc::statvfs(name.as_ptr(), &raw mut room) } != 0 {
+        return 0;
+    }
+    let free = (room.f_bavail as u64).saturating_mul(room.f_frsize as u64);
+    let by_memory = memory_limit().map_or(u64::MAX, |limit| limit / 16);
+    (free / 4)
+        .min(by_memory)
+        .min(file_size_limit() / 2)
+        .min(POOL_BYTES_MAX)
+}
+
+/// The smallest memory limit of our cgroup and those above it.
+fn memory_limit() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let root = Path::new("/sys/fs/cgroup");
+    let path = root.join(own.trim_start_matches('/'));
+    let version_1 = root.join("memory/memory.limit_in_bytes");
+    path.ancestors()
+        .take_while(|folder| folder.starts_with(root))
+        .map(|folder| folder.join("memory.max"))
+        .chain(std::iter::once(version_1))
+        .filter_map(|file| {
+            std::fs::read_to_string(file)
+                .ok()?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
+        .min()
+}
+
+/// A layout whose rings take at most `room` bytes, or the smallest there is.
+fn layout_for(room: u64) -> Layout {
+    let segments = (room / SEGMENT_BYTES as u64).clamp(1, POOL_BYTES_MAX / SEGMENT_BYTES as u64);
+    let (processes, streams) = match segments {
+        0..4 => (64, 128),
+        4..16 => (512, 1024),
+        _ => (4096, 8192),
+    };
+    Layout {
+        processes,
+        streams,
+        chunks: segments as usize * SEGMENT_CHUNKS,
+    }
+}
+const _: () = assert!(CHUNKS_AT_START * CHUNK_BYTES == 8 << 20);
+
+fn c_path(path: &Path) -> Option<CString> {
+    CString::new(path.as_os_str().as_bytes()).ok()
+}
+
+fn map_error_text(error: MapError) -> String {
+    match error {
+        MapError::Path => "its path is too long".into(),
+        MapError::Open(errno) => io::Error::from_raw_os_error(errno).to_string(),
+        MapError::Owner => "it belongs to another user, or others may write it".into(),
+        MapError::NotASession => "it is not a session of this version of heaptape".into(),
+        MapError::Map => "it cannot be mapped into memory".into(),
+        MapError::Space => "no space left".into(),
+    }
+}
+
+/// Sixteen random bytes.
+#[must_use]
+pub fn random_id() -> [u64; 2] {
+    let mut bytes = [[0; 8]; 2];
+    let read = File::open("/dev/urandom").and_then(|mut file| {
+        file.read_exact(&mut bytes[0])?;
+        file.read_exact(&mut bytes[1])
+    });
+    if read.is_err() {
+        // No device in this root: time and process id tell recordings apart well enough.
+        let now = crate::clock::clock_ns(libc::CLOCK_REALTIME);
+        return [now, u64::from(std::process::id()) << 32 | now >> 32];
+    }
+    bytes.map(u64::from_le_bytes)
+}
+
+/// Stores bytes into shared words, cut to fit, zero-padded.
+fn store_text(words: &[AtomicU64; OUTPUT_WORDS], text: &[u8]) {
+    let mut bytes = text.iter().copied().take((OUTPUT_WORDS - 1) * 8);
+    for word in words {
+        let value = std::array::from_fn(|_| bytes.next().unwrap_or(0));
+        word.store(u64::from_le_bytes(value), Ordering::Relaxed);
+    }
+}
+
+/// The bytes up to the first zero.
+fn load_text(words: &[AtomicU64]) -> Vec<u8> {
+    words
+        .iter()
+        .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+        .take_while(|&byte| byte != 0)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_keep_within_their_room() {
+        for room in [0, 1 << 20, 5 << 20, 16 << 20, 256 << 20, u64::MAX] {
+            let layout = layout_for(room);
+            assert!(layout.is_valid(), "{room}");
+            let pool = (layout.chunks * CHUNK_BYTES) as u64;
+            assert!(pool <= room.clamp(SEGMENT_BYTES as u64, POOL_BYTES_MAX));
+        }
+        assert!(layout_for(1 << 20).file_bytes() < 1200 << 10);
+    }
+
+    #[test]
+    fn a_session_says_what_it_was_told_and_goes_away() {
+        let clock = Clock::start();
+        let settings = Settings {
+            options: 3,
+            depth_max: 40,
+            size_min: 16,
+        };
+        let output = Path::new("/somewhere/x.tape");
+        let session = Session::create(&settings, &clock, output).unwrap();
+        let again = Session::open(session.path()).unwrap();
+        let header = again.map.header();
+        assert_eq!(header.options.load(Ordering::Relaxed), 3);
+        assert_eq!(header.depth_max.load(Ordering::Relaxed), 40);
+        assert_eq!(header.size_min.load(Ordering::Relaxed), 16);
+        assert_eq!(again.output(), output);
+        assert_eq!(again.clock().start_ticks(), clock.start_ticks());
+        assert_eq!(again.live_drainer(), Some(std::process::id()));
+        let left = left_sessions();
+        assert!(left.iter().all(|left| left.path != session.path()));
+        header.drainer_pid.store(0, Ordering::Relaxed);
+        let left = left_sessions();
+        assert!(left.iter().any(|left| left.path == session.path()));
+        session.close();
+        assert!(!session.path().exists());
+        assert!(Session::open(session.path()).is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! An append-only file that always ends with a whole chunk.
+//!
+//! In: whole chunks. Out: a file that is valid to its last chunk at every moment, also when the
+//! disk is full, a file size limit is met, or this process dies. Room is reserved ahead of what is
+//! written (where the file system can), and a little is kept for the end of the tape. The file is
+//! written with `pwrite` and never mapped, so a full disk is an error and never a SIGBUS.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Bytes that only [`TapeFile::append_last`] may use.
+const END_RESERVE: u64 = 16 << 10;
+/// Smallest and largest step by which room is reserved.
+const STEP_MIN: u64 = 256 << 10;
+const STEP_MAX: u64 = 32 << 20;
+
+/// See the module.
+#[derive(Debug)]
+pub struct TapeFile {
+    file: File,
+    path: PathBuf,
+    /// Bytes written: whole chunks.
+    bytes: u64,
+    /// Bytes that the file system has promised, from the start. `u64::MAX`: it makes no promises.
+    reserved: u64,
+    /// The file size limit of this process.
+    limit: u64,
+}
+
+impl TapeFile {
+    /// Creates the file; it must not exist. Mode 0600.
+    ///
+    /// # Errors
+    /// As opening a file.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Self::over(file, path, 0))
+    }
+
+    /// Goes on with an existing file whose first `bytes` bytes are whole chunks; what stands
+    /// behind them is cut off.
+    ///
+    /// # Errors
+    /// As opening and truncating a file.
+    pub fn append_to(path: &Path, bytes: u64) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?;
+        file.set_len(bytes)?;
+        Ok(Self::over(file, path, bytes))
+    }
+
+    fn over(file: File, path: &Path, bytes: u64) -> Self {
+        Self {
+            file,
+            path: path.to_owned(),
+            bytes,
+            reserved: bytes,
+            limit: file_size_limit(),
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file was renamed.
+    pub fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// Bytes written.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends `chunks` wholly or not at all, and leaves room for the end of the tape.
+    ///
+    /// # Errors
+    /// When there is no room: the file is as before.
+    pub fn append(&mut self, chunks: &[u8]) -> io::Result<()> {
+        let end = self.bytes + chunks.len() as u64 + END_RESERVE;
+        if end > self.limit {
+            return Err(io::Error::from_raw_os_error(libc::EFBIG));
+        }
+        self.reserve(end)?;
+        self.write(chunks)
+    }
+
+    /// As [`TapeFile::append`], from the room that was kept.
+    ///
+    /// # Errors
+    /// When there is no room at all.
+    pub fn append_last(&mut self, chunks: &[u8]) -> io::Result<()> {
+        self.write(chunks)
+    }
+
+    /// Makes sure of room up to byte `end`.
+    fn reserve(&mut self, end: u64) -> io::Result<()> {
+        if end <= self.reserved {
+            return Ok(());
+        }
+        let generous = self.bytes.clamp(STEP_MIN, STEP_MAX);
+        for target in [end.saturating_add(generous).min(self.limit), end] {
+            match fallocate(&self.file, self.reserved, target - self.reserved) {
+                Ok(()) => {
+                    self.reserved = target;
+                    return Ok(());
+                }
+                // The file system cannot reserve: writing will tell.
+                Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                    self.reserved = u64::MAX;
+                    return Ok(());
+                }
+                Err(error) if target == end => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, chunks: &[u8]) -> io::Result<()> {
+        match self.file.write_all_at(chunks, self.bytes) {
+            Ok(()) => {
+                self.bytes += chunks.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Cut what was written of it; should that fail too, readers skip half a chunk.
+                let _ = self.file.set_len(self.bytes);
+                self.reserved = self.reserved.min(self.bytes);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives back the room that was not used.
+    pub fn finish(self) {
+        // The length is right already; truncating to it frees what was reserved behind it. When
+        // that fails, the file only takes more room than it needs.
+        let _ = self.file.set_len(self.bytes);
+    }
+}
+
+/// Reserves blocks for a range without changing the file's length.
+fn fallocate(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    loop {
+        // SAFETY: a plain call on an open descriptor.
+        let result = unsafe {
+            libc::fallocate(
+                file.as_raw_fd(),
+                libc::FALLOC_FL_KEEP_SIZE,
+                offset as libc::off_t,
+                bytes as libc::off_t,
+            )
+        };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// The soft limit on the size of files, in bytes.
+#[must_use]
+pub fn file_size_limit() -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the structure is valid for the call to fill in.
+    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    limit.rlim_cur
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small(limit: u64) -> (tempfile::TempDir, TapeFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = TapeFile::create(&folder.path().join("x.tape")).unwrap();
+        file.limit = limit;
+        (folder, file)
+    }
+
+    #[test]
+    fn a_limit_refuses_whole_chunks_and_keeps_room_for_the_end() {
+        let (_folder, mut file) = small(40 << 10);
+        file.append(&[1; 20 << 10]).unwrap();
+        let error = file.append(&[2; 8 << 10]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFBIG));
+        file.append_last(&[3; 200]).unwrap();
+        let path = file.path().to_owned();
+        file.finish();
+        let content = std::fs::read(path).unwrap();
+        assert_eq!(content.len(), (20 << 10) + 200);
+        assert!(content[..20 << 10].iter().all(|&byte| byte == 1));
+        assert!(content[20 << 10..].iter().all(|&byte| byte == 3));
+    }
+
+    #[test]
+    fn a_file_that_goes_on_is_cut_to_its_whole_chunks() {
+        let (folder, mut file) = small(u64::MAX);
+        file.append(&[1; 100]).unwrap();
+        file.append(&[9; 50]).unwrap();
+        drop(file);
+        let path = folder.path().join("x.tape");
+        let mut file = TapeFile::append_to(&path, 100).unwrap();
+        file.append(&[2; 10]).unwrap();
+        assert_eq!(file.bytes(), 110);
+        file.finish();
+        let content = std::fs::read(&path).unwrap();
+        assert_eq!((content.len(), content[99], content[100]), (110, 1, 2));
+    }
+
+    #[test]
+    fn the_mode_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_folder, file) = small(u64::MAX);
+        let mode = std::fs::metadata(file.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
