@@ -21,14 +21,15 @@ fn plugin(name: &str, padding: u32, options: &[&str]) -> PathBuf {
 }
 
 /// Loads a library as the hook of dlopen would, calls it, checks every frame in it, unloads it.
-/// Returns where its function was.
-fn visit(path: &PathBuf) -> usize {
+/// Returns the return addresses in it.
+fn visit(path: &PathBuf) -> [usize; 2] {
     modules::load_started();
     let library = Library::open(path);
     modules::load_finished();
     let address = library.symbol("plugin");
     // SAFETY: the program defines a function of this type under this name.
     let run = unsafe { std::mem::transmute::<*mut libc::c_void, Plugin>(address) };
+    let mut returns = [0; 2];
     for _ in 0..2 {
         run(probe);
         let frames = &current().last.frames;
@@ -37,12 +38,13 @@ fn visit(path: &PathBuf) -> usize {
             assert_eq!(&module.path, path, "a frame of another library");
             assert!((module.start..module.end).contains(&frame.address));
         }
+        returns = [frames[0].address, frames[1].address];
         assert_ne!(harness::module(frames[2].module).path, *path);
     }
     modules::unload_started();
     library.close();
     modules::unload_finished();
-    address as usize
+    returns
 }
 
 /// Two builds of one source have other frame sizes at the same addresses: with the old library's
@@ -60,14 +62,14 @@ fn reused_addresses_belong_to_the_new_library() {
                 };
                 let paths = [
                     plugin("one", 200, without_id),
-                    plugin("two", 120, without_id),
+                    plugin("two", 328, without_id),
                 ];
                 session(StackConfig::default(), || {
-                    let mut last = 0;
+                    let mut last = [0; 2];
                     for round in 0..100 {
-                        let address = visit(&paths[round % 2]);
-                        REUSED.fetch_add(usize::from(address == last), Ordering::Relaxed);
-                        last = address;
+                        let returns = visit(&paths[round % 2]);
+                        REUSED.fetch_add(usize::from(returns == last), Ordering::Relaxed);
+                        last = returns;
                     }
                 })
             })
