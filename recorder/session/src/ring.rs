@@ -8,7 +8,7 @@
 //! Guarantees: a record is seen wholly or not at all, in order; what was published is readable
 //! after the producer's death, between any two of its instructions; a chunk belongs to at most
 //! one stream; chunks that a dead producer claimed and did not link are found by their owner
-//! word. These are model-checked in `tests/loom.rs`.
+//! word. These are model-checked in `tests/loom`.
 //!
 //! Owner word of a chunk: `stream + 1 << 32 | low 32 bits of the stream's generation`, 0: free.
 
