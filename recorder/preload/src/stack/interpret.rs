@@ -26,6 +26,8 @@ enum Refusal {
 impl Walker {
     /// A step by full rules. From a signal frame it goes on to the end of the walk, because the
     /// interrupted code may need any register, and the signal frame knows them all.
+    #[cold]
+    #[inline(never)]
     pub(super) fn step_special(
         &mut self,
         at: &mut Position,
@@ -48,6 +50,8 @@ impl Walker {
 
     /// A step out of code without rules: a signal trampoline that is known by its instructions, or
     /// a frame pointer.
+    #[cold]
+    #[inline(never)]
     pub(super) fn step_unknown(
         &mut self,
         at: &mut Position,

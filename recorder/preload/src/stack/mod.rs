@@ -92,8 +92,9 @@ pub struct StackCapture {
     last_node: u32,
     /// Nodes outside of known modules are remembered.
     has_unknown_code: bool,
-    /// What was last seen of the loaded objects.
+    /// What was last seen of the loaded objects; never the present state while that is unsettled.
     changes: Changes,
+    is_unsettled: bool,
     unloads: u64,
     path: PathBuffer,
 }
@@ -145,7 +146,9 @@ impl StackCapture {
         self.nodes_count = 0;
         self.last_node = 0;
         self.has_unknown_code = false;
-        self.changes = modules::changes();
+        // The first event looks.
+        self.changes = Changes::default();
+        self.is_unsettled = false;
         self.unloads = modules::unloads();
         self.depth_max = match config.max_depth {
             0 => FRAMES_MAX,
@@ -158,7 +161,7 @@ impl StackCapture {
     #[inline]
     pub fn capture(&mut self, caller: CallerContext, sink: &mut impl StackSink) -> u32 {
         let changes = modules::changes();
-        if changes != self.changes || changes.is_unsettled() {
+        if changes != self.changes {
             self.catch_up(changes);
         }
         let now = self.last ^ 1;
@@ -258,7 +261,7 @@ impl StackCapture {
     fn make_frame(&mut self, parent: u32, key: usize, sink: &mut impl StackSink) -> bool {
         let pc = key & !EXACT;
         let is_exact = key & EXACT != 0;
-        let checked_at = (!self.changes.is_unsettled()).then_some(self.unloads);
+        let checked_at = (!self.is_unsettled).then_some(self.unloads);
         // A return address may be the end of its object: the call is inside.
         let call = if is_exact { pc } else { pc.wrapping_sub(1) };
         let place = modules::place(call, checked_at, &mut self.path, |record| {
@@ -277,14 +280,20 @@ impl StackCapture {
     #[inline(never)]
     fn catch_up(&mut self, changes: Changes) {
         let unloads = modules::unloads();
-        if unloads != self.unloads || changes.is_unsettled() {
+        self.is_unsettled = changes.is_unsettled();
+        if unloads != self.unloads || self.is_unsettled {
             self.walker.forget();
             self.forget_nodes();
         } else if self.has_unknown_code {
             // What was unknown code may be a new object's.
             self.forget_nodes();
         }
-        self.changes = changes;
+        // No state is all zeros: so each event comes here until it is settled.
+        self.changes = if self.is_unsettled {
+            Changes::default()
+        } else {
+            changes
+        };
         self.unloads = unloads;
     }
 
@@ -298,8 +307,14 @@ impl StackCapture {
 /// How many frames are the same, counted from the outermost.
 #[inline(always)]
 fn common_count(one: &[Frame], other: &[Frame]) -> usize {
-    let pairs = one.iter().rev().zip(other.iter().rev());
-    pairs.take_while(|(one, other)| one.pc == other.pc).count()
+    let least = one.len().min(other.len());
+    let one = one.get(one.len() - least..).unwrap_or_default();
+    let other = other.get(other.len() - least..).unwrap_or_default();
+    let pairs = one.iter().zip(other);
+    match pairs.rev().position(|(one, other)| one.pc != other.pc) {
+        Some(count) => count,
+        None => least,
+    }
 }
 
 /// Where a deep stack is cut must not move with every call, or each would make thousands of new

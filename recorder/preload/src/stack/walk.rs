@@ -1,7 +1,7 @@
 //! Walks a stack outwards: the state of an interposed call's caller goes in, the program counters
 //! of its frames come out, innermost first.
 //!
-//! The loop in [`Walker::run`] is the hot path: per frame one look into the cache of packed rows
+//! The loop in `run` is the hot path: per frame one look into the cache of packed rows
 //! and two loads from the stack. All that is rare happens outside of it. It never reads memory that
 //! was not found readable, and each step adds a frame to a bounded array, so it ends.
 
@@ -66,18 +66,6 @@ pub(super) struct Position {
     pub(super) count: usize,
 }
 
-/// Why the loop stopped.
-enum Pause {
-    /// No row is remembered for the program counter, which is not yet a frame.
-    Miss,
-    /// The array is full.
-    Full,
-    /// The frame was added, but its row is not one for the loop.
-    Row(Row),
-    /// The frame was added, but its words lie outside of the known stretch.
-    Astray(Row),
-}
-
 /// What a thread needs to walk its stacks.
 #[derive(Debug)]
 pub struct Walker {
@@ -96,7 +84,6 @@ impl Walker {
     /// Forgets everything and learns the calling thread's stack.
     pub fn start(&mut self) {
         self.forget();
-        self.scratch = Scratch::default();
         self.bounds.start();
     }
 
@@ -125,16 +112,18 @@ impl Walker {
         // Unknown: the first step that reads will look.
         at.end = self.bounds.end_around(at.sp).unwrap_or(0);
         loop {
-            let pause = self.run(&mut at, frames);
-            if let Err(end) = self.resume(pause, &mut at, frames) {
+            self.run(&mut at, frames);
+            if let Err(end) = self.step(&mut at, frames) {
                 return (at.count, end);
             }
         }
     }
 
-    /// The hot loop.
-    #[inline(always)]
-    fn run(&self, at: &mut Position, frames: &mut [Frame]) -> Pause {
+    /// The hot loop: adds frames as long as their rows are remembered and plain, and their words
+    /// lie in the known stretch. Apart, so that it has all registers for itself; with one way out,
+    /// so that it need not carry why it stopped.
+    #[inline(never)]
+    fn run(&self, at: &mut Position, frames: &mut [Frame]) {
         let Position {
             mut pc,
             mut sp,
@@ -142,28 +131,22 @@ impl Walker {
             end,
             count,
         } = *at;
-        let total = frames.len();
-        let mut free = frames.get_mut(count..).unwrap_or_default().iter_mut();
-        let pause = loop {
-            // In bounds by the shift; the compiler sees it.
-            let Some(&CachedRow { pc: key, row }) = self.rows.get(slot_of(pc)) else {
-                break Pause::Miss;
-            };
-            if key != pc {
-                break Pause::Miss;
+        let range = frames.as_mut_ptr_range();
+        // SAFETY: within the array, or just behind it.
+        let mut free = unsafe { range.start.add(count.min(frames.len())) };
+        // In bounds by the shift; the compiler sees it.
+        while let Some(&CachedRow { pc: key, row }) = self.rows.get(slot_of(pc)) {
+            if key != pc || free == range.end {
+                break;
             }
-            let Some(frame) = free.next() else {
-                break Pause::Full;
-            };
-            *frame = Frame { pc, sp, rbp };
-            if !row.is_plain() {
-                break Pause::Row(row);
-            }
+            // SAFETY: not at the end, so this is an element of the array, which is borrowed alone.
+            // It counts only when the step is made.
+            unsafe { free.write(Frame { pc, sp, rbp }) };
             let base = if row.counts_from_rbp() { rbp } else { sp };
             let cfa = base.wrapping_add_signed(row.cfa_offset());
             // Signed: a base so high that the sum wraps counts as low.
-            if base.cast_signed() < sp.cast_signed() || cfa > end {
-                break Pause::Astray(row);
+            if !row.is_plain() || base.cast_signed() < sp.cast_signed() || cfa > end {
+                break;
             }
             if row.saves_rbp() {
                 // SAFETY: rows put this word into `base .. cfa`, which lies in `sp .. end`, a
@@ -173,50 +156,46 @@ impl Walker {
             // SAFETY: rows put the CFA at least 8 above the base; as before.
             pc = unsafe { load(cfa.wrapping_sub(8)) };
             sp = cfa;
-        };
+            // SAFETY: at most just behind the array.
+            free = unsafe { free.add(1) };
+        }
+        // SAFETY: both point into the array.
+        let count = unsafe { free.offset_from_unsigned(range.start) };
         *at = Position {
             pc,
             sp,
             rbp,
             end,
-            count: total - free.len(),
+            count,
         };
-        pause
     }
 
-    /// Does what the loop does not, so that it can go on; or tells how the walk ends.
-    #[cold]
+    /// Makes one step of any kind; or tells how the walk ends.
     #[inline(never)]
-    fn resume(&mut self, pause: Pause, at: &mut Position, frames: &mut [Frame]) -> Result<(), End> {
-        match pause {
-            Pause::Miss if at.pc == 0 => Err(End::Complete),
-            Pause::Miss => match self.learn(at.pc) {
-                Some(_) => Ok(()),
-                None => {
-                    add_frame(at, frames)?;
-                    self.step_unknown(at, frames)
-                }
-            },
-            Pause::Full if at.pc == 0 => Err(End::Complete),
-            Pause::Full => Err(End::Cut(CutReason::Depth)),
-            Pause::Astray(row) => self
-                .step_astray(row, at)
+    fn step(&mut self, at: &mut Position, frames: &mut [Frame]) -> Result<(), End> {
+        if at.pc == 0 {
+            return Err(End::Complete);
+        }
+        add_frame(at, frames)?;
+        let row = match self.rows.get(slot_of(at.pc)) {
+            Some(slot) if slot.pc == at.pc => slot.row,
+            _ => self.learn(at.pc),
+        };
+        match row.kind() {
+            RowKind::End => Err(End::Complete),
+            RowKind::StackPointer | RowKind::FramePointer => {
+                self.step_plain(row, at).ok_or(End::Cut(CutReason::Unknown))
+            }
+            RowKind::Realigned => self
+                .step_realigned(row, at)
                 .ok_or(End::Cut(CutReason::Unknown)),
-            Pause::Row(row) => match row.kind() {
-                RowKind::End => Err(End::Complete),
-                RowKind::Realigned => self
-                    .step_realigned(row, at)
-                    .ok_or(End::Cut(CutReason::Unknown)),
-                RowKind::Unknown => self.step_unknown(at, frames),
-                RowKind::StackPointer | RowKind::FramePointer | RowKind::Special => {
-                    self.step_special(at, frames)
-                }
-            },
+            RowKind::Special => self.step_special(at, frames),
+            RowKind::Unknown => self.step_unknown(at, frames),
         }
     }
 
-    /// Applies a plain row where the stretch must be extended first, or is another one.
-    fn step_astray(&mut self, row: Row, at: &mut Position) -> Option<()> {
+    /// Applies a plain row, also where the stretch must be extended first, or is another one.
+    fn step_plain(&mut self, row: Row, at: &mut Position) -> Option<()> {
         let base = if row.counts_from_rbp() { at.rbp } else { at.sp };
         let cfa = base.checked_add_signed(row.cfa_offset())?;
         at.end = self.bounds.cover(base, cfa)?;
@@ -245,17 +224,20 @@ impl Walker {
         Some(())
     }
 
-    /// Decodes the row of a return address and remembers it; `None` outside of all objects, where
-    /// nothing is remembered because code may come and go unannounced.
-    fn learn(&mut self, pc: usize) -> Option<Row> {
-        let object = find::object_of(pc.wrapping_sub(1))?;
-        let row = self
-            .decode(&object, pc)
-            .unwrap_or(Row::bare(RowKind::Unknown));
+    /// Decodes the row of a return address and remembers it. Outside of all objects it is not
+    /// remembered, because such code may come and go unannounced.
+    #[cold]
+    #[inline(never)]
+    fn learn(&mut self, pc: usize) -> Row {
+        let unknown = Row::bare(RowKind::Unknown);
+        let Some(object) = find::object_of(pc.wrapping_sub(1)) else {
+            return unknown;
+        };
+        let row = self.decode(&object, pc).unwrap_or(unknown);
         if let Some(slot) = self.rows.get_mut(slot_of(pc)) {
             *slot = CachedRow { pc, row };
         }
-        Some(row)
+        row
     }
 
     fn decode(&mut self, object: &Object, pc: usize) -> Option<Row> {
