@@ -336,6 +336,15 @@ impl Room {
         recorded
     }
 
+    /// As [`Room::record_as_bare`], for a program that writes addresses; what it wrote.
+    pub fn record_as_bare_but_addresses<S: AsRef<OsStr>>(&self, tape: &str, argv: &[S]) -> String {
+        let bare = self.bare(argv);
+        let recorded = self.record(tape, &[], argv);
+        assert_eq!((recorded.code, recorded.stderr), (bare.code, bare.stderr));
+        self.assert_clean(tape);
+        recorded.stdout
+    }
+
     /// The answer of a verb in JSON.
     pub fn json(&self, arguments: &[&str]) -> Value {
         let arguments = [arguments, &["--format", "json"]].concat();
