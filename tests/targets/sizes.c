@@ -36,8 +36,6 @@ int main(void) {
     exactly_4_gib(2);
     five_gib(1);
     refused(3);
-    if (heaptape_mark) {
-        heaptape_mark("all");
-    }
+    heaptape_mark("all");
     return 0;
 }

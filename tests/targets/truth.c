@@ -231,9 +231,7 @@ static void *run(void *argument) {
         pthread_barrier_wait(&barrier);
         if (number == 0) {
             memcpy(at_mark[mark], live, sizeof live);
-            if (heaptape_mark) {
-                heaptape_mark("truth");
-            }
+            heaptape_mark("truth");
         }
         pthread_barrier_wait(&barrier);
     }

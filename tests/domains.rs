@@ -1,0 +1,110 @@
+//! Heaps beside malloc's: a program's own pools, and mapped memory.
+
+use heaptape_tests::answers::{number, rows};
+use heaptape_tests::{Room, build};
+use std::collections::BTreeMap;
+
+fn functions(room: &Room, options: &[&str]) -> BTreeMap<String, (u64, u64)> {
+    let arguments = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
+    rows(&room.json(&[&arguments, options].concat()))
+}
+
+#[test]
+fn a_programs_own_pool_is_a_domain() {
+    let room = Room::new();
+    room.record_as_bare("t.tape", &[build::c("pool.c", &[])]);
+    let pool = functions(&room, &["--domain", "pool"]);
+    let expected = [("pool_mover", (500, 1)), ("pool_user", (30 * 24, 30))];
+    assert_eq!(
+        pool,
+        expected
+            .map(|(key, amount)| (key.to_owned(), amount))
+            .into()
+    );
+    let native = functions(&room, &["--domain", "native"]);
+    assert_eq!(native.get("malloc_user"), Some(&(7 * 64, 7)));
+    assert!(
+        !native.keys().any(|key| key.starts_with("pool_")),
+        "{native:#?}"
+    );
+
+    let stats = ["stats", "t.tape", "--at", "end", "--group-by", "domain"];
+    let domains = rows(&room.json(&stats));
+    assert_eq!(
+        domains.get("pool"),
+        Some(&(500 + 30 * 24, 31)),
+        "{domains:#?}"
+    );
+    assert!(domains.contains_key("native"), "{domains:#?}");
+}
+
+#[test]
+fn mapped_memory_is_never_part_of_the_heap_unless_asked_for() {
+    let room = Room::new();
+    let program = build::c("pool.c", &[]);
+    room.record("t.tape", &["--mmap"], &[&program]).success();
+    room.assert_clean("t.tape");
+    let mapped = functions(&room, &["--domain", "mmap"]);
+    assert_eq!(
+        mapped.get("map_user").map(|amount| amount.0),
+        Some((1 << 20) - (1 << 18))
+    );
+    assert!(!functions(&room, &[]).contains_key("map_user"));
+    let info = room.json(&["info", "t.tape"]);
+    assert!(number(&info["peak"], "bytes") < 1 << 20, "{info:#}");
+
+    // Without the option nothing of it is recorded.
+    room.record("u.tape", &[], &[&program]).success();
+    let stats = ["stats", "u.tape", "--at", "end", "--domain", "mmap"];
+    assert_eq!(number(&room.json(&stats)["total"], "count"), 0);
+}
+
+/// What is smaller than `--min-size` is not recorded, and its frees are no unknown ones.
+#[test]
+fn small_blocks_can_be_left_out() {
+    let room = Room::new();
+    let program = build::c("phases.c", &[]);
+    room.record("t.tape", &["--min-size", "1000"], &[program])
+        .success();
+    let info = room.assert_clean("t.tape");
+    let found = functions(&room, &[]);
+    assert!(!found.contains_key("phase_a"), "{found:#?}");
+    assert_eq!(found.get("told_second"), Some(&(2000, 1)));
+    let stats = [
+        "stats",
+        "t.tape",
+        "--at",
+        "mark:b",
+        "--group-by",
+        "function",
+    ];
+    assert_eq!(rows(&room.json(&stats)).get("phase_b"), Some(&(40_000, 40)));
+    assert!(number(&info["events"], "alloc") < 60, "{info:#}");
+}
+
+/// Stacks no deeper than `--max-depth`.
+#[test]
+fn stacks_can_be_limited() {
+    let room = Room::new();
+    let program = build::c("truth.c", &[]);
+    let argv = [program.to_str().unwrap(), "3", "1", "3000", "1"];
+    room.record("t.tape", &["--max-depth", "6"], &argv)
+        .success();
+    room.assert_clean("t.tape");
+    let stats = [
+        "stats",
+        "t.tape",
+        "--at",
+        "mark:truth",
+        "--group-by",
+        "traceback",
+    ];
+    let answer = room.json(&stats);
+    let depths = answer["rows"].as_array().unwrap().iter().map(|row| {
+        heaptape_tests::answers::functions(row)
+            .iter()
+            .filter(|name| !name.is_empty())
+            .count()
+    });
+    assert_eq!(depths.max(), Some(6));
+}
