@@ -180,7 +180,7 @@ pub(crate) unsafe extern "C" fn report_alloc(
     frame: usize,
 ) {
     let caller = Caller { sp, frame };
-    if address.is_null() {
+    if address.is_null() || domain < FIRST_CUSTOM {
         return;
     }
     let Some(thread) = thread::admitted() else {
@@ -216,6 +216,9 @@ pub(crate) unsafe extern "C" fn report_realloc(
         return unsafe { report_free(domain, old, sp, frame) };
     }
     let caller = Caller { sp, frame };
+    if domain < FIRST_CUSTOM {
+        return;
+    }
     let Some(thread) = thread::admitted() else {
         return;
     };
@@ -246,7 +249,7 @@ pub(crate) unsafe extern "C" fn report_free(
     frame: usize,
 ) {
     let caller = Caller { sp, frame };
-    if address.is_null() {
+    if address.is_null() || domain < FIRST_CUSTOM {
         return;
     }
     let Some(thread) = thread::admitted() else {
@@ -267,7 +270,14 @@ pub(crate) unsafe extern "C" fn report_free(
 #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
 #[unsafe(naked)]
 pub unsafe extern "C" fn heaptape_report_alloc(domain: u16, address: *const c_void, size: usize) {
-    core::arch::naked_asm!("mov rcx, rsp", "mov r8, rbp", "jmp {}", sym report_alloc)
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "mov rcx, rsp",
+        "mov r8, rbp",
+        "jmp {}",
+        ".cfi_endproc",
+        sym report_alloc,
+    )
 }
 
 /// Reports that the block at `old` became the one of `size` bytes at `new`, perhaps the same.
@@ -282,7 +292,14 @@ pub unsafe extern "C" fn heaptape_report_realloc(
     new: *const c_void,
     size: usize,
 ) {
-    core::arch::naked_asm!("mov r8, rsp", "mov r9, rbp", "jmp {}", sym report_realloc)
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "mov r8, rsp",
+        "mov r9, rbp",
+        "jmp {}",
+        ".cfi_endproc",
+        sym report_realloc,
+    )
 }
 
 /// Reports that the block at `address` was given back.
@@ -292,5 +309,12 @@ pub unsafe extern "C" fn heaptape_report_realloc(
 #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
 #[unsafe(naked)]
 pub unsafe extern "C" fn heaptape_report_free(domain: u16, address: *const c_void) {
-    core::arch::naked_asm!("mov rdx, rsp", "mov rcx, rbp", "jmp {}", sym report_free)
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "mov rdx, rsp",
+        "mov rcx, rbp",
+        "jmp {}",
+        ".cfi_endproc",
+        sym report_free,
+    )
 }

@@ -57,6 +57,106 @@ static MEMALIGN: Place = Place::new();
 static VALLOC: Place = Place::new();
 static PVALLOC: Place = Place::new();
 
+/// A real function outside the malloc family, looked up at its first use.
+#[derive(Debug)]
+pub struct Function {
+    address: AtomicU64,
+    name: &'static CStr,
+}
+
+impl Function {
+    const fn new(name: &'static CStr) -> Self {
+        Self {
+            address: AtomicU64::new(0),
+            name,
+        }
+    }
+
+    /// Its address; 0 when there is none.
+    pub fn find(&self) -> usize {
+        // Relaxed: the function's code was there before its address was.
+        let known = self.address.load(Ordering::Relaxed) as usize;
+        if known != 0 {
+            return known;
+        }
+        let found = next_definition(self.name);
+        self.address.store(found as u64, Ordering::Relaxed);
+        found
+    }
+
+    /// The function as a pointer of type `F`.
+    ///
+    /// # Safety
+    /// `F` must be the type of a pointer to this C function.
+    #[must_use]
+    pub unsafe fn pointer<F: Copy>(&self) -> Option<F> {
+        const { assert!(size_of::<F>() == size_of::<usize>()) };
+        let address = self.find();
+        if address == 0 {
+            return None;
+        }
+        // SAFETY: of the same size, and of the right type by the caller's word.
+        Some(unsafe { core::mem::transmute_copy::<usize, F>(&address) })
+    }
+}
+
+macro_rules! functions {
+    ($($name:ident $text:literal)*) => {
+        $(
+            #[doc = concat!("The real `", stringify!($name), "`, by its C name.")]
+            pub static $name: Function = Function::new($text);
+        )*
+    };
+}
+
+functions! {
+    MMAP c"mmap"
+    MUNMAP c"munmap"
+    MREMAP c"mremap"
+    SBRK c"sbrk"
+    BRK c"brk"
+    DLOPEN c"dlopen"
+    DLMOPEN c"dlmopen"
+    DLCLOSE c"dlclose"
+    EXECVE c"execve"
+    EXECVPE c"execvpe"
+    EXECVEAT c"execveat"
+    FEXECVE c"fexecve"
+    POSIX_SPAWN c"posix_spawn"
+    POSIX_SPAWNP c"posix_spawnp"
+    EXIT_NOW c"_exit"
+    QUICK_EXIT c"quick_exit"
+    PRCTL c"prctl"
+    PTHREAD_SETNAME_NP c"pthread_setname_np"
+}
+
+/// Looks up what may be called where looking up is not allowed: in a child of `vfork`, inside an
+/// allocator. All of these are in every C library that runs us, so none of this fails.
+pub fn find_early() {
+    for function in [
+        &MMAP,
+        &MUNMAP,
+        &MREMAP,
+        &SBRK,
+        &EXECVE,
+        &EXECVPE,
+        &FEXECVE,
+        &POSIX_SPAWN,
+        &POSIX_SPAWNP,
+        &EXIT_NOW,
+    ] {
+        function.find();
+    }
+}
+
+/// Sets the calling thread's `errno`, for a real function that is missing.
+pub fn set_errno(error: c_int) {
+    // SAFETY: the C library gives each thread its errno.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: valid for the thread's life.
+    unsafe { *place = error };
+}
+
 /// Thread that looks the functions up right now; 0: none.
 static RESOLVING: AtomicU64 = AtomicU64::new(0);
 

@@ -191,7 +191,10 @@ fn start_fresh() -> bool {
         gate::set(gate::OFF);
         return false;
     };
+    next::find_early();
     modules::start();
+    // The end of a load is never told: see `hooks::loader`.
+    modules::load_started();
     thread::start();
     watch_ends();
     // Where the kernel cannot, only the C library's forks are noticed.
@@ -205,6 +208,7 @@ fn find_session() -> Option<SessionMap> {
     if environment::is_turned_off() {
         return None;
     }
+    identity::find_library();
     let mut path = [0u8; heaptape_session::map::PATH_BYTES_MAX];
     let path = match environment::session_path() {
         Some(path) => path,

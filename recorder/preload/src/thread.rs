@@ -69,6 +69,11 @@ pub struct Thread {
     rounds: u32,
     /// Stamp at the last fork that is not over, 0: none.
     pub fork_ticks: u64,
+    /// Memory for environments that are too long for the stack; kept, because a child of `vfork`
+    /// that uses it and execs cannot give it back.
+    scratch: *mut u8,
+    /// Its length.
+    scratch_bytes: usize,
 }
 
 static POOL: [AtomicU64; POOL_PLACES] = [const { AtomicU64::new(0) }; POOL_PLACES];
@@ -455,6 +460,27 @@ pub fn forget_parents() {
     if !is_inside {
         give_back(thread);
     }
+}
+
+/// Memory of at least `bytes` for the calling thread (and a child of its `vfork`), until it asks
+/// again.
+#[must_use]
+pub fn scratch(bytes: usize) -> Option<*mut u8> {
+    let Some(thread) = current() else {
+        return sys::map_private(bytes);
+    };
+    // SAFETY: it is this thread's own state.
+    let state = unsafe { &mut *thread };
+    if state.scratch_bytes < bytes {
+        let memory = sys::map_private(bytes)?;
+        if !state.scratch.is_null() {
+            // SAFETY: mapped here earlier; by contract no longer used.
+            unsafe { sys::unmap(state.scratch, state.scratch_bytes) };
+        }
+        state.scratch = memory;
+        state.scratch_bytes = bytes;
+    }
+    Some(state.scratch)
 }
 
 /// Stamps the moment before a fork in the calling thread; 0 after it.

@@ -6,7 +6,6 @@ use crate::recording::{self, Change, operation};
 use crate::thread::Thread;
 use crate::{next, process, thread};
 use core::ffi::{c_int, c_void};
-use heaptape_session::layout::options;
 use heaptape_session::record::RingEvent;
 
 /// What `realloc` is recorded as: a change, a new block, the end of one.
@@ -244,10 +243,8 @@ pub(super) unsafe extern "C" fn reallocarray(
     frame: usize,
 ) -> *mut c_void {
     let Some(bytes) = count.checked_mul(size) else {
-        // SAFETY: the C library gives each thread its errno.
-        let errno = unsafe { libc::__errno_location() };
-        // SAFETY: valid for the thread's life; the function's documented answer.
-        unsafe { *errno = libc::ENOMEM };
+        // The function's documented answer.
+        next::set_errno(libc::ENOMEM);
         return core::ptr::null_mut();
     };
     // SAFETY: the caller's own call.
@@ -301,9 +298,4 @@ pub(super) unsafe fn realloc(
         unsafe { change.changed::<false>(event, caller) };
     }
     moved
-}
-
-/// True when the mapping functions are recorded.
-pub(super) fn records_maps() -> bool {
-    process::has(options::MMAP)
 }

@@ -7,30 +7,8 @@
 use super::{Caller, general};
 use crate::recording::{self, operation};
 use crate::{gate, next, process, thread};
-use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 use heaptape_session::record::RingEvent;
-
-/// A stub with `$register`s for the caller's stack and frame pointer.
-macro_rules! stub {
-    ($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) $(-> $result:ty)?,
-     $sp:literal, $frame:literal, $body:path) => {
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As the C function.
-        #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
-        #[unsafe(naked)]
-        pub unsafe extern "C" fn $name($($argument: $kind),*) $(-> $result)? {
-            naked_asm!(
-                concat!("mov ", $sp, ", rsp"),
-                concat!("mov ", $frame, ", rbp"),
-                "jmp {}",
-                sym $body,
-            )
-        }
-    };
-}
 
 stub!(
     /// Interposed `malloc`.

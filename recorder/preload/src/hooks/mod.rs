@@ -4,8 +4,72 @@
 //! the caller's and none of ours is ever unwound. A hook never changes what its real function
 //! returns, nor `errno`.
 
+/// A stub that jumps to `$body` with the caller's stack and frame pointer in two more argument
+/// registers. While it runs the stack is as at any function's entry, which is what the directives
+/// say to whoever unwinds a signal handler through it.
+macro_rules! stub {
+    ($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) $(-> $result:ty)?,
+     $sp:literal, $frame:literal, $body:path) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As the C function.
+        #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name($($argument: $kind),*) $(-> $result)? {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                concat!("mov ", $sp, ", rsp"),
+                concat!("mov ", $frame, ", rbp"),
+                "jmp {}",
+                ".cfi_endproc",
+                sym $body,
+            )
+        }
+    };
+}
+
+/// As `stub`, for functions that leave no two registers free: `$body` has six arguments in
+/// registers, whatever the function has, and gets stack and frame pointer as the seventh and
+/// eighth.
+macro_rules! wide_stub {
+    ($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) $(-> $result:ty)?,
+     $body:path) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As the C function.
+        #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name($($argument: $kind),*) $(-> $result)? {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "mov rax, rsp",
+                "sub rsp, 8",
+                ".cfi_adjust_cfa_offset 8",
+                "push rbp",
+                ".cfi_adjust_cfa_offset 8",
+                "push rax",
+                ".cfi_adjust_cfa_offset 8",
+                "call {}",
+                "add rsp, 24",
+                ".cfi_adjust_cfa_offset -24",
+                "ret",
+                ".cfi_endproc",
+                sym $body,
+            )
+        }
+    };
+}
+
+pub mod exec;
 pub mod general;
+pub mod image;
+pub mod loader;
 pub mod malloc;
+pub mod mmap;
+pub mod names;
+pub mod process;
 
 /// Where a hook was called from.
 #[derive(Debug, Clone, Copy)]

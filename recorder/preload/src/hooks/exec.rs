@@ -1,0 +1,518 @@
+//! Starting other images: exec and posix_spawn in all their forms.
+//!
+//! The new image gets an environment that carries the session on, also when the program brings one
+//! of its own; unless it cannot be recorded: then it gets one without us, and the reason goes into
+//! this process's tape. Nothing here allocates through the hooks, since it may run in a child of
+//! `vfork`, which shares our memory. The real functions do the work, and their errors are theirs.
+
+use crate::environment::{self, ADDED_MAX, Carry, Text};
+use crate::hooks::image;
+use crate::{api, gate, next, process, recording, thread};
+use core::ffi::{CStr, c_char, c_int};
+use core::ptr;
+use heaptape_session::layout::{options, phase};
+use heaptape_session::record::blob;
+use heaptape_session::slots;
+use heaptape_session::sys;
+
+type List = *const *const c_char;
+
+/// Entries of an environment that are copied on the stack; longer ones need memory of their own.
+const PLACES_ON_STACK: usize = 384;
+/// Bytes of text that are put together on the stack.
+const TEXT_ON_STACK: usize = 3072;
+/// Arguments of `execl` and its kin that are collected on the stack.
+const ARGUMENTS_ON_STACK: usize = 256;
+/// Where the C library looks without PATH.
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// A file to execute, as the caller names it.
+#[derive(Debug, Clone, Copy)]
+enum Image {
+    /// A path, relative to a folder's descriptor.
+    At(c_int, *const c_char),
+    /// A name to look up in PATH.
+    Named(*const c_char),
+    /// An open file.
+    Open(c_int),
+}
+
+/// What happens to the calling process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The image takes its place.
+    Replaced,
+    /// The image runs in a child.
+    Stays,
+}
+
+/// Calls `real` with the environment that the new image is to get.
+///
+/// # Safety
+/// The pointers must be valid as the C functions ask.
+unsafe fn start(
+    image: Image,
+    list: List,
+    fate: Fate,
+    real: impl FnOnce(List) -> c_int,
+) -> c_int {
+    if gate::mode() == gate::NEW {
+        // A fork that was made without the C library, before its first allocation.
+        process::start();
+    }
+    let is_recording = matches!(gate::mode(), gate::PLAIN | gate::GENERAL);
+    if !process::is_started() || !is_recording {
+        return real(list);
+    }
+    let mut name = [0; libc::PATH_MAX as usize];
+    // SAFETY: as for this function.
+    let (reason, is_there) = unsafe { judge(image, &mut name) };
+    if !is_there {
+        return real(list);
+    }
+    // SAFETY: as for this function.
+    let stays_out = process::has(options::NO_FOLLOW) || unsafe { environment::turns_off(list) };
+    let carry = if stays_out || reason.is_some() {
+        Carry::Off
+    } else {
+        Carry::On {
+            session: process::session().path().to_bytes(),
+            slot: process::slot_index(),
+            generation: process::slot_generation(),
+        }
+    };
+    let reason = reason.filter(|_| !stays_out);
+    if let Some(reason) = reason.filter(|_| fate == Fate::Replaced) {
+        note(reason, &name);
+    }
+    let owned = (fate == Fate::Replaced && process::is_owner()).then(process::slot);
+    if let Some(slot) = owned.flatten() {
+        slots::set_process_phase(slot, phase::EXEC);
+    }
+    // SAFETY: as for this function.
+    let result = unsafe { with_environment(list, carry, real) };
+    if let Some(slot) = owned.flatten() {
+        slots::set_process_phase(slot, phase::RUNNING);
+    }
+    if let Some(reason) = reason.filter(|_| fate == Fate::Stays && result == 0) {
+        note(reason, &name);
+    }
+    result
+}
+
+/// Writes down that a command is not recorded, and why.
+fn note(reason: &str, name: &[u8]) {
+    let Some(thread) = thread::admitted() else {
+        return;
+    };
+    let command = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    let length = [reason.len() as u8];
+    let parts: [&[u8]; 3] = [&length, reason.as_bytes(), command];
+    // SAFETY: it is the calling thread's state.
+    unsafe {
+        api::with_level(thread, |level| {
+            recording::append_blob(level, blob::NOT_RECORDED, &parts)
+        })
+    };
+}
+
+/// Why the image cannot be recorded, and whether it is there at all. `name` becomes its path.
+unsafe fn judge(image: Image, name: &mut [u8]) -> (Option<&'static str>, bool) {
+    let (folder, found) = match image {
+        Image::At(folder, path) => {
+            let mut text = Text::new(name);
+            if !path.is_null() {
+                // SAFETY: as for this function.
+                text.put(unsafe { CStr::from_ptr(path) }.to_bytes());
+            }
+            (folder, text.end().is_some() && !path.is_null())
+        }
+        Image::Open(fd) => {
+            let mut text = Text::new(name);
+            text.put(b"/proc/self/fd/");
+            text.put_number(fd as u32);
+            (libc::AT_FDCWD, text.end().is_some())
+        }
+        Image::Named(file) => {
+            // SAFETY: as for this function.
+            let found = !file.is_null() && look_up(unsafe { CStr::from_ptr(file) }, name);
+            (libc::AT_FDCWD, found)
+        }
+    };
+    match CStr::from_bytes_until_nul(name) {
+        Ok(path) if found && image::is_executable(folder, path) => {
+            (image::reason_against(folder, path), true)
+        }
+        _ => (None, false),
+    }
+}
+
+/// Finds `file` as the C library does; its path comes into `name`.
+fn look_up(file: &CStr, name: &mut [u8]) -> bool {
+    let file = file.to_bytes();
+    if file.contains(&b'/') {
+        let mut text = Text::new(name);
+        text.put(file);
+        return text.end().is_some();
+    }
+    let path = environment::value(b"PATH").map_or(DEFAULT_PATH, CStr::to_bytes);
+    for folder in path.split(|byte| *byte == b':') {
+        let mut text = Text::new(name);
+        text.put(folder);
+        text.put(if folder.is_empty() { b"./" } else { b"/" });
+        text.put(file);
+        if text.end().is_some()
+            && CStr::from_bytes_until_nul(name)
+                .is_ok_and(|path| image::is_executable(libc::AT_FDCWD, path))
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// Calls `real` with a copy of `list` that says what `carry` tells; with `list` itself when there
+/// is no memory for a copy.
+unsafe fn with_environment(
+    list: List,
+    carry: Carry<'_>,
+    real: impl FnOnce(List) -> c_int,
+) -> c_int {
+    // SAFETY: as for the caller.
+    let count = unsafe { environment::entries(list) }.count() + ADDED_MAX + 1;
+    // SAFETY: as for the caller.
+    let text_bytes = unsafe { environment::text_bytes(list) };
+    if count <= PLACES_ON_STACK && text_bytes <= TEXT_ON_STACK {
+        let mut places = [ptr::null(); PLACES_ON_STACK];
+        let mut text = [0; TEXT_ON_STACK];
+        // SAFETY: as for the caller; the copy lives until `real` returns.
+        let is_built =
+            unsafe { environment::build(list, carry, &mut places, &mut Text::new(&mut text)) };
+        return real(if is_built { places.as_ptr() } else { list });
+    }
+    let places_bytes = count * size_of::<*const c_char>();
+    let scratch = thread::scratch(places_bytes + text_bytes);
+    let Some(memory) = scratch else {
+        return real(list);
+    };
+    // SAFETY: page-aligned memory of the length that was asked for, ours alone.
+    let places = unsafe { core::slice::from_raw_parts_mut(memory.cast(), count) };
+    // SAFETY: the part behind the places.
+    let start = unsafe { memory.add(places_bytes) };
+    // SAFETY: as above.
+    let text = unsafe { core::slice::from_raw_parts_mut(start, text_bytes) };
+    // SAFETY: as above.
+    let is_built = unsafe { environment::build(list, carry, places, &mut Text::new(text)) };
+    real(if is_built { places.as_ptr() } else { list })
+}
+
+/// What a real function that is missing returns.
+fn missing() -> c_int {
+    next::set_errno(libc::ENOSYS);
+    -1
+}
+
+unsafe fn execve_with(path: *const c_char, arguments: List, list: List) -> c_int {
+    type Execve = unsafe extern "C" fn(*const c_char, List, List) -> c_int;
+    // SAFETY: the type is that of execve; the arguments are the caller's own.
+    let real = |list| unsafe {
+        next::EXECVE
+            .pointer::<Execve>()
+            .map_or_else(missing, |real| real(path, arguments, list))
+    };
+    // SAFETY: as above.
+    unsafe { start(Image::At(libc::AT_FDCWD, path), list, Fate::Replaced, real) }
+}
+
+unsafe fn execvpe_with(file: *const c_char, arguments: List, list: List) -> c_int {
+    type Execvpe = unsafe extern "C" fn(*const c_char, List, List) -> c_int;
+    // SAFETY: the type is that of execvpe; the arguments are the caller's own.
+    let real = |list| unsafe {
+        next::EXECVPE
+            .pointer::<Execvpe>()
+            .map_or_else(missing, |real| real(file, arguments, list))
+    };
+    // SAFETY: as above.
+    unsafe { start(Image::Named(file), list, Fate::Replaced, real) }
+}
+
+/// Interposed `execve`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn execve(path: *const c_char, arguments: List, list: List) -> c_int {
+    // SAFETY: the caller's own call.
+    unsafe { execve_with(path, arguments, list) }
+}
+
+/// Interposed `execv`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn execv(path: *const c_char, arguments: List) -> c_int {
+    // SAFETY: the caller's own call.
+    unsafe { execve_with(path, arguments, environment::own()) }
+}
+
+/// Interposed `execvp`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn execvp(file: *const c_char, arguments: List) -> c_int {
+    // SAFETY: the caller's own call.
+    unsafe { execvpe_with(file, arguments, environment::own()) }
+}
+
+/// Interposed `execvpe`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn execvpe(file: *const c_char, arguments: List, list: List) -> c_int {
+    // SAFETY: the caller's own call.
+    unsafe { execvpe_with(file, arguments, list) }
+}
+
+/// Interposed `fexecve`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn fexecve(fd: c_int, arguments: List, list: List) -> c_int {
+    type Fexecve = unsafe extern "C" fn(c_int, List, List) -> c_int;
+    // SAFETY: the type is that of fexecve; the arguments are the caller's own.
+    let real = |list| unsafe {
+        next::FEXECVE
+            .pointer::<Fexecve>()
+            .map_or_else(missing, |real| real(fd, arguments, list))
+    };
+    // SAFETY: as above.
+    unsafe { start(Image::Open(fd), list, Fate::Replaced, real) }
+}
+
+/// Interposed `execveat`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn execveat(
+    folder: c_int,
+    path: *const c_char,
+    arguments: List,
+    list: List,
+    flags: c_int,
+) -> c_int {
+    // Not a call to look up: older C libraries lack it.
+    let real = |list: List| {
+        let call = [
+            folder as usize,
+            path as usize,
+            arguments as usize,
+            list as usize,
+            flags as usize,
+            0,
+        ];
+        // SAFETY: the caller's own call.
+        let result = unsafe { sys::syscall6(libc::SYS_execveat, call) };
+        next::set_errno(-result as c_int);
+        -1
+    };
+    // SAFETY: the caller's string.
+    let is_descriptor = flags & libc::AT_EMPTY_PATH != 0
+        && (path.is_null() || unsafe { CStr::from_ptr(path) }.is_empty());
+    let image = if is_descriptor {
+        Image::Open(folder)
+    } else {
+        Image::At(folder, path)
+    };
+    // SAFETY: the caller's own call.
+    unsafe { start(image, list, Fate::Replaced, real) }
+}
+
+type Spawn = unsafe extern "C" fn(
+    *mut libc::pid_t,
+    *const c_char,
+    *const libc::posix_spawn_file_actions_t,
+    *const libc::posix_spawnattr_t,
+    List,
+    List,
+) -> c_int;
+
+/// Interposed `posix_spawn`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn posix_spawn(
+    pid: *mut libc::pid_t,
+    path: *const c_char,
+    actions: *const libc::posix_spawn_file_actions_t,
+    attributes: *const libc::posix_spawnattr_t,
+    arguments: List,
+    list: List,
+) -> c_int {
+    // SAFETY: the type is that of posix_spawn; the arguments are the caller's own.
+    let real = |list| unsafe {
+        next::POSIX_SPAWN
+            .pointer::<Spawn>()
+            .map_or(libc::ENOSYS, |real| {
+                real(pid, path, actions, attributes, arguments, list)
+            })
+    };
+    // SAFETY: as above.
+    unsafe { start(Image::At(libc::AT_FDCWD, path), list, Fate::Stays, real) }
+}
+
+/// Interposed `posix_spawnp`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn posix_spawnp(
+    pid: *mut libc::pid_t,
+    file: *const c_char,
+    actions: *const libc::posix_spawn_file_actions_t,
+    attributes: *const libc::posix_spawnattr_t,
+    arguments: List,
+    list: List,
+) -> c_int {
+    // SAFETY: the type is that of posix_spawnp; the arguments are the caller's own.
+    let real = |list| unsafe {
+        next::POSIX_SPAWNP
+            .pointer::<Spawn>()
+            .map_or(libc::ENOSYS, |real| {
+                real(pid, file, actions, attributes, arguments, list)
+            })
+    };
+    // SAFETY: as above.
+    unsafe { start(Image::Named(file), list, Fate::Stays, real) }
+}
+
+/// A stub for the functions with a variable number of arguments: the first goes on in its
+/// register, the five others that came in registers are laid into an array, and the body gets its
+/// address and that of the rest, on the caller's stack.
+macro_rules! list_stub {
+    ($(#[$doc:meta])* $name:ident, $body:path) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As the C function.
+        #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name(path: *const c_char) -> c_int {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "lea rax, [rsp + 8]",
+                "push r9",
+                ".cfi_adjust_cfa_offset 8",
+                "push r8",
+                ".cfi_adjust_cfa_offset 8",
+                "push rcx",
+                ".cfi_adjust_cfa_offset 8",
+                "push rdx",
+                ".cfi_adjust_cfa_offset 8",
+                "push rsi",
+                ".cfi_adjust_cfa_offset 8",
+                "mov rsi, rsp",
+                "mov rdx, rax",
+                "call {}",
+                "add rsp, 40",
+                ".cfi_adjust_cfa_offset -40",
+                "ret",
+                ".cfi_endproc",
+                sym $body,
+            )
+        }
+    };
+}
+
+list_stub!(
+    /// Interposed `execl`, whose other arguments come one by one.
+    execl, execl_body
+);
+list_stub!(
+    /// Interposed `execlp`, whose other arguments come one by one.
+    execlp, execlp_body
+);
+list_stub!(
+    /// Interposed `execle`, whose other arguments come one by one, the environment last.
+    execle, execle_body
+);
+
+const IN_REGISTERS: usize = 5;
+
+/// Argument `index` of a variable list.
+unsafe fn argument(registers: List, stack: List, index: usize) -> *const c_char {
+    let place = if index < IN_REGISTERS {
+        // SAFETY: the stub has laid out five.
+        unsafe { registers.add(index) }
+    } else {
+        // SAFETY: the list goes on to its null, by the caller's contract.
+        unsafe { stack.add(index - IN_REGISTERS) }
+    };
+    // SAFETY: as above.
+    unsafe { place.read() }
+}
+
+/// Calls `start` with the arguments as a list, and what comes behind their null.
+unsafe fn with_arguments(
+    registers: List,
+    stack: List,
+    start: impl FnOnce(List, *const c_char) -> c_int,
+) -> c_int {
+    let mut count = 0;
+    // SAFETY: the caller ended its arguments with a null.
+    while !unsafe { argument(registers, stack, count) }.is_null() {
+        count += 1;
+    }
+    let mut on_stack = [ptr::null(); ARGUMENTS_ON_STACK];
+    let bytes = (count + 1) * size_of::<*const c_char>();
+    let list = if count < ARGUMENTS_ON_STACK {
+        &mut on_stack[..]
+    } else {
+        let Some(memory) = sys::map_private(bytes) else {
+            next::set_errno(libc::ENOMEM);
+            return -1;
+        };
+        // SAFETY: fresh memory of that length; zeroed pointers are null.
+        unsafe { core::slice::from_raw_parts_mut(memory.cast(), count + 1) }
+    };
+    for (index, place) in list.iter_mut().take(count).enumerate() {
+        // SAFETY: as above.
+        *place = unsafe { argument(registers, stack, index) };
+    }
+    // The place behind the null holds the environment, for `execle` alone; for the others it is
+    // some word of the caller's frame or registers, which nobody looks at.
+    // SAFETY: as above.
+    let behind = unsafe { argument(registers, stack, count + 1) };
+    let result = start(list.as_ptr(), behind);
+    if count >= ARGUMENTS_ON_STACK {
+        // SAFETY: mapped above, and no longer used.
+        unsafe { sys::unmap(list.as_mut_ptr().cast(), bytes) };
+    }
+    result
+}
+
+unsafe extern "C" fn execl_body(path: *const c_char, registers: List, stack: List) -> c_int {
+    // SAFETY: the caller's own call.
+    let start = |list, _| unsafe { execve_with(path, list, environment::own()) };
+    // SAFETY: as above.
+    unsafe { with_arguments(registers, stack, start) }
+}
+
+unsafe extern "C" fn execlp_body(file: *const c_char, registers: List, stack: List) -> c_int {
+    // SAFETY: the caller's own call.
+    let start = |list, _| unsafe { execvpe_with(file, list, environment::own()) };
+    // SAFETY: as above.
+    unsafe { with_arguments(registers, stack, start) }
+}
+
+unsafe extern "C" fn execle_body(path: *const c_char, registers: List, stack: List) -> c_int {
+    // SAFETY: the caller's own call.
+    let start = |list, behind: *const c_char| unsafe { execve_with(path, list, behind.cast()) };
+    // SAFETY: as above.
+    unsafe { with_arguments(registers, stack, start) }
+}

@@ -1,0 +1,345 @@
+//! Can an executable file be recorded? A path goes in, the reason why not comes out.
+//!
+//! The file is looked at before it is executed, because the dynamic loader would complain about our
+//! library on the program's standard error where it does not fit. Raw system calls and a small
+//! stack alone: this runs in children of `vfork`. What cannot be read or understood is left as it
+//! is: then the kernel or the loader has the last word.
+
+use core::ffi::CStr;
+use heaptape_session::sys::{self, syscall6};
+
+/// How many `#!` lines the kernel follows.
+const SCRIPTS_MAX: u32 = 5;
+/// Bytes that the kernel reads of a script's first line.
+const FIRST_BYTES: usize = 256;
+const PROGRAM_HEADERS_MAX: u64 = 128;
+const PROGRAM_HEADER_BYTES: u64 = 56;
+const DYNAMIC_ENTRIES_MAX: u64 = 4096;
+const DYNAMIC_ENTRY_BYTES: u64 = 16;
+/// Bytes of the dynamic symbols' names that are searched at once.
+const SEARCH_BYTES: usize = 2048;
+
+const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
+const PT_INTERP: u32 = 3;
+const DT_NEEDED: u64 = 1;
+const DT_STRTAB: u64 = 5;
+const DT_STRSZ: u64 = 10;
+
+/// The dynamic loader that loads us.
+const LOADER: &[u8] = b"ld-linux-x86-64.so.2";
+/// Names that only a program with a sanitizer's runtime inside has.
+const SANITIZER_SYMBOLS: [&[u8]; 4] = [
+    b"__asan_init\0",
+    b"__hwasan_init\0",
+    b"__tsan_init\0",
+    b"__msan_init\0",
+];
+
+/// A file that is open for reading.
+struct File(i32);
+
+impl File {
+    fn open(folder: i32, path: &CStr) -> Option<Self> {
+        let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) as usize;
+        let arguments = [folder as usize, path.as_ptr() as usize, flags, 0, 0, 0];
+        // SAFETY: the path is zero-terminated.
+        let fd = unsafe { syscall6(libc::SYS_openat, arguments) };
+        (fd >= 0).then_some(Self(fd as i32))
+    }
+
+    /// As many bytes as there are, up to the buffer's length.
+    fn read<'a>(&self, buffer: &'a mut [u8], offset: u64) -> &'a [u8] {
+        let mut length = 0;
+        while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+            let count = sys::read_at(self.0, rest, offset.wrapping_add(length as u64));
+            if count <= 0 {
+                break;
+            }
+            length += count as usize;
+        }
+        buffer.get(..length).unwrap_or_default()
+    }
+
+    fn status(&self) -> Option<libc::stat> {
+        // SAFETY: all-zero bytes are a valid `stat`.
+        let mut status: libc::stat = unsafe { core::mem::zeroed() };
+        let arguments = [self.0 as usize, (&raw mut status) as usize, 0, 0, 0, 0];
+        // SAFETY: the structure is valid for the kernel to fill in.
+        (unsafe { syscall6(libc::SYS_fstat, arguments) } == 0).then_some(status)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        sys::close(self.0);
+    }
+}
+
+/// A file that the kernel would execute.
+#[must_use]
+pub fn is_executable(folder: i32, path: &CStr) -> bool {
+    let arguments = [
+        folder as usize,
+        path.as_ptr() as usize,
+        libc::X_OK as usize,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the path is zero-terminated.
+    if unsafe { syscall6(libc::SYS_faccessat, arguments) } != 0 {
+        return false;
+    }
+    let file = File::open(folder, path);
+    // What cannot be read may still be executed.
+    file.and_then(|file| file.status())
+        .is_none_or(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
+}
+
+/// Why the executable at `path` (relative to the descriptor `folder`) cannot be recorded; `None`:
+/// it can, or it will not run at all.
+#[must_use]
+pub fn reason_against(folder: i32, path: &CStr) -> Option<&'static str> {
+    let mut first = [0; FIRST_BYTES];
+    let mut file = File::open(folder, path)?;
+    let mut name = [0; FIRST_BYTES];
+    let mut is_loader = is_loader(path.to_bytes());
+    for _ in 0..SCRIPTS_MAX {
+        let start = file.read(&mut first, 0);
+        if let Some(line) = start.strip_prefix(b"#!") {
+            let interpreter = interpreter_of(line, &mut name)?;
+            is_loader = self::is_loader(interpreter.to_bytes());
+            file = File::open(libc::AT_FDCWD, interpreter)?;
+        } else if start.starts_with(b"\x7fELF") {
+            return reason_against_elf(&file, start, is_loader);
+        } else {
+            // A script without a first line: a shell gets it, if anybody does.
+            is_loader = false;
+            file = File::open(libc::AT_FDCWD, c"/bin/sh")?;
+        }
+    }
+    None
+}
+
+/// The dynamic loader run as a program loads us like for any other program.
+fn is_loader(path: &[u8]) -> bool {
+    path.ends_with(LOADER) || path.ends_with(b"/ld.so")
+}
+
+/// The program that a script's first line names.
+fn interpreter_of<'a>(line: &[u8], name: &'a mut [u8; FIRST_BYTES]) -> Option<&'a CStr> {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let is_end = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | 0);
+    let start = line.iter().position(|byte| !is_blank(byte))?;
+    let line = line.get(start..)?;
+    let word = line.split(is_end).next().filter(|word| !word.is_empty())?;
+    let place = name.get_mut(..=word.len())?;
+    let (last, place) = place.split_last_mut()?;
+    place.copy_from_slice(word);
+    *last = 0;
+    CStr::from_bytes_until_nul(name).ok()
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u16::from_le_bytes(*bytes))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*bytes))
+}
+
+fn reason_against_elf(file: &File, start: &[u8], is_loader: bool) -> Option<&'static str> {
+    const CLASS_64: u8 = 2;
+    const MACHINE_X86_64: u16 = 62;
+    if *start.get(4)? != CLASS_64 {
+        return Some("32-bit executable");
+    }
+    if u16_at(start, 18)? != MACHINE_X86_64 {
+        return Some("executable for another processor");
+    }
+    if let Some(reason) = reason_against_privileges(file) {
+        return Some(reason);
+    }
+    let table = u64_at(start, 32)?;
+    let count = u64::from(u16_at(start, 56)?).min(PROGRAM_HEADERS_MAX);
+    let headers = ProgramHeaders { file, table, count };
+    let Some(interpreter) = headers.find(PT_INTERP) else {
+        return (!is_loader).then_some("static executable");
+    };
+    let mut name = [0; FIRST_BYTES];
+    let name = file.read(&mut name, interpreter.offset);
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    if !name.ends_with(LOADER) {
+        let is_musl = name.windows(7).any(|part| part == b"ld-musl");
+        return Some(if is_musl {
+            "musl executable"
+        } else {
+            "executable with another dynamic loader"
+        });
+    }
+    let dynamic = headers.find(PT_DYNAMIC)?;
+    reason_against_libraries(file, &headers, &dynamic)
+}
+
+/// The kernel gives such programs rights that their starter lacks; the loader then ignores what
+/// the environment says.
+fn reason_against_privileges(file: &File) -> Option<&'static str> {
+    let status = file.status()?;
+    // SAFETY: these calls have no arguments and cannot fail.
+    let user = unsafe { syscall6(libc::SYS_geteuid, [0; 6]) } as u32;
+    // SAFETY: as above.
+    let group = unsafe { syscall6(libc::SYS_getegid, [0; 6]) } as u32;
+    if status.st_mode & libc::S_ISUID != 0 && status.st_uid != user {
+        return Some("set-user-ID executable");
+    }
+    let is_set_group = status.st_mode & libc::S_ISGID != 0 && status.st_mode & libc::S_IXGRP != 0;
+    if is_set_group && status.st_gid != group {
+        return Some("set-group-ID executable");
+    }
+    let mut value = [0u8; 64];
+    let arguments = [
+        file.0 as usize,
+        c"security.capability".as_ptr() as usize,
+        value.as_mut_ptr() as usize,
+        value.len(),
+        0,
+        0,
+    ];
+    // SAFETY: a zero-terminated name and a buffer that is valid for its length.
+    let length = unsafe { syscall6(libc::SYS_fgetxattr, arguments) };
+    (length > 0 && user != 0).then_some("executable with file capabilities")
+}
+
+struct ProgramHeaders<'a> {
+    file: &'a File,
+    table: u64,
+    count: u64,
+}
+
+/// The part of a program header that matters here.
+struct Segment {
+    kind: u32,
+    offset: u64,
+    address: u64,
+    bytes: u64,
+}
+
+impl ProgramHeaders<'_> {
+    fn iter(&self) -> impl Iterator<Item = Segment> + '_ {
+        (0..self.count).filter_map(|index| {
+            let mut bytes = [0; PROGRAM_HEADER_BYTES as usize];
+            let offset = self.table.checked_add(index * PROGRAM_HEADER_BYTES)?;
+            let bytes = self.file.read(&mut bytes, offset);
+            Some(Segment {
+                kind: u32_at(bytes, 0)?,
+                offset: u64_at(bytes, 8)?,
+                address: u64_at(bytes, 16)?,
+                bytes: u64_at(bytes, 32)?,
+            })
+        })
+    }
+
+    fn find(&self, kind: u32) -> Option<Segment> {
+        self.iter().find(|segment| segment.kind == kind)
+    }
+
+    /// Where in the file the byte at `address` is.
+    fn offset_of(&self, address: u64) -> Option<u64> {
+        let holds = |segment: &Segment| {
+            segment.kind == PT_LOAD
+                && address.checked_sub(segment.address)
+                    .is_some_and(|into| into < segment.bytes)
+        };
+        let segment = self.iter().find(holds)?;
+        (address - segment.address).checked_add(segment.offset)
+    }
+}
+
+/// Entries of the dynamic section.
+fn dynamic_entries<'a>(
+    file: &'a File,
+    dynamic: &Segment,
+) -> impl Iterator<Item = (u64, u64)> + use<'a> {
+    let count = (dynamic.bytes / DYNAMIC_ENTRY_BYTES).min(DYNAMIC_ENTRIES_MAX);
+    let start = dynamic.offset;
+    (0..count)
+        .map_while(move |index| {
+            let mut bytes = [0; DYNAMIC_ENTRY_BYTES as usize];
+            let bytes = file.read(&mut bytes, start.checked_add(index * DYNAMIC_ENTRY_BYTES)?);
+            Some((u64_at(bytes, 0)?, u64_at(bytes, 8)?))
+        })
+        .take_while(|(tag, _)| *tag != 0)
+}
+
+/// Sanitizers bring an allocator that must come first, and stop the program when it does not.
+fn reason_against_libraries(
+    file: &File,
+    headers: &ProgramHeaders<'_>,
+    dynamic: &Segment,
+) -> Option<&'static str> {
+    let value_of = |wanted: u64| {
+        dynamic_entries(file, dynamic)
+            .find(|(tag, _)| *tag == wanted)
+            .map(|(_, value)| value)
+    };
+    let texts = headers.offset_of(value_of(DT_STRTAB)?)?;
+    for (tag, value) in dynamic_entries(file, dynamic) {
+        let mut name = [0; 64];
+        if tag == DT_NEEDED && is_sanitizer(file.read(&mut name, texts.checked_add(value)?)) {
+            return Some("linked with a sanitizer");
+        }
+    }
+    let bytes = value_of(DT_STRSZ)?;
+    has_sanitizer_symbol(file, texts, bytes).then_some("linked with a sanitizer")
+}
+
+fn is_sanitizer(library: &[u8]) -> bool {
+    let name = library.split(|byte| *byte == 0).next().unwrap_or_default();
+    let known: [&[u8]; 5] = [
+        b"libasan.so",
+        b"libhwasan.so",
+        b"libtsan.so",
+        b"liblsan.so",
+        b"libmsan.so",
+    ];
+    let is_clangs = name.starts_with(b"libclang_rt.") && name.windows(3).any(|part| part == b"san");
+    is_clangs || known.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// A sanitizer's runtime that is linked into the program shows among its dynamic symbols.
+fn has_sanitizer_symbol(file: &File, texts: u64, bytes: u64) -> bool {
+    const OVERLAP: u64 = 32;
+    let mut buffer = [0; SEARCH_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let length = (bytes - at).min(SEARCH_BYTES as u64);
+        let Some(place) = buffer.get_mut(..length as usize) else {
+            return false;
+        };
+        let found = file.read(place, texts.wrapping_add(at));
+        if found.is_empty() {
+            return false;
+        }
+        let has = |symbol: &&[u8]| {
+            found
+                .windows(symbol.len())
+                .any(|part| part == *symbol)
+        };
+        if SANITIZER_SYMBOLS.iter().any(has) {
+            return true;
+        }
+        at += length.saturating_sub(OVERLAP).max(1);
+        if length < SEARCH_BYTES as u64 {
+            return false;
+        }
+    }
+    false
+}

@@ -1,0 +1,113 @@
+//! The dynamic loader: objects that come and go change what addresses mean.
+//!
+//! What `dlopen` finds depends on who calls it (the caller's RUNPATH, its namespace, `$ORIGIN`), and
+//! glibc learns that from the return address. So `dlopen` and `dlmopen` are not wrapped: the stub
+//! tells that a load begins and jumps to the real function, which returns straight to the caller.
+//! That a load ends is never told; one counts as running for ever, which only means that nothing
+//! is remembered about addresses while an unload runs.
+
+use crate::{modules, next, process};
+use core::ffi::{c_char, c_int, c_long, c_void};
+
+/// Interposed `dlopen`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+#[unsafe(naked)]
+pub unsafe extern "C" fn dlopen(file: *const c_char, mode: c_int) -> *mut c_void {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        "push rsi",
+        ".cfi_adjust_cfa_offset 8",
+        "sub rsp, 8",
+        ".cfi_adjust_cfa_offset 8",
+        "call {}",
+        "add rsp, 8",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rsi",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
+        "jmp rax",
+        ".cfi_endproc",
+        sym before_dlopen,
+    )
+}
+
+/// Interposed `dlmopen`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+#[unsafe(naked)]
+pub unsafe extern "C" fn dlmopen(space: c_long, file: *const c_char, mode: c_int) -> *mut c_void {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rdi",
+        ".cfi_adjust_cfa_offset 8",
+        "push rsi",
+        ".cfi_adjust_cfa_offset 8",
+        "push rdx",
+        ".cfi_adjust_cfa_offset 8",
+        "call {}",
+        "pop rdx",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rsi",
+        ".cfi_adjust_cfa_offset -8",
+        "pop rdi",
+        ".cfi_adjust_cfa_offset -8",
+        "jmp rax",
+        ".cfi_endproc",
+        sym before_dlmopen,
+    )
+}
+
+extern "C" fn before_dlopen() -> usize {
+    begins(&next::DLOPEN)
+}
+
+extern "C" fn before_dlmopen() -> usize {
+    begins(&next::DLMOPEN)
+}
+
+/// Tells that a load begins; where the real function is.
+fn begins(real: &next::Function) -> usize {
+    if process::is_started() {
+        modules::objects_changed(false);
+    }
+    match real.find() {
+        0 => missing as *const () as usize,
+        found => found,
+    }
+}
+
+/// Where there is no real function nothing can be loaded.
+extern "C" fn missing() -> *mut c_void {
+    core::ptr::null_mut()
+}
+
+/// Interposed `dlclose`.
+///
+/// # Safety
+/// As the C function.
+#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+pub unsafe extern "C" fn dlclose(handle: *mut c_void) -> c_int {
+    // SAFETY: the type is that of dlclose.
+    let Some(real) =
+        (unsafe { next::DLCLOSE.pointer::<unsafe extern "C" fn(*mut c_void) -> c_int>() })
+    else {
+        return -1;
+    };
+    if !process::is_started() {
+        // SAFETY: the caller's own call.
+        return unsafe { real(handle) };
+    }
+    modules::unload_started();
+    // SAFETY: the caller's own call.
+    let result = unsafe { real(handle) };
+    modules::unload_finished();
+    result
+}
