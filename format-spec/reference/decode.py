@@ -3,127 +3,27 @@
 
     decode.py [--separate] TAPE...
 
-Prints what is in each tape, as vectors/README.md describes it. It shares no code with the crate and
-exists so that two readings of SPEC.md can be compared; it is not fast. `--separate` ends each tape's
-text with a NUL. Needs Python 3.9 and zstd: `compression.zstd`, the `zstandard` module, or libzstd.
+Prints what is in each tape, as vectors/README.md describes it. It shares no code with the crate
+and exists so that two readings of SPEC.md can be compared; it is not fast. `--separate` ends each
+tape's text with a NUL. Needs Python 3.9 and zstd (see zstd_frame.py).
 
 Functions stand in the order of SPEC.md; § names its sections.
 """
 
-import ctypes
-import ctypes.util
-import io
 import struct
 import sys
+
+from values import MASK, Fault, Reader, crc32c
+from zstd_frame import one_zstd_frame
 
 # §11
 EVENTS_MAX = 1_000_000
 EVENTS_PAYLOAD_MAX = 67_108_864
 OTHER_PAYLOAD_MAX = 8_388_608
-ADDRESS_LIMIT = 4_611_686_018_427_387_904
 ALIGNMENT_MAX = 63
 NODE_ID_MAX = 4_294_967_294
 SYMBOL_TEXT_MAX = 67_108_864
 HEADER_MAX = 65_536
-
-MASK = (1 << 64) - 1
-
-
-class Fault(Exception):
-    """§1.1: why decoding cannot go on. Its text is the name in the table there."""
-
-
-# ---------------------------------------------------------------------- §2 integers and texts
-
-
-class Reader:
-    """Reads values off bytes, front to back."""
-
-    def __init__(self, data):
-        self.data = data
-        self.at = 0
-
-    def left(self):
-        return len(self.data) - self.at
-
-    def take(self, count):
-        if count > self.left():
-            raise Fault("truncated")
-        self.at += count
-        return self.data[self.at - count : self.at]
-
-    def byte(self):
-        return self.take(1)[0]
-
-    def varint(self):
-        value = 0
-        for place in range(10):
-            byte = self.byte()
-            if place == 9 and byte > 1:
-                raise Fault("overflow")
-            value |= (byte & 127) << (7 * place)
-            if byte < 128:
-                return value
-        raise AssertionError("the tenth byte ends every integer")
-
-    def varint_below(self, bits, fault):
-        value = self.varint()
-        if value >> bits:
-            raise Fault(fault)
-        return value
-
-    def delta(self, start):
-        return (start + unzigzag(self.varint())) & MASK
-
-    def address(self, start):
-        value = self.varint()
-        difference = unzigzag(value >> 1)
-        if value & 1 == 0:
-            difference <<= 4
-        address = (start + difference) & MASK
-        if address >= ADDRESS_LIMIT:
-            raise Fault("limit")
-        return address
-
-    def bytes(self):
-        return self.take(self.varint())
-
-    def text(self):
-        try:
-            return self.bytes().decode("utf-8")
-        except UnicodeDecodeError:
-            raise Fault("utf8") from None
-
-    def texts(self):
-        return [self.text() for _ in range(self.varint())]
-
-    def end(self):
-        if self.left():
-            raise Fault("invalid")
-
-
-def unzigzag(value):
-    return -((value + 1) >> 1) if value & 1 else value >> 1
-
-
-def crc32c_table():
-    for byte in range(256):
-        for _ in range(8):
-            byte = (byte >> 1) ^ (0x82F63B78 if byte & 1 else 0)
-        yield byte
-
-
-CRC32C = list(crc32c_table())
-
-
-def crc32c(data):
-    value = 0xFFFFFFFF
-    for byte in data:
-        value = CRC32C[(value ^ byte) & 255] ^ (value >> 8)
-    return value ^ 0xFFFFFFFF
-
-
-assert crc32c(b"123456789") == 0xE3069283
 
 # ---------------------------------------------------------------------------- §3 tape header
 
@@ -174,24 +74,13 @@ def tape_header(tape, out):
 
 # --------------------------------------------------------------------------------- §4 chunks
 
-KINDS = {
-    1: "events",
-    2: "stack nodes",
-    3: "domains",
-    4: "modules",
-    5: "code objects",
-    6: "streams",
-    7: "process",
-    8: "clock pairs",
-    9: "resident samples",
-    10: "marks",
-    11: "lost events",
-    12: "epochs",
-    13: "children",
-    14: "directory",
-    15: "symbols",
-    16: "end",
-}
+KINDS = dict(
+    enumerate(
+        "events|stack nodes|domains|modules|code objects|streams|process|clock pairs|"
+        "resident samples|marks|lost events|epochs|children|directory|symbols|end".split("|"),
+        start=1,
+    )
+)
 RESERVED_KINDS = (5, 14)
 
 
@@ -239,81 +128,6 @@ class Chunk:
         )
 
 
-def zstd_of_python(module):
-    def one_frame(stored, length):
-        decompressor = module.ZstdDecompressor()
-        try:
-            payload = decompressor.decompress(stored, length + 1)
-        except module.ZstdError:
-            return None
-        return payload if decompressor.eof and not decompressor.unused_data else None
-
-    return one_frame
-
-
-def zstd_of_zstandard(module):
-    def one_frame(stored, length):
-        try:
-            with module.ZstdDecompressor().stream_reader(io.BytesIO(stored)) as reader:
-                if len(reader.read(length + 1)) > length:
-                    return None
-            frame = module.ZstdDecompressor().decompressobj()
-            payload = frame.decompress(stored)
-        except module.ZstdError:
-            return None
-        return payload if frame.eof and not frame.unused_data else None
-
-    return one_frame
-
-
-def zstd_of_library(name):
-    library = ctypes.CDLL(name)
-    for function in ("ZSTD_findFrameCompressedSize", "ZSTD_decompress"):
-        getattr(library, function).restype = ctypes.c_size_t
-    library.ZSTD_findFrameCompressedSize.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-    library.ZSTD_decompress.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-    ]
-
-    def one_frame(stored, length):
-        # Errors are sizes near 2^64.
-        if library.ZSTD_findFrameCompressedSize(stored, len(stored)) != len(stored):
-            return None
-        payload = ctypes.create_string_buffer(max(length, 1))
-        found = library.ZSTD_decompress(payload, length, stored, len(stored))
-        return payload.raw[:found] if found <= length else None
-
-    return one_frame
-
-
-def find_zstd():
-    try:
-        from compression import zstd
-
-        return zstd_of_python(zstd)
-    except ImportError:
-        pass
-    try:
-        import zstandard
-
-        if hasattr(zstandard.ZstdDecompressor().decompressobj(), "unused_data"):
-            return zstd_of_zstandard(zstandard)
-    except ImportError:
-        pass
-    for name in ("libzstd.so.1", ctypes.util.find_library("zstd")):
-        try:
-            if name:
-                return zstd_of_library(name)
-        except OSError:
-            pass
-    sys.exit("decode.py: no zstd: install libzstd1, or the zstandard module of Python")
-
-
-one_zstd_frame = find_zstd()
-
 # ------------------------------------------------------------------ §5 scanning and recovery
 
 
@@ -330,9 +144,10 @@ def scan(tape, start, out):
         if fault is None:
             out(chunk.line(at))
             stored = tape[at + 64 : at + 64 + chunk.stored]
-            at = min((at + 64 + chunk.stored + 7) // 8 * 8, len(tape)) if content(
-                chunk, stored, out
-            ) else at + 64
+            if content(chunk, stored, out):
+                at = (at + 64 + chunk.stored + 7) // 8 * 8
+            else:
+                at += 64
             continue
         if not any(tape[at:]):
             return
@@ -382,64 +197,29 @@ def content(chunk, stored, out):
 
 # --------------------------------------------------------------------------------- §6 events
 
-(
-    OPERATION,
-    STAMP,
-    DURATION,
-    REFERENCE,
-    OLD_ADDRESS,
-    OLD_SIZE,
-    ADDRESS,
-    SIZE,
-    STACK,
-    FREE_STACK,
-    ALIGNMENT,
-    DOMAIN,
-) = range(1, 13)
+COLUMNS = range(1, 13)
+OPERATION, STAMP, DURATION, REFERENCE, OLD_ADDRESS, OLD_SIZE = COLUMNS[:6]
+ADDRESS, SIZE, STACK, FREE_STACK, ALIGNMENT, DOMAIN = COLUMNS[6:]
 
 ALLOC, FREE, REALLOC, MAP, UNMAP, REMAP = range(6)
 
-# §6.3: code: (operation, domain); a domain of None stands in column 12.
+# §6.3: the codes and operations of each domain; those of None have their domain in column 12.
+OPERATIONS_OF_DOMAINS = {
+    0: "0 malloc, 1 calloc, 2 realloc, 3 reallocarray, 4 posix_memalign, 5 aligned_alloc,"
+    " 6 memalign, 7 valloc, 8 pvalloc, 32 free, 33 cfree, 34 free_sized,"
+    " 35 free_aligned_sized, 36 realloc, 64 realloc, 65 reallocarray",
+    1: "16 PyMem_RawMalloc, 17 PyMem_RawCalloc, 18 PyMem_RawRealloc, 48 PyMem_RawFree,"
+    " 80 PyMem_RawRealloc",
+    2: "19 PyMem_Malloc, 20 PyMem_Calloc, 21 PyMem_Realloc, 51 PyMem_Free, 83 PyMem_Realloc",
+    3: "22 PyObject_Malloc, 23 PyObject_Calloc, 24 PyObject_Realloc, 54 PyObject_Free,"
+    " 86 PyObject_Realloc",
+    4: "96 mmap, 97 sbrk, 128 munmap, 129 sbrk, 160 mremap",
+    None: "9 heaptape_report_alloc, 41 heaptape_report_free, 73 heaptape_report_realloc",
+}
 OPERATIONS = {
-    0: ("malloc", 0),
-    1: ("calloc", 0),
-    2: ("realloc", 0),
-    3: ("reallocarray", 0),
-    4: ("posix_memalign", 0),
-    5: ("aligned_alloc", 0),
-    6: ("memalign", 0),
-    7: ("valloc", 0),
-    8: ("pvalloc", 0),
-    9: ("heaptape_report_alloc", None),
-    16: ("PyMem_RawMalloc", 1),
-    17: ("PyMem_RawCalloc", 1),
-    18: ("PyMem_RawRealloc", 1),
-    19: ("PyMem_Malloc", 2),
-    20: ("PyMem_Calloc", 2),
-    21: ("PyMem_Realloc", 2),
-    22: ("PyObject_Malloc", 3),
-    23: ("PyObject_Calloc", 3),
-    24: ("PyObject_Realloc", 3),
-    32: ("free", 0),
-    33: ("cfree", 0),
-    34: ("free_sized", 0),
-    35: ("free_aligned_sized", 0),
-    36: ("realloc", 0),
-    41: ("heaptape_report_free", None),
-    48: ("PyMem_RawFree", 1),
-    51: ("PyMem_Free", 2),
-    54: ("PyObject_Free", 3),
-    64: ("realloc", 0),
-    65: ("reallocarray", 0),
-    73: ("heaptape_report_realloc", None),
-    80: ("PyMem_RawRealloc", 1),
-    83: ("PyMem_Realloc", 2),
-    86: ("PyObject_Realloc", 3),
-    96: ("mmap", 4),
-    97: ("sbrk", 4),
-    128: ("munmap", 4),
-    129: ("sbrk", 4),
-    160: ("mremap", 4),
+    int(code): (name, domain)
+    for domain, operations in OPERATIONS_OF_DOMAINS.items()
+    for code, name in (operation.split() for operation in operations.split(", "))
 }
 ALIGNED = (4, 5, 6)
 
@@ -456,7 +236,7 @@ def columns(chunk, payload):
         if column <= last:
             raise Fault("invalid")
         last = column
-    found = {column: Reader(b"") for column in range(1, 13)}
+    found = {column: Reader(b"") for column in COLUMNS}
     for column, length in table:
         found[column] = Reader(reader.take(length))
     reader.end()
@@ -510,8 +290,8 @@ def events(chunk, payload, out):
         if domain is None:
             domain = column[DOMAIN].varint_below(16, "limit")
         out(f"{line} stack={stack} domain={domain}{alignment}")
-    for reader in (column[number] for number in range(1, 13)):
-        reader.end()
+    for number in COLUMNS:
+        column[number].end()
 
 
 def later(stamp, column):

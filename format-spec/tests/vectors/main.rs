@@ -119,6 +119,7 @@ fn every_vector_says_what_its_text_says() {
 fn python(tapes: &[PathBuf]) -> Vec<String> {
     let decoder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference/decode.py");
     let output = Command::new("python3")
+        .arg("-B") // leaves nothing behind in the source tree
         .arg(decoder)
         .arg("--separate")
         .args(tapes)
