@@ -4,21 +4,14 @@
 
 use core::ptr::NonNull;
 
-use crate::syscall::{PAGE_BYTES, syscall};
+use heaptape_session::sys;
+
+use crate::syscall::PAGE_BYTES;
 
 /// Maps at least `bytes` zeroed bytes that only this process sees; resident once touched.
 #[must_use]
 pub fn map(bytes: usize) -> Option<NonNull<u8>> {
-    let length = bytes.checked_next_multiple_of(PAGE_BYTES)?;
-    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
-    let arguments = [0, length, protection, flags, usize::MAX, 0];
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing else.
-    let address = unsafe { syscall(libc::SYS_mmap, arguments) };
-    if address < 0 {
-        return None;
-    }
-    NonNull::new(address as *mut u8)
+    NonNull::new(sys::map_private(bytes)?)
 }
 
 /// Gives back what [`map`] gave for the same `bytes`.
@@ -26,10 +19,8 @@ pub fn map(bytes: usize) -> Option<NonNull<u8>> {
 /// # Safety
 /// The memory came from [`map`] with this length and nothing uses it any more.
 pub unsafe fn unmap(memory: NonNull<u8>, bytes: usize) {
-    let length = bytes.next_multiple_of(PAGE_BYTES);
-    let arguments = [memory.as_ptr() as usize, length, 0, 0, 0, 0];
     // SAFETY: the caller owns these pages and is done with them.
-    let _answer = unsafe { syscall(libc::SYS_munmap, arguments) };
+    unsafe { sys::unmap(memory.as_ptr(), bytes) };
 }
 
 /// A zeroed table of plain values in private memory; gives its pages back when dropped.

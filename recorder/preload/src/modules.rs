@@ -65,12 +65,26 @@ pub fn load_started() {
 /// The real dlopen returned. Call it from ordinary code, before the caller sees the handle.
 pub fn load_finished() {
     find::refresh();
-    let before = CHANGES.load(Ordering::SeqCst);
-    if before >> 12 & RUNNING_MASK != 0 {
+    if running(CHANGES.load(Ordering::SeqCst), UNLOADING_ONE) {
         // An unload that has not been announced as finished may have made room for this load.
         UNLOADS.fetch_add(1, Ordering::SeqCst);
     }
-    CHANGES.fetch_add(COUNT_ONE - LOADING_ONE, Ordering::SeqCst);
+    finish(LOADING_ONE);
+}
+
+/// True when any of the kind that `one` counts runs.
+fn running(changes: u64, one: u64) -> bool {
+    changes & (one * RUNNING_MASK) != 0
+}
+
+/// Ends one of the kind that `one` counts. None may be counted: a child that was forked by an
+/// unload's destructor leaves an unload that [`forget`] no longer counts.
+fn finish(one: u64) {
+    let change = |changes: u64| {
+        let ended = if running(changes, one) { one } else { 0 };
+        Some(changes.wrapping_add(COUNT_ONE).wrapping_sub(ended))
+    };
+    let _changes = CHANGES.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change);
 }
 
 /// A real dlclose is about to be called.
@@ -82,7 +96,7 @@ pub fn unload_started() {
 pub fn unload_finished() {
     find::refresh();
     UNLOADS.fetch_add(1, Ordering::SeqCst);
-    CHANGES.fetch_add(COUNT_ONE - UNLOADING_ONE, Ordering::SeqCst);
+    finish(UNLOADING_ONE);
 }
 
 /// Objects came, or went, in a way that only shows afterwards.
@@ -103,7 +117,7 @@ impl Changes {
     /// is remembered of addresses holds for no longer than an event.
     #[must_use]
     pub fn is_unsettled(self) -> bool {
-        self.0 & RUNNING_MASK != 0 && self.0 >> 12 & RUNNING_MASK != 0
+        running(self.0, LOADING_ONE) && running(self.0, UNLOADING_ONE)
     }
 }
 
@@ -175,8 +189,9 @@ pub fn start() {
 }
 
 /// Forgets all numbers: for a forked child, which writes a tape of its own. Only one thread may
-/// run in the process.
+/// run in the process; unloads that other threads of the parent ran will not end here.
 pub fn forget() {
+    CHANGES.fetch_and(!(UNLOADING_ONE * RUNNING_MASK), Ordering::SeqCst);
     for entry in &ENTRIES {
         if entry.claim.load(Ordering::Relaxed) == 0 {
             continue;

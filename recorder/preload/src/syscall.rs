@@ -1,57 +1,10 @@
-//! System calls made without the C library: a number and words go in, the kernel's answer (or a
-//! negative error number) comes out. It never touches `errno`, so an interposed call leaves the
-//! target's as the real function set it, and it never enters a function that we interpose.
+//! The system calls that only stacks and modules need, made as the session makes its own: without
+//! the C library, so that `errno` stays as the target left it.
 
-use core::arch::asm;
-
-const _: () = assert!(size_of::<usize>() == 8, "the recorder is for x86-64");
+use heaptape_session::sys::syscall6;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
-
-/// Makes the system call `number`; `-4095..0` of the result are negated error numbers.
-///
-/// # Safety
-/// The call with these arguments must be one that breaks nothing of the target.
-#[inline]
-pub unsafe fn syscall(number: i64, arguments: [usize; 6]) -> isize {
-    let [first, second, third, fourth, fifth, sixth] = arguments;
-    let result: isize;
-    // SAFETY: the registers are those of the kernel's x86-64 convention; what the call does is
-    // the caller's contract.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number as isize => result,
-            in("rdi") first,
-            in("rsi") second,
-            in("rdx") third,
-            in("r10") fourth,
-            in("r8") fifth,
-            in("r9") sixth,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    result
-}
-
-/// The calling thread's id.
-#[must_use]
-pub fn thread_id() -> i32 {
-    // SAFETY: gettid has no arguments and no effect.
-    let id = unsafe { syscall(libc::SYS_gettid, [0; 6]) };
-    id as i32
-}
-
-/// The calling process's id, asked of the kernel and not of a cache that a raw fork left behind.
-#[must_use]
-pub fn process_id() -> i32 {
-    // SAFETY: getpid has no arguments and no effect.
-    let id = unsafe { syscall(libc::SYS_getpid, [0; 6]) };
-    id as i32
-}
 
 /// True when the eight bytes at `address` can be read now. Costs a system call; never faults.
 ///
@@ -68,7 +21,7 @@ pub fn is_readable(address: usize) -> bool {
     }
     let arguments = [NO_SUCH_HOW, address, 0, SIGNAL_SET_BYTES, 0, 0];
     // SAFETY: with an invalid `how` the signal mask stays as it is.
-    let answer = unsafe { syscall(libc::SYS_rt_sigprocmask, arguments) };
+    let answer = unsafe { syscall6(libc::SYS_rt_sigprocmask, arguments) };
     answer != -(libc::EFAULT as isize)
 }
 
@@ -84,7 +37,7 @@ pub fn read_link<'a>(path: &core::ffi::CStr, buffer: &'a mut [u8]) -> Option<&'a
         0,
     ];
     // SAFETY: the path ends with NUL and the buffer is ours for its whole length.
-    let count = unsafe { syscall(libc::SYS_readlink, arguments) };
+    let count = unsafe { syscall6(libc::SYS_readlink, arguments) };
     buffer.get(..usize::try_from(count).ok()?)
 }
 
@@ -93,6 +46,6 @@ pub fn read_link<'a>(path: &core::ffi::CStr, buffer: &'a mut [u8]) -> Option<&'a
 pub fn current_directory(buffer: &mut [u8]) -> Option<usize> {
     let arguments = [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0];
     // SAFETY: the buffer is ours for its whole length.
-    let count = unsafe { syscall(libc::SYS_getcwd, arguments) };
+    let count = unsafe { syscall6(libc::SYS_getcwd, arguments) };
     usize::try_from(count).ok()?.checked_sub(1)
 }

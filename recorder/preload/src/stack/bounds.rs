@@ -11,8 +11,10 @@
 
 use core::arch::asm;
 
+use heaptape_session::sys::{process_id, thread_id};
+
 use super::expression::Memory;
-use crate::syscall::{PAGE_BYTES, is_readable, process_id, thread_id};
+use crate::syscall::{PAGE_BYTES, is_readable};
 
 /// Pages tried at a stretch: a stack that grew by more since the last event is cut.
 const TRIES_MAX: usize = 16384;
@@ -170,11 +172,11 @@ pub unsafe fn load(address: usize) -> usize {
 mod tests {
     use super::*;
     use crate::arena;
-    use crate::syscall::syscall;
+    use heaptape_session::sys::syscall6;
 
     fn protect(address: usize, bytes: usize) {
         // SAFETY: the pages belong to the test's own mapping.
-        let answer = unsafe { syscall(libc::SYS_mprotect, [address, bytes, 0, 0, 0, 0]) };
+        let answer = unsafe { syscall6(libc::SYS_mprotect, [address, bytes, 0, 0, 0, 0]) };
         assert_eq!(answer, 0);
     }
 

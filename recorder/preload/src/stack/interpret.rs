@@ -314,14 +314,34 @@ fn code_at<const N: usize>(address: usize) -> Option<[u8; N]> {
     Some(unsafe { pointer.read() })
 }
 
+/// The bytes before `pc`; those in an earlier page that cannot be read are zeros.
+fn code_before(pc: usize) -> Option<[u8; LONGEST_CALL]> {
+    if let Some(bytes) = pc.checked_sub(LONGEST_CALL).and_then(code_at) {
+        return Some(bytes);
+    }
+    let in_page = pc & (PAGE_BYTES - 1);
+    if in_page >= LONGEST_CALL || in_page == 0 || !is_readable(pc - in_page) {
+        return None;
+    }
+    let mut bytes = [0; LONGEST_CALL];
+    for (place, byte) in bytes.iter_mut().rev().take(in_page).enumerate() {
+        let pointer: *const u8 = core::ptr::with_exposed_provenance(pc - 1 - place);
+        // SAFETY: in the page of the last byte, which was found readable.
+        *byte = unsafe { pointer.read() };
+    }
+    Some(bytes)
+}
+
+/// Bytes of the longest instruction that calls, prefixes left out.
+const LONGEST_CALL: usize = 7;
+
 /// True when the instruction before `pc` looks like a call: `e8` with a distance, or `ff /2`.
 fn follows_call(pc: usize) -> bool {
-    const LONGEST: usize = 7;
-    let Some(bytes) = pc.checked_sub(LONGEST).and_then(code_at::<LONGEST>) else {
+    let Some(bytes) = code_before(pc) else {
         return false;
     };
     let is_indirect = |length: usize| {
-        let at = LONGEST - length;
+        let at = LONGEST_CALL - length;
         let reads_call = bytes.get(at + 1).is_some_and(|byte| byte >> 3 & 7 == 2);
         bytes.get(at) == Some(&0xff) && reads_call
     };
@@ -344,5 +364,22 @@ mod tests {
         assert!(!ends([0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe0]));
         assert!(!follows_call(3));
         assert!(!follows_call(usize::MAX));
+    }
+
+    /// The first instructions of a mapping, with nothing readable before them.
+    #[test]
+    fn a_call_at_the_start_of_a_page() {
+        let memory = crate::arena::map(2 * PAGE_BYTES).expect("memory");
+        let code = memory.as_ptr() as usize + PAGE_BYTES;
+        // SAFETY: the first page is ours and unused.
+        unsafe { crate::arena::unmap(memory, PAGE_BYTES) };
+        let second = core::ptr::with_exposed_provenance_mut::<[u8; 5]>(code);
+        // SAFETY: the second page is ours.
+        unsafe { second.write([0xff, 0xd7, 0xe8, 1, 2]) };
+        assert!(follows_call(code + 2));
+        assert!(!follows_call(code + 1));
+        assert!(!follows_call(code + 5));
+        assert!(!follows_call(code));
+        assert!(follows_call(code + 7));
     }
 }
