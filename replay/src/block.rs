@@ -58,7 +58,8 @@ pub struct Death {
     /// allocation that found the address taken.
     pub operation: Operation,
     /// Allocations and reallocations that the allocating stream made between this block's
-    /// allocation and its death; None when another stream ended it.
+    /// allocation and its death; None when another stream ended it, and for what was left of a
+    /// mapping of which a part was unmapped.
     pub allocations_between: Option<u64>,
 }
 

@@ -47,6 +47,9 @@ pub struct OpenOptions {
     pub slice_events: u64,
     /// Events that are resolved together, about; None: a good number. No answer depends on it.
     pub window_events: Option<u64>,
+    /// Where indexes go that cannot stand beside their tape; None: `heaptape` in
+    /// `$XDG_CACHE_HOME`, else in `~/.cache`.
+    pub cache_folder: Option<PathBuf>,
     /// Is told how far the building of an index is.
     pub progress: Option<Progress>,
 }
@@ -59,6 +62,7 @@ impl Default for OpenOptions {
             write_index: true,
             slice_events: SLICE_EVENTS,
             window_events: None,
+            cache_folder: None,
             progress: None,
         }
     }
@@ -209,9 +213,12 @@ impl Recording {
         let mut found = found.into_inner().unwrap_or_default();
         self.install(|| {
             found.par_sort_unstable_by_key(|lifetime| {
-                let block = &lifetime.block;
-                let death = lifetime.death.map_or(u64::MAX, |death| death.stamp);
-                (block.born, block.domain, block.address, death, block.size)
+                // Every field: several threads gave them in any order.
+                let (block, death) = (&lifetime.block, lifetime.death);
+                let place = (block.born, block.domain, block.address);
+                let end = death.map(|end| (end.stamp, end.stream, end.operation, end.stack));
+                let rest = (block.size, block.stack, block.stream, block.operation);
+                (place, death.is_none(), end, rest)
             });
         });
         Ok(found)
@@ -297,7 +304,7 @@ impl Recording {
     pub fn build_index(&self) -> Result<IndexInfo, Error> {
         let chunks = self.install(|| self.index_chunks());
         let origin = place::origin(&self.tape, self.parent().map(Self::tape));
-        let path = place::store(&self.tape, &origin, &chunks)?;
+        let path = place::store(&self.tape, &origin, &chunks, self.cache())?;
         let index = self.index_of(chunks)?;
         let info = IndexInfo {
             path: Some(path),
@@ -324,7 +331,7 @@ impl Recording {
         }
         let origin = place::origin(&self.tape, self.parent().map(Self::tape));
         let loaded = match self.options.use_index {
-            true => place::load(&self.tape, &origin, self.cut()),
+            true => place::load(&self.tape, &origin, self.cut(), self.cache()),
             false => None,
         };
         let index = match loaded {
@@ -333,7 +340,7 @@ impl Recording {
                 let chunks = self.install(|| self.index_chunks());
                 if self.options.write_index {
                     // Only asked for in passing: without a place to write it, memory will do.
-                    let _ = place::store(&self.tape, &origin, &chunks);
+                    let _ = place::store(&self.tape, &origin, &chunks, self.cache());
                 }
                 self.index_of(chunks)?
             }
@@ -381,6 +388,10 @@ impl Recording {
             path: self.index_path(),
             what: "a new index does not read back",
         })
+    }
+
+    fn cache(&self) -> Option<&Path> {
+        self.options.cache_folder.as_deref()
     }
 
     fn cut(&self) -> Option<u64> {

@@ -111,12 +111,14 @@ impl Live {
     pub(crate) fn ended_by(&self, address: u64, end: &Transition) -> Lifetime {
         let known = self.stream == end.stream && self.allocated != u64::MAX;
         let between = end.allocated_before().saturating_sub(self.allocated);
+        // What an allocation ended was freed before, elsewhere: its stack is not the free's.
+        let is_end = matches!(end.kind, TransitionKind::Death | TransitionKind::Unmap);
         Lifetime {
             block: self.block(address),
             death: Some(Death {
                 stamp: end.stamp,
                 stream: end.stream,
-                stack: end.stack,
+                stack: if is_end { end.stack } else { StackId::NONE },
                 operation: end.operation,
                 allocations_between: known.then_some(between),
             }),

@@ -136,6 +136,8 @@ impl Mappings {
         let live = Live {
             size,
             born: stamp,
+            // A slice that is replayed alone does not know it for a mapping from before.
+            allocated: u64::MAX,
             ..mapping.live
         };
         self.by_start.insert(begin, Mapping { live, end });

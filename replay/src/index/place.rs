@@ -24,25 +24,24 @@ pub(crate) fn beside(tape: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The index in the user's cache folder, for tapes in folders that cannot be written.
-fn in_cache(tape: &Tape) -> Option<PathBuf> {
-    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let cache = cache
-        .and_then(absolute)
-        .or_else(|| Some(home.and_then(absolute)?.join(".cache")))?;
+/// The index in the cache folder, for tapes in folders that cannot be written.
+fn in_cache(tape: &Tape, folder: Option<&Path>) -> Option<PathBuf> {
+    let folder = folder.map(Path::to_owned).or_else(users_cache)?;
     let path = std::fs::canonicalize(&tape.path).ok()?;
     let path = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
     let mut name = String::new();
     for byte in tape.header.tape_id {
         name.push_str(&format!("{byte:02x}"));
     }
-    Some(
-        cache
-            .join("heaptape")
-            .join(format!("{name}-{path:08x}.idx")),
-    )
+    Some(folder.join(format!("{name}-{path:08x}.idx")))
+}
+
+/// `heaptape` in `$XDG_CACHE_HOME` or `~/.cache`.
+fn users_cache() -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).and_then(absolute);
+    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
+    Some(cache.join("heaptape"))
 }
 
 /// What an index of `tape` must say that it was made of.
@@ -65,8 +64,13 @@ fn identity(tape: &Tape) -> ([u8; 16], u64, u64) {
 }
 
 /// A good index of `tape`, with its path; None when there is none.
-pub(crate) fn load(tape: &Tape, origin: &Origin, cut: Option<u64>) -> Option<(Index, PathBuf)> {
-    [Some(beside(&tape.path)), in_cache(tape)]
+pub(crate) fn load(
+    tape: &Tape,
+    origin: &Origin,
+    cut: Option<u64>,
+    cache: Option<&Path>,
+) -> Option<(Index, PathBuf)> {
+    [Some(beside(&tape.path)), in_cache(tape, cache)]
         .into_iter()
         .flatten()
         .find_map(|path| {
@@ -79,13 +83,18 @@ pub(crate) fn load(tape: &Tape, origin: &Origin, cut: Option<u64>) -> Option<(In
 }
 
 /// Writes the index that consists of `chunks`; returns where it is.
-pub(crate) fn store(tape: &Tape, origin: &Origin, chunks: &[u8]) -> Result<PathBuf, Error> {
+pub(crate) fn store(
+    tape: &Tape,
+    origin: &Origin,
+    chunks: &[u8],
+    cache: Option<&Path>,
+) -> Result<PathBuf, Error> {
     let path = beside(&tape.path);
     let header = put_header(origin, chunks);
     let Err(source) = write(&path, &header, chunks) else {
         return Ok(path);
     };
-    if let Some(cached) = in_cache(tape) {
+    if let Some(cached) = in_cache(tape, cache) {
         let folder = cached.parent().map_or(Ok(()), |folder| {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)
         });

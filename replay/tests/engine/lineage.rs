@@ -1,0 +1,262 @@
+//! Forked processes: what they inherited, from tapes in the same folder.
+
+use crate::harness::{compare, compare_snapshots, moments, scripts, without_index};
+use crate::support::generate::{History, Simulation, Step};
+use crate::support::model::{Life, Model};
+use crate::support::write::{Layout, module, tape};
+use heaptape::block::StreamId;
+use heaptape::{OpenOptions, Recording, Tape};
+use heaptape_format::stack::Frame;
+use proptest::prelude::*;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Three generations: a process, its child and its grandchild.
+struct Family {
+    folder: TempDir,
+    histories: Vec<History>,
+    cuts: Vec<u64>,
+}
+
+/// The tapes are `p0.tape`, `p1.tape` and `p2.tape`.
+fn family(before: &[Vec<Step>], after: &[Vec<Step>]) -> Family {
+    let folder = tempfile::tempdir().unwrap();
+    let mut generation = Simulation::new(2, false);
+    let (mut histories, mut cuts) = (Vec::new(), vec![0]);
+    for (before, after) in before.iter().zip(after) {
+        generation.play(before);
+        let (cut, child) = generation.fork(2);
+        generation.play(after);
+        histories.push(generation.finish());
+        cuts.push(cut);
+        generation = child;
+    }
+    for (place, history) in histories.iter().enumerate() {
+        let bytes = tape(history, &layout(place, cuts[place])).0;
+        std::fs::write(folder.path().join(format!("p{place}.tape")), bytes).unwrap();
+    }
+    Family {
+        folder,
+        histories,
+        cuts,
+    }
+}
+
+/// Children know the modules by other numbers, and one not at all.
+fn layout(generation: usize, cut: u64) -> Layout {
+    let mut layout = Layout {
+        tape_id: generation as u8 + 1,
+        ..Layout::default()
+    };
+    layout.process.pid = 100 + generation as u32;
+    if generation > 0 {
+        layout.process.parent_pid = 99 + generation as u32;
+        layout.process.origin = 1;
+        layout.process.cut_stamp = cut;
+        layout.process.parent_tape = format!("p{}.tape", generation - 1);
+        layout.modules = vec![module(1, "/lib/libdep.so"), module(2, "/lib/other")];
+    }
+    layout
+}
+
+/// Frames with their modules' paths in place of numbers.
+fn named(tape: &Tape, frames: &[Frame]) -> Vec<(String, u64)> {
+    let frame = |frame: &Frame| match *frame {
+        Frame::Native { module, offset, .. } => {
+            let path = tape.module(module).map(|module| module.path.clone());
+            (path.unwrap_or_default(), offset)
+        }
+        Frame::Cut(reason) => (format!("{reason:?}"), 0),
+    };
+    frames.iter().map(frame).collect()
+}
+
+/// The model of a generation: it inherits what its parent's model has alive at the cut.
+fn models(family: &Family) -> Vec<Model> {
+    let mut models: Vec<Model> = Vec::new();
+    for (history, &cut) in family.histories.iter().zip(&family.cuts) {
+        let mut model = Model::new(history);
+        if let Some(parent) = models.last() {
+            let alive = parent.at(cut).live().into_iter();
+            let inherited = alive.map(|life| Life {
+                stream: StreamId::INHERITED.0,
+                ..life
+            });
+            model.inherited = inherited.collect();
+        }
+        models.push(model);
+    }
+    models
+}
+
+/// The model with the frames that the replay gives: those of parents' modules by their own number.
+fn with_frames_of(tape: &Tape, parents: &[Tape], mut model: Model) -> Model {
+    for life in &mut model.inherited {
+        let named_here = parents
+            .iter()
+            .map(|parent| named(parent, &life.frames))
+            .next()
+            .unwrap_or_default();
+        for (frame, (path, _)) in life.frames.iter_mut().zip(named_here) {
+            if let Frame::Native { module, .. } = frame {
+                let same = tape.modules.iter().find(|module| module.path == path);
+                *module = same.map_or(0, |module| module.index);
+            }
+        }
+    }
+    model
+}
+
+proptest! {
+    #![proptest_config(crate::harness::cases(32))]
+
+    #[test]
+    fn a_child_knows_what_it_inherited(
+        before in prop::collection::vec(scripts(50, false), 2),
+        after in prop::collection::vec(scripts(30, false), 2),
+        slice_events in 1u64..30,
+    ) {
+        let family = family(&before, &after);
+        let options = OpenOptions { slice_events, ..without_index() };
+        let model = models(&family).remove(1);
+        let path = family.folder.path().join("p1.tape");
+        let recording = Recording::open(&path, &options).unwrap();
+        let parent = Tape::open(&family.folder.path().join("p0.tape")).unwrap();
+        let model = with_frames_of(recording.tape(), &[parent], model);
+        compare(&recording, &model, &family.histories[1]);
+        let summary = recording.summary().unwrap();
+        prop_assert!(summary.inherited_known);
+        prop_assert_eq!((summary.unknown_frees, summary.implied_frees), (0, 0));
+        let heap = model.inherited.iter().filter(|life| life.is_heap());
+        let inherited = heap.fold((0, 0), |sum, life| (sum.0 + life.size, sum.1 + 1));
+        prop_assert_eq!((summary.inherited.bytes, summary.inherited.count), inherited);
+    }
+
+    #[test]
+    fn a_grandchild_knows_what_it_inherited(
+        before in prop::collection::vec(scripts(40, false), 3),
+        after in prop::collection::vec(scripts(10, false), 3),
+    ) {
+        let family = family(&before, &after);
+        // Frames differ by the numbers of modules; addresses, sizes and births must not.
+        let mut model = models(&family).remove(2);
+        let path = family.folder.path().join("p2.tape");
+        let recording = Recording::open(&path, &without_index()).unwrap();
+        let first = Tape::open(&family.folder.path().join("p0.tape")).unwrap();
+        let found = recording.inherited_at(recording.tape().start_stamp).unwrap();
+        let mut paths = Vec::new();
+        for life in &mut model.inherited {
+            let block = found.iter().find(|block| {
+                (block.domain, block.address, block.born) == (life.domain, life.address, life.born)
+            });
+            let frames: Vec<Frame> = recording.tape().frames(block.unwrap().stack).collect();
+            paths.push((named(recording.tape(), &frames), life.clone()));
+            life.frames = frames;
+        }
+        compare_snapshots(&recording, &model, &moments(&family.histories[2]));
+        for (found, life) in paths {
+            if life.born <= family.cuts[1] {
+                prop_assert_eq!(found, named(&first, &life.frames));
+            }
+        }
+    }
+
+    #[test]
+    fn without_the_parents_tape_unknown_blocks_are_inherited(
+        before in prop::collection::vec(scripts(50, false), 2),
+        after in prop::collection::vec(scripts(30, false), 2),
+    ) {
+        let family = family(&before, &after);
+        std::fs::remove_file(family.folder.path().join("p0.tape")).unwrap();
+        let path = family.folder.path().join("p1.tape");
+        let recording = Recording::open(&path, &without_index()).unwrap();
+        let mut model = Model::new(&family.histories[1]);
+        model.inherits_unknown = true;
+        compare(&recording, &model, &family.histories[1]);
+        let summary = recording.summary().unwrap();
+        prop_assert!(!summary.inherited_known);
+        prop_assert_eq!(summary.unknown_frees, 0);
+    }
+}
+
+fn simple_family() -> Family {
+    use crate::support::generate::long_script;
+    let script = |seed| long_script(seed, 400, 50);
+    family(&[script(1), script(2)], &[script(3), script(4)])
+}
+
+fn inherited(path: &Path) -> Option<u64> {
+    let recording = Recording::open(path, &without_index()).unwrap();
+    let summary = recording.summary().unwrap();
+    summary.inherited_known.then_some(summary.inherited.count)
+}
+
+#[test]
+fn a_parent_that_was_renamed_is_found() {
+    let family = simple_family();
+    let child = family.folder.path().join("p1.tape");
+    let parent = family.folder.path().join("p0.tape");
+    let known = inherited(&child);
+    assert!(known.is_some_and(|count| count > 10));
+    // As when the parent's process went on to another image, which took the name.
+    std::fs::rename(&parent, family.folder.path().join("p0.100.1.tape")).unwrap();
+    assert_eq!(inherited(&child), known);
+    let mut later = layout(0, 0);
+    later.tape_id = 77;
+    later.process.origin = 2;
+    later.process.cut_stamp = u64::MAX;
+    let later = tape(&Simulation::new(1, false).finish(), &later).0;
+    std::fs::write(&parent, later).unwrap();
+    assert_eq!(inherited(&child), known);
+}
+
+#[test]
+fn a_tape_of_another_recording_is_no_parent() {
+    let family = simple_family();
+    let child = family.folder.path().join("p1.tape");
+    let parent = family.folder.path().join("p0.tape");
+    let mut bytes = std::fs::read(&parent).unwrap();
+    let (mut header, length) = heaptape_format::TapeHeader::decode(&bytes).unwrap();
+    header.session_id = [8; 16];
+    let mut head = Vec::new();
+    header.encode(&mut head);
+    bytes.splice(..length, head);
+    std::fs::write(&parent, bytes).unwrap();
+    assert_eq!(inherited(&child), None);
+}
+
+#[test]
+fn tapes_that_name_each_other_as_parents_open() {
+    let folder = tempfile::tempdir().unwrap();
+    for (place, other) in [(0u8, 1u8), (1, 0)] {
+        let mut layout = Layout {
+            tape_id: place + 1,
+            ..Layout::default()
+        };
+        layout.process.origin = 1;
+        layout.process.parent_tape = format!("p{other}.tape");
+        let bytes = tape(&Simulation::new(1, false).finish(), &layout).0;
+        std::fs::write(folder.path().join(format!("p{place}.tape")), bytes).unwrap();
+    }
+    let recording = Recording::open(&folder.path().join("p0.tape"), &without_index()).unwrap();
+    assert_eq!(recording.summary().unwrap().inherited.count, 0);
+}
+
+#[test]
+fn an_index_is_built_again_when_the_parent_appears() {
+    let family = simple_family();
+    let child = family.folder.path().join("p1.tape");
+    let (parent, away) = (
+        family.folder.path().join("p0.tape"),
+        family.folder.path().join("away"),
+    );
+    std::fs::rename(&parent, &away).unwrap();
+    let known = |expected: bool| {
+        let recording = Recording::open(&child, &OpenOptions::default()).unwrap();
+        assert_eq!(recording.summary().unwrap().inherited_known, expected);
+    };
+    known(false);
+    known(false);
+    std::fs::rename(&away, &parent).unwrap();
+    known(true);
+}

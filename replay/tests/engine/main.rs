@@ -1,0 +1,14 @@
+//! The replay's engine against a naive model, on tapes with everything that can happen to them.
+
+mod answers;
+mod damage;
+mod errors;
+mod harness;
+mod independence;
+mod index_file;
+mod large;
+mod lineage;
+mod moments;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "benchmarks use other parts of it")]
+mod support;
