@@ -1,6 +1,7 @@
 //! The executable `heaptape`: hands the command line to [`cli`], nothing else.
 
 mod cli;
+mod launch;
 
 use std::process::ExitCode;
 

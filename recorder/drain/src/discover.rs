@@ -73,6 +73,11 @@ impl Drainer {
             return;
         };
         let header = self.session.map.header();
+        if self.root.adopts_first {
+            self.root.adopts_first = false;
+            self.root.pid = owner.pid;
+            self.root.start_time = slot.start_time.load(Ordering::Relaxed);
+        }
         let mut state = Box::new(ProcessState::new(index, slot, owner, header, &self.clock));
         state.is_root = owner.pid == self.root.pid
             && (self.root.start_time == 0 || state.start_time == self.root.start_time);

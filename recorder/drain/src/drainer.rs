@@ -85,6 +85,8 @@ pub(crate) struct Root {
     pub(crate) command: Vec<String>,
     /// The launcher will say how it ended.
     pub(crate) is_awaited: bool,
+    /// The first process that joins becomes this one.
+    pub(crate) adopts_first: bool,
     /// Command and reason, when it runs without being recorded.
     pub(crate) not_recorded: Option<(String, String)>,
 }
@@ -155,6 +157,11 @@ impl Drainer {
             is_awaited: true,
             ..Root::default()
         };
+    }
+
+    /// The first process that joins is the one that was started (nobody waits for it here).
+    pub fn adopt_first_process(&mut self) {
+        self.root.adopts_first = true;
     }
 
     /// Says that the started command runs without being recorded, and why.
@@ -308,6 +315,14 @@ impl Drainer {
         self.end_everything();
         self.session.close();
         self.outcome
+    }
+
+    /// Nothing was started: removes the session and the tape that was created.
+    pub fn abandon(mut self) {
+        if let Some(file) = self.root_file.take() {
+            let _ = std::fs::remove_file(file.path());
+        }
+        self.session.close();
     }
 
     /// Leaves the recording to a forked copy of this process: nothing is written or removed.

@@ -8,12 +8,15 @@ mod args;
 mod check;
 mod churn;
 mod diff;
+mod drain;
 mod index;
 mod info;
 mod leaks;
 mod object;
 mod open;
 mod output;
+mod recover;
+mod run;
 mod stats;
 mod symbolize;
 mod timeline;
@@ -64,6 +67,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Run),
     Info(info::Info),
     Stats(stats::Stats),
     Diff(diff::Diff),
@@ -75,11 +79,14 @@ enum Verb {
     Index(index::Index),
     Symbolize(symbolize::Symbolize),
     Verify(verify::Verify),
+    Recover(recover::Recover),
+    Drain(drain::Drain),
 }
 
 impl Verb {
     fn run(self, output: &mut Output) -> Outcome {
         match self {
+            Self::Run(verb) => verb.run(output),
             Self::Info(verb) => verb.run(output),
             Self::Stats(verb) => verb.run(output),
             Self::Diff(verb) => verb.run(output),
@@ -91,12 +98,14 @@ impl Verb {
             Self::Index(verb) => verb.run(output),
             Self::Symbolize(verb) => verb.run(output),
             Self::Verify(verb) => verb.run(output),
+            Self::Recover(verb) => verb.run(output),
+            Self::Drain(verb) => verb.run(output),
         }
     }
 }
 
 /// Does what the command line says.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let Exit(code) = match Cli::try_parse() {
         Ok(cli) => {
             let mut output = Output::new(cli.color.into());

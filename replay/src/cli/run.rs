@@ -1,0 +1,257 @@
+//! `heaptape run`: record a command and its process tree.
+
+use super::output::{self, Output, complain};
+use super::{Exit, Outcome};
+use crate::launch::record::{NotStarted, Recorded, Recording};
+use clap::{Args, ValueEnum};
+use heaptape::report::units::count;
+use heaptape::report::{Style, summary_for_run};
+use heaptape::symbols::symbolize_tape;
+use heaptape_drain::{Settings, TapeOutcome};
+use heaptape_session::layout::options;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Record every allocation of a command and of the processes that it starts
+///
+/// Writes one tape for each process image that allocates; the name that is given with -o is that
+/// of the command's own. Ends with the command's exit code (128+N when signal N killed it; 127: not
+/// found, 126: not executable, 125: heaptape itself failed).
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  heaptape run -o app.tape -- ./app --flag\n  \
+                  heaptape run --quiet -- make -j4\n  \
+                  heaptape run --free-stacks -o app.tape -- ./app"
+)]
+pub(super) struct Run {
+    /// The tape [default: heaptape.<command>.<pid>.tape].
+    #[arg(short, long, value_name = "TAPE")]
+    output: Option<PathBuf>,
+    /// Replace a tape of that name.
+    #[arg(long)]
+    force: bool,
+    /// Record the command alone, not what it starts.
+    #[arg(long)]
+    no_follow: bool,
+    /// Keep at most this many frames of each stack (0: all).
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_depth: u32,
+    /// Leave allocations smaller than this many bytes out.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    min_size: u64,
+    /// Which frames stacks have.
+    #[arg(long, value_enum, default_value_t = Stacks::Both)]
+    stacks: Stacks,
+    /// Do not look into Python interpreters.
+    #[arg(long)]
+    no_python: bool,
+    /// Record the stacks of frees too.
+    #[arg(long)]
+    free_stacks: bool,
+    /// Record mmap, munmap, mremap and sbrk too (as a domain of their own).
+    #[arg(long)]
+    mmap: bool,
+    /// Drop events rather than let the command wait when it allocates faster than can be written.
+    #[arg(long)]
+    lossy: bool,
+    /// Record nothing until `heaptape resume PID`.
+    #[arg(long)]
+    start_paused: bool,
+    /// Wait for everything that the command started, not only for the command.
+    #[arg(long)]
+    wait: bool,
+    /// Leave the symbols to `heaptape symbolize`.
+    #[arg(long)]
+    no_symbolize: bool,
+    /// Say nothing unless something goes wrong.
+    #[arg(long)]
+    quiet: bool,
+    /// Print the summary at the end [default: on a terminal].
+    #[arg(long, conflicts_with = "quiet")]
+    report: bool,
+    /// The command and its arguments.
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Which frames stacks have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stacks {
+    /// Native frames, and those of Python where there are any.
+    Both,
+    /// Python frames where there are any, native ones elsewhere.
+    Python,
+    /// Native frames.
+    Native,
+}
+
+impl Run {
+    pub(super) fn run(self, output: &mut Output) -> Outcome {
+        let symbolize = !self.no_symbolize;
+        let recording = Recording {
+            settings: self.settings(),
+            command: self.command.clone(),
+            output: self.output.clone(),
+            force: self.force,
+            wait: self.wait,
+        };
+        let detached = move |outcome: &heaptape_drain::Outcome| {
+            for path in outcome.tapes.iter().filter_map(tape_to_symbolize) {
+                if symbolize {
+                    // In the background: nobody is there to be told.
+                    let _ = symbolize_tape(path, |_, _| {});
+                }
+            }
+        };
+        match recording.run(detached) {
+            Ok(recorded) => {
+                self.report(&recorded, output);
+                Ok(Exit(recorded.exit_code))
+            }
+            Err(NotStarted { exit_code, error }) => {
+                complain(&format!("{error:#}"));
+                Ok(Exit(exit_code))
+            }
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let chosen = [
+            (self.free_stacks, options::FREE_STACKS),
+            (self.mmap, options::MMAP),
+            (self.lossy, options::LOSSY),
+            (self.no_follow, options::NO_FOLLOW),
+            (self.start_paused, options::START_PAUSED),
+        ];
+        Settings {
+            options: chosen
+                .iter()
+                .filter(|(chosen, _)| *chosen)
+                .fold(0, |all, (_, option)| all | option),
+            depth_max: self.max_depth,
+            size_min: self.min_size,
+        }
+    }
+
+    /// Symbols, then the last lines.
+    fn report(&self, recorded: &Recorded, output: &Output) {
+        let tapes = &recorded.outcome.tapes;
+        if !self.no_symbolize {
+            let paths: Vec<&Path> = tapes.iter().filter_map(tape_to_symbolize).collect();
+            symbolize(&paths, self.quiet);
+        }
+        say_problems(recorded);
+        if self.quiet {
+            return;
+        }
+        let root = recorded.outcome.root_tape();
+        let path = root.and_then(|tape| tape.path.as_deref());
+        if let Some(path) = path
+            && (self.report || io::stderr().is_terminal())
+        {
+            let style = style_of_stderr(output);
+            let name = shown(path);
+            match summary_for_run(name, &style) {
+                Ok(text) => {
+                    // Nobody listens: there is nobody to tell.
+                    let _ = write!(io::stderr(), "heaptape: recorded\n{text}");
+                }
+                Err(error) => complain(&format!("{}: {error}", name.display())),
+            }
+        } else if let Some(path) = path {
+            complain(&format!("recorded to {}", shown(path).display()));
+        }
+        let others = tapes.len() - usize::from(path.is_some());
+        if others > 0 {
+            let noun = if others == 1 { "tape" } else { "tapes" };
+            complain(&format!(
+                "and {} more {noun} of its process tree",
+                count(others as u64)
+            ));
+        }
+        if recorded.goes_on {
+            complain("processes of its tree live on; their tapes are finished when they end");
+        }
+    }
+}
+
+/// The path as the user would write it.
+fn shown(path: &Path) -> &Path {
+    std::env::current_dir()
+        .ok()
+        .and_then(|folder| path.strip_prefix(folder).ok())
+        .unwrap_or(path)
+}
+
+fn style_of_stderr(output: &Output) -> Style {
+    if io::stderr().is_terminal() {
+        output.style
+    } else {
+        Style::PLAIN
+    }
+}
+
+fn tape_to_symbolize(tape: &TapeOutcome) -> Option<&Path> {
+    tape.path.as_deref().filter(|_| tape.counts.events() > 0)
+}
+
+/// Puts symbols into the tapes; a progress bar when that is seen.
+pub(super) fn symbolize(paths: &[&Path], quiet: bool) {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    if quiet || !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let template = "heaptape: symbols {bar:30} {pos}/{len} {msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    for path in paths {
+        if let Some(name) = path.file_name() {
+            bar.set_message(name.to_string_lossy().into_owned());
+        }
+        let result = symbolize_tape(path, |done, total| {
+            bar.set_length(total);
+            bar.set_position(done);
+        });
+        if let Err(error) = result {
+            output::note(&format!("no symbols in {}: {error}", shown(path).display()));
+        }
+    }
+    bar.finish_and_clear();
+}
+
+/// What the user must know, `--quiet` or not.
+fn say_problems(recorded: &Recorded) {
+    let outcome = &recorded.outcome;
+    for tape in &outcome.tapes {
+        let name = tape.path.as_deref().map_or_else(
+            || format!("process {}", tape.pid),
+            |path| shown(path).display().to_string(),
+        );
+        if let Some(problem) = &tape.problem {
+            complain(&format!(
+                "{name}: {problem}; the tape is valid up to that point"
+            ));
+        }
+        if tape.counts.lost > 0 {
+            complain(&format!(
+                "{name}: {} events were lost",
+                count(tape.counts.lost)
+            ));
+        }
+    }
+    let mut refused = outcome.not_recorded.clone();
+    refused.sort();
+    refused.dedup();
+    for (command, reason) in &refused {
+        complain(&format!("{command}: not recorded: {reason}"));
+    }
+    if outcome.refused_images > 0 {
+        let images = count(u64::from(outcome.refused_images));
+        complain(&format!(
+            "{images} processes found no place in the session and were not recorded"
+        ));
+    }
+}

@@ -1,0 +1,256 @@
+//! Can a program be recorded by a preloaded library?
+//!
+//! In: the path of an executable. Out: how to start it. What cannot be recorded must run exactly
+//! as if bare: a loader that is told of a library that it cannot load says so on the target's
+//! standard error. Nothing here executes or maps the file; any bytes are read safely.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Scripts whose interpreter is a script, and so on: the kernel's limit is about this.
+const INTERPRETERS_MAX: usize = 5;
+/// Longer tables are not read: real ones are far shorter.
+const TABLE_BYTES_MAX: u64 = 16 << 20;
+
+/// What is known of a program before it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Image {
+    /// It can be recorded.
+    Recordable,
+    /// It cannot, but programs that it starts may: it gets the environment all the same.
+    Opaque(&'static str),
+    /// It cannot, and must not even be told.
+    Refused(&'static str),
+    /// Neither a program nor a script with an interpreter: a shell runs it.
+    Text,
+}
+
+/// Looks at the program at `path`, through scripts to their interpreter.
+pub(crate) fn look_at(path: &Path) -> Image {
+    let mut path = path.to_owned();
+    for _ in 0..INTERPRETERS_MAX {
+        // What cannot be read can still be executable; whether it is recorded will show.
+        let Ok(file) = File::open(&path) else {
+            return Image::Recordable;
+        };
+        if is_privileged(&file, &path) {
+            return Image::Refused("setuid executable");
+        }
+        let mut head = [0; 256];
+        let count = file.read_at(&mut head, 0).unwrap_or(0);
+        let head = head.get(..count).unwrap_or_default();
+        if let Some(interpreter) = interpreter_of_script(head) {
+            path = interpreter;
+        } else if head.starts_with(b"\x7fELF") {
+            return elf_image(&file, head).unwrap_or(Image::Recordable);
+        } else {
+            return Image::Text;
+        }
+    }
+    Image::Recordable
+}
+
+fn interpreter_of_script(head: &[u8]) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let line = head
+        .strip_prefix(b"#!")?
+        .split(|&byte| byte == b'\n')
+        .next()?;
+    let word = line
+        .split(|byte| byte.is_ascii_whitespace())
+        .find(|word| !word.is_empty())?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(word)))
+}
+
+/// True when the kernel would give the program more rights than we have: the loader then ignores
+/// preloaded libraries.
+fn is_privileged(file: &File, path: &Path) -> bool {
+    let Ok(facts) = file.metadata() else {
+        return false;
+    };
+    // SAFETY: plain calls without arguments.
+    let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let by_user = facts.mode() & libc::S_ISUID != 0 && facts.uid() != user;
+    let group_bits = libc::S_ISGID | libc::S_IXGRP;
+    let by_group = facts.mode() & group_bits == group_bits && facts.gid() != group;
+    by_user || by_group || (user != 0 && has_capabilities(path))
+}
+
+fn has_capabilities(path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(name) = std::ffi::CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let attribute = c"security.capability";
+    // SAFETY: both names are zero-terminated; no buffer is written with length zero.
+    let bytes =
+        unsafe { libc::getxattr(name.as_ptr(), attribute.as_ptr(), std::ptr::null_mut(), 0) };
+    bytes > 0
+}
+
+/// The parts of an ELF file that matter here.
+struct Elf<'a> {
+    file: &'a File,
+}
+
+/// One program header.
+#[derive(Clone, Copy)]
+struct Segment {
+    kind: u32,
+    offset: u64,
+    address: u64,
+    bytes: u64,
+}
+
+const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
+const PT_INTERP: u32 = 3;
+const DT_NEEDED: u64 = 1;
+const DT_STRTAB: u64 = 5;
+const DT_STRSZ: u64 = 10;
+const MACHINE_X86_64: u16 = 62;
+
+/// None: the file's tables cannot be read, the loader will say more.
+fn elf_image(file: &File, head: &[u8]) -> Option<Image> {
+    if *head.get(4)? != 2 {
+        return Some(Image::Refused("32-bit executable"));
+    }
+    if *head.get(5)? != 1 || number::<2>(head, 18)? as u16 != MACHINE_X86_64 {
+        return Some(Image::Refused("not an x86_64 executable"));
+    }
+    let elf = Elf { file };
+    let segments = elf.segments(head)?;
+    let of_kind = |kind| segments.iter().find(move |segment| segment.kind == kind);
+    let Some(interpreter) = of_kind(PT_INTERP) else {
+        return Some(Image::Opaque("static executable"));
+    };
+    let loader = elf.read(interpreter.offset, interpreter.bytes)?;
+    if contains(&loader, b"ld-musl") {
+        return Some(Image::Refused("musl executable"));
+    }
+    let strings = elf.dynamic_strings(of_kind(PT_DYNAMIC)?, &segments)?;
+    let sanitizers: [(&[u8], &str); 5] = [
+        (b"\0__asan_init\0", "ASan-linked executable"),
+        (b"libasan.so", "ASan-linked executable"),
+        (b"\0__tsan_init\0", "TSan-linked executable"),
+        (b"\0__msan_init\0", "MSan-linked executable"),
+        (b"\0__hwasan_init\0", "HWASan-linked executable"),
+    ];
+    let found = sanitizers.iter().find(|(name, _)| contains(&strings, name));
+    Some(found.map_or(Image::Recordable, |(_, reason)| Image::Refused(reason)))
+}
+
+impl Elf<'_> {
+    fn read(&self, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+        if bytes > TABLE_BYTES_MAX {
+            return None;
+        }
+        let mut content = vec![0; bytes as usize];
+        let read: io::Result<()> = self.file.read_exact_at(&mut content, offset);
+        read.ok().map(|()| content)
+    }
+
+    fn segments(&self, head: &[u8]) -> Option<Vec<Segment>> {
+        let offset = number::<8>(head, 32)?;
+        let (size, count) = (number::<2>(head, 54)?, number::<2>(head, 56)?);
+        let table = self.read(offset, size * count)?;
+        table
+            .chunks_exact((size as usize).max(1))
+            .map(|entry| {
+                Some(Segment {
+                    kind: number::<4>(entry, 0)? as u32,
+                    offset: number::<8>(entry, 8)?,
+                    address: number::<8>(entry, 16)?,
+                    bytes: number::<8>(entry, 32)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The dynamic string table: names of needed libraries and of dynamic symbols.
+    fn dynamic_strings(&self, dynamic: &Segment, segments: &[Segment]) -> Option<Vec<u8>> {
+        let table = self.read(dynamic.offset, dynamic.bytes)?;
+        let value = |tag| {
+            table.chunks_exact(16).find_map(|entry| {
+                (number::<8>(entry, 0)? == tag)
+                    .then(|| number::<8>(entry, 8))
+                    .flatten()
+            })
+        };
+        // A dynamic executable without needed libraries has nothing to interpose.
+        value(DT_NEEDED)?;
+        let address = value(DT_STRTAB)?;
+        let segment = segments.iter().find(|segment| {
+            let inside = address.checked_sub(segment.address);
+            segment.kind == PT_LOAD && inside.is_some_and(|inside| inside < segment.bytes)
+        })?;
+        let offset = segment.offset.checked_add(address - segment.address)?;
+        let mut strings = vec![0];
+        strings.extend(self.read(offset, value(DT_STRSZ)?)?);
+        Some(strings)
+    }
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
+    let mut value = [0; 8];
+    value.get_mut(..N)?.copy_from_slice(bytes.get(at..at + N)?);
+    Some(u64::from_le_bytes(value))
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("program");
+        std::fs::write(&path, content).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn ordinary_programs_and_scripts_can_be_recorded() {
+        assert_eq!(look_at(Path::new("/bin/sh")), Image::Recordable);
+        let (_folder, script) = written(b"#! /bin/sh -e\necho\n");
+        assert_eq!(look_at(&script), Image::Recordable);
+        let (_folder, text) = written(b"echo no interpreter\n");
+        assert_eq!(look_at(&text), Image::Text);
+    }
+
+    #[test]
+    fn foreign_machines_are_refused() {
+        let mut head = vec![0; 64];
+        head[..6].copy_from_slice(b"\x7fELF\x01\x01");
+        let (_folder, path) = written(&head);
+        assert_eq!(look_at(&path), Image::Refused("32-bit executable"));
+        head[4] = 2;
+        head[18] = 183;
+        let (_folder, path) = written(&head);
+        assert_eq!(look_at(&path), Image::Refused("not an x86_64 executable"));
+        head[18] = 62;
+        let (_folder, path) = written(&head);
+        assert_eq!(look_at(&path), Image::Opaque("static executable"));
+    }
+
+    #[test]
+    fn no_prefix_and_no_flipped_bit_of_a_program_does_harm() {
+        let whole = std::fs::read("/bin/sh").unwrap();
+        for length in (0..whole.len().min(4096)).step_by(7) {
+            let (_folder, path) = written(&whole[..length]);
+            look_at(&path);
+        }
+        for bit in 0..64 * 8 {
+            let mut damaged = whole[..whole.len().min(65536)].to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let (_folder, path) = written(&damaged);
+            look_at(&path);
+        }
+        assert_eq!(look_at(Path::new("/bin/sh")), Image::Recordable);
+    }
+}

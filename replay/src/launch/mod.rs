@@ -1,0 +1,25 @@
+//! Starting a command so that it is recorded, and watching over it until it ends.
+//!
+//! In: a command line and options. Out: the command's exit code, its tapes, a session that is
+//! gone. The command must not notice us: it gets its terminal, its signals, its descriptors and
+//! its environment as if it had been started alone.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`record`] | all of it, step by step: start here |
+//! | [`command`] | finding the program |
+//! | [`image`] | can it be recorded? |
+//! | [`library`] | where `libheaptape.so` is |
+//! | [`spawn`] | fork and exec |
+//! | [`signals`] | signals on their way to the command, job control |
+//! | [`detach`] | going on in the background |
+//! | [`watch`] | draining until the command has ended, then the rest of its tree |
+
+pub(crate) mod command;
+pub(crate) mod detach;
+pub(crate) mod image;
+pub(crate) mod library;
+pub(crate) mod record;
+pub(crate) mod signals;
+pub(crate) mod spawn;
+pub(crate) mod watch;

@@ -1,0 +1,298 @@
+//! One recording from the first to the last step.
+//!
+//! In: a command and what is to be recorded. Out: the command's exit code and the tapes that are
+//! finished. Whatever goes wrong before the command has started is an error; afterwards the
+//! command's own exit code counts.
+
+use super::command::{self, NotFound};
+use super::image::{self, Image};
+use super::signals::{self, Inherited};
+use super::spawn::{Prepared, Start};
+use super::{detach, library, watch};
+use anyhow::Context;
+use heaptape_drain::process_info::Stat;
+use heaptape_drain::{Drainer, Names, Outcome, Settings};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What to record, and where to.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    /// The command and its arguments; never empty.
+    pub(crate) command: Vec<OsString>,
+    /// The tape; None: named after the command.
+    pub(crate) output: Option<PathBuf>,
+    /// An existing tape is replaced.
+    pub(crate) force: bool,
+    /// For the recorders.
+    pub(crate) settings: Settings,
+    /// Wait for the whole tree.
+    pub(crate) wait: bool,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    /// The command's exit code, 128 + N when signal N killed it.
+    pub(crate) exit_code: u8,
+    /// The tapes that are finished.
+    pub(crate) outcome: Outcome,
+    /// Processes of the tree live on; a detached drainer finishes their tapes.
+    pub(crate) goes_on: bool,
+}
+
+/// Why the command did not start.
+#[derive(Debug)]
+pub(crate) struct NotStarted {
+    /// As a shell has it: 127, 126, or 125 for a failure of ours.
+    pub(crate) exit_code: u8,
+    /// For a person.
+    pub(crate) error: anyhow::Error,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for NotStarted {
+    fn from(error: E) -> Self {
+        Self {
+            exit_code: 125,
+            error: error.into(),
+        }
+    }
+}
+
+impl Recording {
+    /// Runs the command and records it. `after` is done with the outcome of a detached drainer, in
+    /// its process.
+    pub(crate) fn run(self, after: impl FnOnce(&Outcome)) -> Result<Recorded, NotStarted> {
+        let program = self.find()?;
+        let image = image::look_at(&program);
+        let folder = std::env::current_dir().context("the current folder")?;
+        let named = match &self.output {
+            Some(output) => Some(self.check_output(&folder, output)?),
+            None => None,
+        };
+        let shown = named.clone().unwrap_or_else(|| folder.clone());
+        let (mut signals, inherited) = signals::catch().context("signals")?;
+        let mut drainer = Drainer::create(&self.settings, &shown)?;
+        let started = self.start(&mut drainer, &program, image, &inherited, named, &folder);
+        let pid = match started {
+            Ok(pid) => pid,
+            Err(error) => {
+                drainer.abandon();
+                return Err(error);
+            }
+        };
+        let status = watch::until_command_ends(&mut drainer, &mut signals, pid);
+        signals.release(&inherited);
+        let exit_code = exit_code(status);
+        let (outcome, goes_on) = self.finish(drainer, after);
+        Ok(Recorded {
+            exit_code,
+            outcome,
+            goes_on,
+        })
+    }
+
+    fn find(&self) -> Result<PathBuf, NotStarted> {
+        let program = self.command.first().map_or(OsStr::new(""), |word| word);
+        command::find(program).map_err(|error| {
+            let name = program.to_string_lossy();
+            match error {
+                NotFound::Missing => NotStarted {
+                    exit_code: 127,
+                    error: anyhow::anyhow!("{name}: command not found"),
+                },
+                NotFound::NotExecutable(reason) => NotStarted {
+                    exit_code: 126,
+                    error: anyhow::anyhow!("{name}: {reason}"),
+                },
+            }
+        })
+    }
+
+    /// The absolute path of the tape that was named. It must not exist, unless it may be replaced.
+    fn check_output(&self, folder: &Path, output: &Path) -> Result<PathBuf, NotStarted> {
+        let path = folder.join(output);
+        if path.file_name().is_none() || path.is_dir() {
+            return Err(anyhow::anyhow!("{} is a folder, not a tape", output.display()).into());
+        }
+        if self.force {
+            for old in [path.clone(), index_of(&path)] {
+                match std::fs::remove_file(&old) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        let text = format!("cannot replace {}", old.display());
+                        return Err(anyhow::Error::from(error).context(text).into());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(path)
+    }
+
+    fn start(
+        &self,
+        drainer: &mut Drainer,
+        program: &Path,
+        image: Image,
+        inherited: &Inherited,
+        named: Option<PathBuf>,
+        folder: &Path,
+    ) -> Result<u32, NotStarted> {
+        let library = match image {
+            Image::Refused(_) => None,
+            _ => Some(library::locate()?),
+        };
+        let session = drainer.session_path();
+        let environment = environment(library.as_deref(), &session);
+        let (program, arguments) = self.as_started(program, &image);
+        let start = Start::new(&program, &arguments, &environment)?;
+        let prepared = start.prepare(inherited).context("cannot fork")?;
+        let pid = prepared.pid();
+        let command = self.command.first().map_or(OsStr::new(""), |word| word);
+        let names = match named {
+            Some(path) => Names::new(&path),
+            None => Names::default_for(folder, command, pid),
+        };
+        if let Err(error) = drainer.create_tape(names) {
+            prepared.cancel();
+            return Err(error.into());
+        }
+        let texts = self
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned());
+        let start_time = Stat::of(pid).map_or(0, |stat| stat.start_time);
+        drainer.set_root(pid, start_time, texts.collect());
+        if let Image::Refused(reason) | Image::Opaque(reason) = image {
+            let name = command.to_string_lossy().into_owned();
+            drainer.root_not_recorded(name, reason.to_owned());
+        }
+        self.go(prepared, &program)?;
+        Ok(pid)
+    }
+
+    fn go(&self, prepared: Prepared, program: &Path) -> Result<(), NotStarted> {
+        prepared.go().map_err(|error| {
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            NotStarted {
+                exit_code: if missing { 127 } else { 126 },
+                error: anyhow::Error::from(error).context(program.display().to_string()),
+            }
+        })
+    }
+
+    /// A text without an interpreter is the shell's, as it is when a shell starts it.
+    fn as_started(&self, program: &Path, image: &Image) -> (PathBuf, Vec<OsString>) {
+        if *image != Image::Text {
+            return (program.to_owned(), self.command.clone());
+        }
+        let mut arguments = vec![OsString::from("sh"), program.as_os_str().to_owned()];
+        arguments.extend(self.command.iter().skip(1).cloned());
+        (PathBuf::from("/bin/sh"), arguments)
+    }
+
+    /// The command has ended: ends the recording, or leaves it to a detached drainer.
+    fn finish(&self, mut drainer: Drainer, after: impl FnOnce(&Outcome)) -> (Outcome, bool) {
+        if !watch::has_descendants(&drainer) {
+            return (drainer.finish(), false);
+        }
+        if self.wait {
+            return (watch::until_tree_is_gone(drainer), false);
+        }
+        match detach::fork() {
+            Ok(true) => {
+                drainer.take_over();
+                let outcome = watch::until_tree_is_gone(drainer);
+                after(&outcome);
+                std::process::exit(0);
+            }
+            Ok(false) => (drainer.leave(), true),
+            // No process for it: the tapes end here, and say so.
+            Err(_) => (drainer.finish(), false),
+        }
+    }
+}
+
+/// The tape's index.
+fn index_of(tape: &Path) -> PathBuf {
+    let mut name = tape.as_os_str().to_owned();
+    name.push(".idx");
+    PathBuf::from(name)
+}
+
+/// Our environment, and in it what a recorder must know.
+fn environment(library: Option<&Path>, session: &Path) -> Vec<(OsString, OsString)> {
+    let ours = [
+        "HEAPTAPE_SESSION",
+        "HEAPTAPE_PARENT",
+        "HEAPTAPE_OUT",
+        "LD_PRELOAD",
+    ];
+    let mut environment: Vec<(OsString, OsString)> = std::env::vars_os()
+        .filter(|(name, _)| !ours.iter().any(|ours| name == ours))
+        .collect();
+    let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+    let preload = preload(library, &before);
+    if !preload.is_empty() {
+        environment.push(("LD_PRELOAD".into(), preload));
+    }
+    if library.is_some() {
+        environment.push(("HEAPTAPE_SESSION".into(), session.as_os_str().to_owned()));
+    }
+    environment
+}
+
+/// Our library first, then what was there, without another copy of ours.
+fn preload(library: Option<&Path>, before: &OsStr) -> OsString {
+    let mut all = library.map_or(OsString::new(), |path| path.as_os_str().to_owned());
+    let words = before
+        .as_bytes()
+        .split(|&byte| byte == b':' || byte == b' ');
+    for word in words.filter(|word| !word.is_empty()) {
+        let name = word.rsplit(|&byte| byte == b'/').next().unwrap_or(word);
+        if name.starts_with(b"libheaptape") {
+            continue;
+        }
+        if !all.is_empty() {
+            all.push(":");
+        }
+        all.push(OsStr::from_bytes(word));
+    }
+    all
+}
+
+/// As a shell has it.
+fn exit_code(status: i32) -> u8 {
+    if libc::WIFSIGNALED(status) {
+        128u8.wrapping_add(libc::WTERMSIG(status) as u8)
+    } else {
+        libc::WEXITSTATUS(status) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_library_comes_first_and_once() {
+        let ours = Path::new("/x/libheaptape.so");
+        let of = |library, before| preload(library, OsStr::new(before));
+        assert_eq!(of(Some(ours), ""), "/x/libheaptape.so");
+        assert_eq!(of(Some(ours), "a.so b.so"), "/x/libheaptape.so:a.so:b.so");
+        let nested = "/cache/libheaptape-00.so:a.so";
+        assert_eq!(of(Some(ours), nested), "/x/libheaptape.so:a.so");
+        assert_eq!(of(None, nested), "a.so");
+        assert_eq!(of(None, ""), "");
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        assert_eq!(exit_code(3 << 8), 3);
+        assert_eq!(exit_code(0), 0);
+        assert_eq!(exit_code(9), 137);
+        assert_eq!(exit_code(libc::SIGSEGV | 0x80), 139);
+    }
+}

@@ -1,0 +1,220 @@
+//! Signals on their way to the command, and job control.
+//!
+//! In: signals that are sent to us. Out: the same signals, sent on to the command, when it does
+//! not get them itself. What the terminal sends goes to the whole process group, the command
+//! included; what a person or a program sends by our process id is meant for the command. We stop
+//! when the command stops on the terminal's demand, so that the shell has its prompt.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// Signals that are caught and sent on.
+const CAUGHT: [libc::c_int; 10] = [
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGWINCH,
+    libc::SIGTSTP,
+    libc::SIGCONT,
+];
+/// How long after a demand to stop the command's stopping is taken as its answer.
+const STOP_WINDOW: Duration = Duration::from_secs(2);
+
+/// SIGPIPE as it was when this process began: Rust's start-up code ignores it before `main`.
+static PIPE_WAS_IGNORED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+extern "C" fn note_pipe() {
+    let ignored = is_ignored(libc::SIGPIPE);
+    PIPE_WAS_IGNORED.store(ignored, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[used]
+// SAFETY: the section holds pointers to functions that the loader calls before `main`; this one
+// makes a single system call.
+#[unsafe(link_section = ".init_array")]
+static NOTE_PIPE: extern "C" fn() = note_pipe;
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the structure is valid for the call to fill in; nothing is changed.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: zeroed or filled in, and all-zero bytes are valid.
+    let action = unsafe { action.assume_init() };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) {
+    // SAFETY: SIG_DFL or SIG_IGN for a valid signal.
+    unsafe { libc::signal(signal, handler) };
+}
+
+/// What we were started with and change for ourselves: the command gets it back.
+#[derive(Debug)]
+pub(crate) struct Inherited {
+    mask: libc::sigset_t,
+    child_was_ignored: bool,
+    size_was_ignored: bool,
+    files: Option<libc::rlimit>,
+}
+
+impl Inherited {
+    /// Gives it back, in the child before exec. System calls only.
+    pub(crate) fn restore(&self) {
+        if !PIPE_WAS_IGNORED.load(std::sync::atomic::Ordering::Relaxed) {
+            set_disposition(libc::SIGPIPE, libc::SIG_DFL);
+        }
+        if self.child_was_ignored {
+            set_disposition(libc::SIGCHLD, libc::SIG_IGN);
+        }
+        if !self.size_was_ignored {
+            set_disposition(libc::SIGXFSZ, libc::SIG_DFL);
+        }
+        if let Some(files) = &self.files {
+            // SAFETY: a valid structure.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const *files) };
+        }
+        // SAFETY: a valid mask, as we were given it.
+        unsafe {
+            libc::sigprocmask(
+                libc::SIG_SETMASK,
+                &raw const self.mask,
+                std::ptr::null_mut(),
+            )
+        };
+    }
+}
+
+/// The signals that are caught.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    descriptor: OwnedFd,
+    stop_wanted: Option<Instant>,
+}
+
+/// Prepares this process: signals are caught, a full disk is an error and no signal, and many
+/// files can be open.
+///
+/// # Errors
+/// When the kernel gives no descriptor.
+pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
+    let mut caught = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: valid for the call to fill in.
+    unsafe { libc::sigemptyset(caught.as_mut_ptr()) };
+    // SAFETY: filled in above.
+    let mut caught = unsafe { caught.assume_init() };
+    for signal in CAUGHT {
+        // SAFETY: a valid set and signal.
+        unsafe { libc::sigaddset(&raw mut caught, signal) };
+    }
+    let mut mask = caught;
+    // SAFETY: both sets are valid; the old mask is filled in.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const caught, &raw mut mask) };
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: a valid set.
+    let descriptor = unsafe { libc::signalfd(-1, &raw const caught, flags) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened and ours alone.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let child_was_ignored = is_ignored(libc::SIGCHLD);
+    if child_was_ignored {
+        // Ignored, our child would vanish without a status.
+        set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+    }
+    let size_was_ignored = is_ignored(libc::SIGXFSZ);
+    set_disposition(libc::SIGXFSZ, libc::SIG_IGN);
+    let inherited = Inherited {
+        mask,
+        child_was_ignored,
+        size_was_ignored,
+        files: open_more_files(),
+    };
+    let signals = Signals {
+        descriptor,
+        stop_wanted: None,
+    };
+    Ok((signals, inherited))
+}
+
+/// A tree of many processes has many tapes: takes as many descriptors as we may have. What the
+/// limit was, when it was changed.
+fn open_more_files() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: valid for the call to fill in.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return None;
+    }
+    let more = libc::rlimit {
+        rlim_cur: limit.rlim_max,
+        ..limit
+    };
+    // SAFETY: a valid structure.
+    let changed = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const more) } == 0;
+    changed.then_some(limit)
+}
+
+impl Signals {
+    /// Readable when a signal waits.
+    pub(crate) fn raw(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+
+    /// Sends what waits on to the command, process `pid`; None: it has ended.
+    pub(crate) fn forward(&mut self, pid: Option<u32>) {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+        let bytes = size_of::<libc::signalfd_siginfo>();
+        loop {
+            // SAFETY: the structure has room for one record.
+            let count = unsafe { libc::read(self.raw(), info.as_mut_ptr().cast(), bytes) };
+            if count != bytes as isize {
+                return;
+            }
+            // SAFETY: zeroed or filled in, and all-zero bytes are valid.
+            let info = unsafe { info.assume_init() };
+            let signal = info.ssi_signo as libc::c_int;
+            if signal == libc::SIGTSTP {
+                self.stop_wanted = Some(Instant::now());
+            }
+            let Some(pid) = pid else { continue };
+            let by_kernel = info.ssi_code == libc::SI_KERNEL;
+            let by_command = info.ssi_code <= 0 && info.ssi_pid == pid;
+            if !by_kernel && !by_command {
+                // SAFETY: a child of ours that was not waited for: the id is still its own.
+                unsafe { libc::kill(pid as libc::pid_t, signal) };
+            }
+        }
+    }
+
+    /// The command has ended: what was meant for it is dropped, and from now on signals do to us
+    /// what they do to any program.
+    pub(crate) fn release(mut self, inherited: &Inherited) {
+        self.forward(None);
+        // SAFETY: a valid mask, as we were given it.
+        unsafe {
+            libc::sigprocmask(
+                libc::SIG_SETMASK,
+                &raw const inherited.mask,
+                std::ptr::null_mut(),
+            )
+        };
+    }
+
+    /// The command was stopped: stop too when that was demanded of us, until we are continued.
+    pub(crate) fn command_stopped(&mut self) {
+        let wanted = self.stop_wanted.take();
+        if wanted.is_some_and(|moment| moment.elapsed() < STOP_WINDOW) {
+            // SAFETY: stops this process; SIGCONT continues it.
+            unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Draining until the command has ended, and then the rest of its tree.
+//!
+//! In: a started command and the drainer of its session. Out: how it ended, and what became of the
+//! tapes. The command is waited for here and nowhere else.
+
+use super::signals::Signals;
+use heaptape_drain::process_info::ProcessHandle;
+use heaptape_drain::{Drainer, Outcome};
+use std::time::{Duration, Instant};
+
+/// How often the system is asked for processes of the tree that no slot tells of.
+const MEMBERS_GAP: Duration = Duration::from_secs(1);
+/// A member of the tree that is not recorded is looked at this often.
+const MEMBERS_SLEEP: Duration = Duration::from_millis(100);
+
+/// Drains while the command runs as process `pid`; its status, as `waitpid` tells it.
+pub(crate) fn until_command_ends(drainer: &mut Drainer, signals: &mut Signals, pid: u32) -> i32 {
+    let handle = ProcessHandle::open(pid, 0);
+    let mut others = vec![signals.raw()];
+    others.extend(handle.as_ref().map(ProcessHandle::raw));
+    loop {
+        let sleep = drainer.pass();
+        drainer.wait(sleep, &others);
+        signals.forward(Some(pid));
+        let mut status = 0;
+        // SAFETY: a child of ours; the status is valid for the call to fill in.
+        let changed = unsafe {
+            let options = libc::WNOHANG | libc::WUNTRACED;
+            libc::waitpid(pid as libc::pid_t, &raw mut status, options)
+        };
+        if changed == pid as libc::pid_t && libc::WIFSTOPPED(status) {
+            signals.command_stopped();
+        } else if changed != 0 {
+            drainer.root_ended(status);
+            drainer.pass();
+            return status;
+        }
+    }
+}
+
+/// True when processes of the tree are left.
+pub(crate) fn has_descendants(drainer: &Drainer) -> bool {
+    !drainer.is_empty() || !drainer.members().is_empty()
+}
+
+/// Drains until no process of the tree is left, and ends the recording.
+pub(crate) fn until_tree_is_gone(mut drainer: Drainer) -> Outcome {
+    let mut asked: Option<Instant> = None;
+    loop {
+        let sleep = drainer.pass();
+        if drainer.is_empty() {
+            let due = asked.is_none_or(|moment| moment.elapsed() >= MEMBERS_GAP);
+            if due && drainer.members().is_empty() {
+                return drainer.finish();
+            }
+            if due {
+                asked = Some(Instant::now());
+            }
+            drainer.wait(MEMBERS_SLEEP, &[]);
+        } else {
+            asked = None;
+            drainer.wait(sleep, &[]);
+        }
+    }
+}
