@@ -8,6 +8,7 @@ use crate::recording::{self, operation};
 use crate::thread::{self, Level, Thread};
 use crate::{clock, process};
 use core::ffi::{CStr, c_char, c_void};
+use core::ptr::NonNull;
 use heaptape_session::record::blob;
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -101,13 +102,13 @@ pub unsafe extern "C" fn heaptape_mark(name: *const c_char) {
 ///
 /// # Safety
 /// `thread` must be the calling thread's state.
-pub unsafe fn with_level(thread: *mut Thread, write: impl FnOnce(&mut Level) -> bool) -> bool {
+pub unsafe fn with_level(thread: NonNull<Thread>, write: impl FnOnce(&mut Level) -> bool) -> bool {
     // SAFETY: as for this function.
-    let Some(level) = (unsafe { Thread::enter(thread, Caller::here()) }) else {
+    let Some(mut level) = (unsafe { Thread::enter(thread, Caller::here()) }) else {
         return false;
     };
     // SAFETY: between `enter` and `leave` the level is ours alone.
-    let state = unsafe { &mut *level };
+    let state = unsafe { level.as_mut() };
     state.ticks = clock::now::<true, false>(state.ticks);
     let is_written = write(state);
     // SAFETY: it is the level that was entered.

@@ -279,6 +279,49 @@ pub unsafe fn free(block: *mut c_void) {
     call!(FREE as Free, block);
 }
 
+/// As [`malloc`], behind an open gate: the process has looked the function up when it started.
+///
+/// # Safety
+/// As the C function.
+#[inline(always)]
+pub unsafe fn known_malloc(size: usize) -> *mut c_void {
+    call!(MALLOC as Malloc, size)
+}
+
+/// As [`calloc`], behind an open gate.
+///
+/// # Safety
+/// As the C function.
+#[inline(always)]
+pub unsafe fn known_calloc(count: usize, size: usize) -> *mut c_void {
+    call!(CALLOC as Calloc, count, size)
+}
+
+/// As [`realloc`], behind an open gate.
+///
+/// # Safety
+/// As the C function.
+#[inline(always)]
+pub unsafe fn known_realloc(block: *mut c_void, size: usize) -> *mut c_void {
+    if bootstrap::contains(block) {
+        // SAFETY: as for this function.
+        return unsafe { realloc_bootstrap(block, size) };
+    }
+    call!(REALLOC as Realloc, block, size)
+}
+
+/// As [`free`], behind an open gate.
+///
+/// # Safety
+/// As the C function.
+#[inline(always)]
+pub unsafe fn known_free(block: *mut c_void) {
+    if bootstrap::contains(block) {
+        return;
+    }
+    call!(FREE as Free, block);
+}
+
 /// The real `posix_memalign`.
 ///
 /// # Safety

@@ -99,6 +99,15 @@ pub fn depth_max() -> u32 {
     DEPTH_MAX.load(Ordering::Relaxed)
 }
 
+/// As [`is_paused`], for the short paths: behind a plain gate there is a slot.
+#[inline(always)]
+#[must_use]
+pub fn is_paused_plain() -> bool {
+    let slot = SLOT.load(Ordering::Relaxed) as *const ProcessSlot;
+    // SAFETY: set before the gate became plain, and to a slot of the session, which stays mapped.
+    unsafe { &*slot }.paused.load(Ordering::Relaxed) != 0
+}
+
 /// True when allocations are not recorded right now, by wish of somebody outside.
 #[inline(always)]
 #[must_use]
@@ -452,7 +461,9 @@ fn follow_fork() {
     thread::forget_parents();
     let header = session().header();
     let is_over = header.state.load(Ordering::Relaxed) == state::CLOSED;
-    let was_off = slot().is_none_or(|slot| slot.turned_off.load(Ordering::Relaxed) != 0);
+    let parents = slot();
+    SLOT.store(0, Ordering::Relaxed);
+    let was_off = parents.is_none_or(|slot| slot.turned_off.load(Ordering::Relaxed) != 0);
     let mode = if is_over || was_off || has(options::NO_FOLLOW) {
         None
     } else {
@@ -460,7 +471,6 @@ fn follow_fork() {
         enlist(origin::FORKED, cut)
     };
     if mode.is_none() {
-        SLOT.store(0, Ordering::Relaxed);
         PID.store(0, Ordering::Relaxed);
     }
     gate::set(mode.unwrap_or(gate::OFF));
@@ -487,6 +497,6 @@ pub fn count_turned_off() {
         return;
     };
     // SAFETY: it is this thread's state, and the slot was set at birth.
-    let slot = unsafe { &*(*thread).level.slot };
+    let slot = unsafe { &*(*thread.as_ptr()).level.slot };
     recording::count_lost_in(slot, recording::TURNED_OFF);
 }

@@ -10,6 +10,7 @@ use crate::stack::{CallerContext, CutReason, StackSink};
 use crate::thread::{Level, Thread};
 use crate::{clock, gate, process};
 use core::ffi::c_void;
+use core::ptr::NonNull;
 use heaptape_session::layout::{StreamSlot, options, state, turned_off};
 use heaptape_session::record::{self, RingEvent};
 use heaptape_session::ring::{AppendError, Memory};
@@ -63,43 +64,48 @@ const SILENT_NAPS_MAX: u32 = 2000;
 /// `thread` must be the calling thread's state, `caller` must be alive.
 #[inline(always)]
 pub unsafe fn allocated<const PLAIN: bool>(
-    thread: *mut Thread,
+    thread: NonNull<Thread>,
     operation: u8,
     address: *mut c_void,
     size: usize,
     caller: Caller,
 ) {
     // SAFETY: as for this function.
-    let Some(level) = (unsafe { Thread::enter(thread, caller) }) else {
+    let Some(mut level) = (unsafe { Thread::enter(thread, caller) }) else {
         return;
     };
     // SAFETY: between `enter` and `leave` the level is ours alone.
-    let state = unsafe { &mut *level };
-    state.ticks = clock::now::<true, PLAIN>(state.ticks);
+    let state = unsafe { level.as_mut() };
+    let ticks = clock::now::<true, PLAIN>(state.ticks);
+    state.ticks = ticks;
     let stack = stack_of(state, caller);
-    let size = size as u64;
-    if record::is_short(size) {
+    let (address, size) = (address as u64, size as u64);
+    if record::is_short(size) && state.producer.fits(3) {
         let words = [
-            record::head(operation, state.ticks),
-            address as u64,
+            record::head(operation, ticks),
+            address,
             record::sizes(stack, size),
         ];
-        append_words(state, &words);
+        state.producer.append_fitting(&words);
     } else {
-        append_event(
-            state,
-            &RingEvent {
-                operation,
-                ticks: state.ticks,
-                address: address as u64,
-                size,
-                stack,
-                ..RingEvent::default()
-            },
-        );
+        append_alloc(state, operation, address, size, stack);
     }
     // SAFETY: it is the level that was entered.
     unsafe { Thread::leave(level) };
+}
+
+#[cold]
+#[inline(never)]
+fn append_alloc(level: &mut Level, operation: u8, address: u64, size: u64, stack: u32) {
+    let event = RingEvent {
+        operation,
+        ticks: level.ticks,
+        address,
+        size,
+        stack,
+        ..RingEvent::default()
+    };
+    append_event(level, &event);
 }
 
 /// Records that a block is about to die. `PLAIN`: see [`clock::now`]; then frees carry no stacks.
@@ -108,33 +114,43 @@ pub unsafe fn allocated<const PLAIN: bool>(
 /// As for [`allocated`].
 #[inline(always)]
 pub unsafe fn freed<const PLAIN: bool>(
-    thread: *mut Thread,
+    thread: NonNull<Thread>,
     operation: u8,
     address: *mut c_void,
     caller: Caller,
 ) {
     // SAFETY: as for this function.
-    let Some(level) = (unsafe { Thread::enter(thread, caller) }) else {
+    let Some(mut level) = (unsafe { Thread::enter(thread, caller) }) else {
         return;
     };
     // SAFETY: between `enter` and `leave` the level is ours alone.
-    let state = unsafe { &mut *level };
-    state.ticks = clock::now::<false, PLAIN>(state.ticks);
-    if PLAIN || !process::has(options::FREE_STACKS) {
-        let words = [record::head(operation, state.ticks), address as u64];
-        append_words(state, &words);
+    let state = unsafe { level.as_mut() };
+    let ticks = clock::now::<false, PLAIN>(state.ticks);
+    state.ticks = ticks;
+    let address = address as u64;
+    if (PLAIN || !process::has(options::FREE_STACKS)) && state.producer.fits(2) {
+        let words = [record::head(operation, ticks), address];
+        state.producer.append_fitting(&words);
     } else {
-        let event = RingEvent {
-            operation,
-            ticks: state.ticks,
-            old_address: address as u64,
-            stack: stack_of(state, caller),
-            ..RingEvent::default()
-        };
-        append_event(state, &event);
+        append_free(state, operation, address, caller);
     }
     // SAFETY: it is the level that was entered.
     unsafe { Thread::leave(level) };
+}
+
+#[cold]
+#[inline(never)]
+fn append_free(level: &mut Level, operation: u8, address: u64, caller: Caller) {
+    let mut event = RingEvent {
+        operation,
+        ticks: level.ticks,
+        old_address: address,
+        ..RingEvent::default()
+    };
+    if process::has(options::FREE_STACKS) {
+        event.stack = stack_of(level, caller);
+    }
+    append_event(level, &event);
 }
 
 /// Records any event but the two above: `fill` gets the event with operation and stamp set.
@@ -143,17 +159,17 @@ pub unsafe fn freed<const PLAIN: bool>(
 /// As for [`allocated`].
 #[inline(never)]
 pub unsafe fn happened(
-    thread: *mut Thread,
+    thread: NonNull<Thread>,
     operation: u8,
     caller: Caller,
     fill: impl FnOnce(&mut RingEvent),
 ) {
     // SAFETY: as for this function.
-    let Some(level) = (unsafe { Thread::enter(thread, caller) }) else {
+    let Some(mut level) = (unsafe { Thread::enter(thread, caller) }) else {
         return;
     };
     // SAFETY: between `enter` and `leave` the level is ours alone.
-    let state = unsafe { &mut *level };
+    let state = unsafe { level.as_mut() };
     state.ticks = clock::now::<true, false>(state.ticks);
     let mut event = RingEvent {
         operation,
@@ -173,7 +189,7 @@ pub unsafe fn happened(
 /// A call that ends one block and begins another: the guard stays set from the first stamp on.
 #[derive(Debug)]
 pub struct Change {
-    level: *mut Level,
+    level: NonNull<Level>,
     ticks: u64,
 }
 
@@ -183,11 +199,14 @@ impl Change {
     /// # Safety
     /// As for [`allocated`]. One of the other functions must follow.
     #[inline(always)]
-    pub unsafe fn begin<const PLAIN: bool>(thread: *mut Thread, caller: Caller) -> Option<Self> {
+    pub unsafe fn begin<const PLAIN: bool>(
+        thread: NonNull<Thread>,
+        caller: Caller,
+    ) -> Option<Self> {
         // SAFETY: as for this function.
-        let level = unsafe { Thread::enter(thread, caller) }?;
+        let mut level = unsafe { Thread::enter(thread, caller) }?;
         // SAFETY: between `enter` and `leave` the level is ours alone.
-        let state = unsafe { &mut *level };
+        let state = unsafe { level.as_mut() };
         let ticks = clock::now::<false, PLAIN>(state.ticks);
         state.ticks = ticks;
         Some(Self { level, ticks })
@@ -198,12 +217,13 @@ impl Change {
     /// # Safety
     /// As for [`allocated`].
     #[inline(always)]
-    pub unsafe fn changed<const PLAIN: bool>(self, event: RingEvent, caller: Caller) {
+    pub unsafe fn changed<const PLAIN: bool>(mut self, event: RingEvent, caller: Caller) {
         // SAFETY: see `begin`.
-        let state = unsafe { &mut *self.level };
+        let state = unsafe { self.level.as_mut() };
         state.ticks = clock::now::<true, PLAIN>(state.ticks);
         let stack = stack_of(state, caller);
-        if record::is_short(event.size) && event.operation >> 5 == 2 {
+        let is_short = record::is_short(event.size) && event.operation >> 5 == 2;
+        if is_short && state.producer.fits(5) {
             let words = [
                 record::head(event.operation, self.ticks),
                 event.old_address,
@@ -211,7 +231,7 @@ impl Change {
                 record::sizes(stack, event.size),
                 state.ticks,
             ];
-            append_words(state, &words);
+            state.producer.append_fitting(&words);
         } else {
             let event = RingEvent {
                 ticks: self.ticks,
@@ -228,9 +248,9 @@ impl Change {
     ///
     /// # Safety
     /// As for [`allocated`].
-    pub unsafe fn ended(self, event: RingEvent, caller: Caller) {
+    pub unsafe fn ended(mut self, event: RingEvent, caller: Caller) {
         // SAFETY: see `begin`.
-        let state = unsafe { &mut *self.level };
+        let state = unsafe { self.level.as_mut() };
         let mut event = RingEvent {
             ticks: self.ticks,
             ..event
@@ -304,14 +324,6 @@ fn append_event(level: &mut Level, event: &RingEvent) {
     }
 }
 
-/// Appends an event's words, or counts it as lost.
-#[inline(always)]
-fn append_words<const N: usize>(level: &mut Level, words: &[u64; N]) {
-    if !append(level, words) {
-        lose(level);
-    }
-}
-
 #[cold]
 fn lose(level: &Level) {
     let reason = if gate::mode() == gate::COUNTING {
@@ -328,10 +340,11 @@ fn lose(level: &Level) {
 /// Appends a record; false when it cannot be stored.
 #[inline(always)]
 fn append<const N: usize>(level: &mut Level, words: &[u64; N]) -> bool {
-    if !level.producer.fits(N) {
-        return append_slowly(level, words.iter().copied());
+    if level.producer.fits(N) {
+        level.producer.append_fitting(words);
+        return true;
     }
-    level.producer.append(process::session(), words).is_ok()
+    append_slowly(level, words.iter().copied())
 }
 
 /// Appends bytes: kind, contents; false when they cannot be stored. The caller has entered `level`.

@@ -9,7 +9,7 @@ use crate::hooks::Caller;
 use crate::stack::{StackCapture, StackConfig};
 use crate::{gate, process};
 use core::ffi::c_void;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use heaptape_session::layout::{StreamSlot, options, phase};
 use heaptape_session::ring::{Memory, Producer};
 use heaptape_session::slots;
@@ -61,8 +61,8 @@ pub struct Level {
 pub struct Thread {
     /// The thread's own stream.
     pub level: Level,
-    /// That of nested signal handlers; null until there was one.
-    nested: *mut Level,
+    /// That of nested signal handlers; none until there was one.
+    nested: Option<NonNull<Level>>,
     /// Stack pointer of the call that is inside an allocator which may call us back; 0: none.
     pub depth: usize,
     /// Rounds of key destructors that have passed.
@@ -112,10 +112,10 @@ fn set_word(value: usize) {
 /// The calling thread's state, if it was born.
 #[inline(always)]
 #[must_use]
-pub fn current() -> Option<*mut Thread> {
+pub fn current() -> Option<NonNull<Thread>> {
     let word = word();
     if word > PLACELESS {
-        Some(word as *mut Thread)
+        NonNull::new(word as *mut Thread)
     } else {
         None
     }
@@ -124,7 +124,7 @@ pub fn current() -> Option<*mut Thread> {
 /// The calling thread's state, born now if it must be. `None`: the event is lost, and was counted.
 #[cold]
 #[must_use]
-pub fn current_or_born() -> Option<*mut Thread> {
+pub fn current_or_born() -> Option<NonNull<Thread>> {
     match word() {
         0 => birth(),
         UNBORN => {
@@ -137,7 +137,7 @@ pub fn current_or_born() -> Option<*mut Thread> {
             }
             None
         }
-        known => Some(known as *mut Thread),
+        known => NonNull::new(known as *mut Thread),
     }
 }
 
@@ -150,7 +150,7 @@ pub fn start() {
     }
 }
 
-fn birth() -> Option<*mut Thread> {
+fn birth() -> Option<NonNull<Thread>> {
     set_word(UNBORN);
     let thread = take_state();
     let Some(thread) = thread.filter(|thread| open(*thread)) else {
@@ -158,33 +158,38 @@ fn birth() -> Option<*mut Thread> {
         set_word(PLACELESS);
         return None;
     };
-    set_word(thread as usize);
+    set_word(thread.as_ptr() as usize);
     let key = KEY.load(Ordering::Relaxed);
     if key != 0 {
         // SAFETY: the key was made by `start`. The word is set, so an allocation that this call
         // makes for keys beyond the first block finds the state in order.
-        unsafe { libc::pthread_setspecific(key - 1, thread.cast()) };
+        unsafe { libc::pthread_setspecific(key - 1, thread.as_ptr().cast()) };
     }
     Some(thread)
 }
 
-fn take_state() -> Option<*mut Thread> {
+fn take_state() -> Option<NonNull<Thread>> {
     for place in &POOL {
         // Acquire: pairs with Release in `give_back`.
         if place.load(Ordering::Relaxed) != 0 {
             let taken = place.swap(0, Ordering::Acquire);
             if taken != 0 {
-                return Some(taken as *mut Thread);
+                return NonNull::new(taken as *mut Thread);
             }
         }
     }
-    sys::map_private(size_of::<Thread>()).map(|memory| memory.cast())
+    NonNull::new(sys::map_private(size_of::<Thread>())?.cast())
 }
 
-fn give_back(thread: *mut Thread) {
+fn give_back(thread: NonNull<Thread>) {
     for place in &POOL {
         // Release: pairs with Acquire in `take_state`.
-        let put = place.compare_exchange(0, thread as u64, Ordering::Release, Ordering::Relaxed);
+        let put = place.compare_exchange(
+            0,
+            thread.as_ptr() as u64,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
         if put.is_ok() {
             return;
         }
@@ -193,9 +198,9 @@ fn give_back(thread: *mut Thread) {
 }
 
 /// Fills in a fresh or used state for this thread.
-fn open(thread: *mut Thread) -> bool {
+fn open(mut thread: NonNull<Thread>) -> bool {
     // SAFETY: nobody else has the state: it is fresh or came from the pool.
-    let thread = unsafe { &mut *thread };
+    let thread = unsafe { thread.as_mut() };
     thread.depth = 0;
     thread.rounds = 0;
     thread.fork_ticks = 0;
@@ -237,7 +242,7 @@ fn open_stack(level: &mut Level) {
     };
     if level.stack.is_null() {
         let stack = StackCapture::create(config);
-        level.stack = stack.map_or(ptr::null_mut(), core::ptr::NonNull::as_ptr);
+        level.stack = stack.map_or(ptr::null_mut(), NonNull::as_ptr);
     } else {
         // SAFETY: made above for an earlier stream of this state, which nobody else has.
         unsafe { &mut *level.stack }.init(config);
@@ -266,23 +271,29 @@ fn note_name(slot: &StreamSlot) {
 pub fn renamed() {
     if let Some(thread) = current() {
         // SAFETY: the state is this thread's; the slot pointer is valid once it was born.
-        note_name(unsafe { &*(*thread).level.slot });
+        note_name(unsafe { &*(*thread.as_ptr()).level.slot });
     }
 }
 
 impl Thread {
+    /// The thread's own level. No reference is made: an interrupted call of this thread may hold
+    /// one.
+    #[inline(always)]
+    fn level(thread: NonNull<Self>) -> NonNull<Level> {
+        // SAFETY: the field lies within the state.
+        unsafe { thread.byte_add(core::mem::offset_of!(Self, level)).cast() }
+    }
+
     /// Enters the recorder for one event of the call at `caller`: the level to write with, or
     /// `None` when it is lost (and counted).
     ///
     /// # Safety
     /// `thread` must be the calling thread's state.
     #[inline(always)]
-    pub unsafe fn enter(thread: *mut Self, caller: Caller) -> Option<*mut Level> {
-        // SAFETY: the state is valid; no reference is made, since an interrupted call of this
-        // thread may hold one.
-        let level = unsafe { &raw mut (*thread).level };
+    pub unsafe fn enter(thread: NonNull<Self>, caller: Caller) -> Option<NonNull<Level>> {
+        let level = Self::level(thread);
         // SAFETY: the slot was set at birth.
-        let slot = unsafe { &*(*level).slot };
+        let slot = unsafe { &*(*level.as_ptr()).slot };
         // Relaxed: the drainer's membarrier orders guard and stamp (see `layout::StreamSlot`).
         if slot.guard.load(Ordering::Relaxed) != 0 {
             // SAFETY: as for this function.
@@ -294,28 +305,25 @@ impl Thread {
     }
 
     #[cold]
-    unsafe fn enter_nested(thread: *mut Self, caller: Caller) -> Option<*mut Level> {
+    unsafe fn enter_nested(thread: NonNull<Self>, caller: Caller) -> Option<NonNull<Level>> {
+        let level = Self::level(thread);
         // SAFETY: as in `enter`.
-        let level = unsafe { &raw mut (*thread).level };
-        // SAFETY: as in `enter`.
-        let slot = unsafe { &*(*level).slot };
+        let slot = unsafe { &*(*level.as_ptr()).slot };
         if is_stale(slot.guard.load(Ordering::Relaxed) as usize, caller) {
             return reopen(level, 0, caller);
         }
         // SAFETY: only this thread, in its handlers, touches the field.
-        let nested = unsafe { &mut (*thread).nested };
-        if nested.is_null() {
-            *nested = birth_of_nested().unwrap_or(ptr::null_mut());
-        }
-        if nested.is_null() {
+        let place = unsafe { &mut (*thread.as_ptr()).nested };
+        *place = place.or_else(birth_of_nested);
+        let Some(nested) = *place else {
             crate::recording::count_lost_in(slot, crate::recording::NESTED);
             return None;
-        }
-        // SAFETY: not null, so it was opened.
-        let nested_slot = unsafe { &*(**nested).slot };
+        };
+        // SAFETY: it was opened, so its slot is set.
+        let nested_slot = unsafe { &*(*nested.as_ptr()).slot };
         let guard = nested_slot.guard.load(Ordering::Relaxed) as usize;
         if guard != 0 && is_stale(guard, caller) {
-            return reopen(*nested, 1, caller);
+            return reopen(nested, 1, caller);
         }
         if guard != 0 {
             crate::recording::count_lost_in(slot, crate::recording::NESTED);
@@ -323,7 +331,7 @@ impl Thread {
         }
         nested_slot.guard.store(caller.sp as u64, Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
-        Some(*nested)
+        Some(nested)
     }
 
     /// Leaves the recorder.
@@ -331,9 +339,9 @@ impl Thread {
     /// # Safety
     /// `level` must be what `enter` returned.
     #[inline(always)]
-    pub unsafe fn leave(level: *mut Level) {
+    pub unsafe fn leave(level: NonNull<Level>) {
         // SAFETY: a level that was entered has a slot.
-        let slot = unsafe { &*(*level).slot };
+        let slot = unsafe { &*(*level.as_ptr()).slot };
         // Release: pairs with the drainer's Acquire load of the guard; whoever sees it clear sees
         // what was published before.
         slot.guard.store(0, Ordering::Release);
@@ -363,15 +371,14 @@ pub fn is_stale(guard: usize, caller: Caller) -> bool {
 
 /// Gives a level whose last call was abandoned half-way a new stream: what that call left in the
 /// old one is whole records, but numbers of stack nodes may have come apart.
-fn reopen(level: *mut Level, number: u32, caller: Caller) -> Option<*mut Level> {
+fn reopen(mut level: NonNull<Level>, number: u32, caller: Caller) -> Option<NonNull<Level>> {
     // SAFETY: the abandoned call does not come back, so this is the only reference.
-    let state = unsafe { &mut *level };
+    let state = unsafe { level.as_mut() };
     close_level(state);
     // What the call left of the capture may be torn: its memory stays behind.
     state.stack = ptr::null_mut();
     if !open_level(state, number) {
-        state.is_abandoned = true;
-        state.producer = Producer::new(u32::MAX, 0);
+        abandon(state);
     }
     // SAFETY: set by `open_level`, now or earlier.
     let slot = unsafe { &*state.slot };
@@ -380,20 +387,23 @@ fn reopen(level: *mut Level, number: u32, caller: Caller) -> Option<*mut Level> 
     Some(level)
 }
 
-fn birth_of_nested() -> Option<*mut Level> {
-    let level: *mut Level = sys::map_private(size_of::<Level>())?.cast();
+fn birth_of_nested() -> Option<NonNull<Level>> {
+    let memory = sys::map_private(size_of::<Level>())?;
+    let mut level: NonNull<Level> = NonNull::new(memory.cast())?;
     // SAFETY: fresh zeroed memory that only we have; zero is a valid level.
-    open_level(unsafe { &mut *level }, 1).then_some(level)
+    open_level(unsafe { level.as_mut() }, 1).then_some(level)
 }
 
 /// The key's destructor.
 unsafe extern "C" fn ending(value: *mut c_void) {
-    let thread: *mut Thread = value.cast();
+    let Some(mut thread) = NonNull::new(value.cast::<Thread>()) else {
+        return;
+    };
     if current() != Some(thread) {
         return;
     }
     // SAFETY: it is this thread's own state.
-    let rounds = unsafe { &mut (*thread).rounds };
+    let rounds = unsafe { &mut (*thread.as_ptr()).rounds };
     *rounds += 1;
     if *rounds < DESTRUCTOR_ROUNDS {
         let key = KEY.load(Ordering::Relaxed);
@@ -403,7 +413,7 @@ unsafe extern "C" fn ending(value: *mut c_void) {
     }
     set_word(0);
     // SAFETY: the word no longer leads to the state, so no handler uses it from here on.
-    let state = unsafe { &mut *thread };
+    let state = unsafe { thread.as_mut() };
     close_level(&mut state.level);
     close_nested(state);
     give_back(thread);
@@ -417,49 +427,47 @@ fn close_level(level: &mut Level) {
 }
 
 fn close_nested(state: &mut Thread) {
-    if state.nested.is_null() {
+    let Some(mut place) = state.nested.take() else {
         return;
-    }
-    // SAFETY: not null, so it was opened; the word no longer leads here.
-    let nested = unsafe { &mut *state.nested };
+    };
+    // SAFETY: it was opened, and the word no longer leads here.
+    let nested = unsafe { place.as_mut() };
     close_level(nested);
-    if let Some(stack) = ptr::NonNull::new(nested.stack) {
+    if let Some(stack) = NonNull::new(nested.stack) {
         // SAFETY: made by `open_stack`, and the level is going away.
         unsafe { StackCapture::destroy(stack) };
     }
-    let memory: *mut u8 = state.nested.cast();
-    state.nested = ptr::null_mut();
     // SAFETY: mapped by `birth_of_nested` and no longer reachable.
-    unsafe { sys::unmap(memory, size_of::<Level>()) };
+    unsafe { sys::unmap(place.as_ptr().cast(), size_of::<Level>()) };
 }
 
 /// In a forked child: drops what belongs to the parent's thread. The next event is a birth.
 pub fn forget_parents() {
-    let Some(thread) = current() else {
-        set_word(0);
+    let known = current();
+    set_word(0);
+    let Some(mut thread) = known else {
         return;
     };
-    set_word(0);
     // SAFETY: the child's only thread has its own copy of the state.
-    let level = unsafe { &mut (*thread).level };
+    let state = unsafe { thread.as_mut() };
     // SAFETY: set at birth; the slot is the parent's, and only looked at.
-    let is_inside = unsafe { &*level.slot }.guard.load(Ordering::Relaxed) != 0;
-    // The parent's chunk is out of reach from now on, whatever comes.
-    level.producer = Producer::new(u32::MAX, 0);
-    level.is_abandoned = true;
-    // SAFETY: as above.
-    let nested = unsafe { core::mem::replace(&mut (*thread).nested, ptr::null_mut()) };
-    if !nested.is_null() {
+    let guard = unsafe { &(*state.level.slot).guard };
+    // The parent's chunks are out of reach from now on, whatever comes.
+    abandon(&mut state.level);
+    if let Some(mut nested) = state.nested.take() {
         // SAFETY: as above; the memory stays behind.
-        let nested = unsafe { &mut *nested };
-        nested.producer = Producer::new(u32::MAX, 0);
-        nested.is_abandoned = true;
+        abandon(unsafe { nested.as_mut() });
     }
-    // A signal handler that interrupted the recorder has forked: the interrupted call may come
-    // back to this memory, which therefore is not used again.
-    if !is_inside {
+    // A signal handler that interrupted the recorder may have forked: then the interrupted call
+    // comes back to this memory, which therefore is not used again.
+    if guard.load(Ordering::Relaxed) == 0 {
         give_back(thread);
     }
+}
+
+fn abandon(level: &mut Level) {
+    level.producer = Producer::new(u32::MAX, 0);
+    level.is_abandoned = true;
 }
 
 /// Memory of at least `bytes` for the calling thread (and a child of its `vfork`), until it asks
@@ -470,7 +478,7 @@ pub fn scratch(bytes: usize) -> Option<*mut u8> {
         return sys::map_private(bytes);
     };
     // SAFETY: it is this thread's own state.
-    let state = unsafe { &mut *thread };
+    let state = unsafe { &mut *thread.as_ptr() };
     if state.scratch_bytes < bytes {
         let memory = sys::map_private(bytes)?;
         if !state.scratch.is_null() {
@@ -487,7 +495,7 @@ pub fn scratch(bytes: usize) -> Option<*mut u8> {
 pub fn note_fork(ticks: u64) {
     if let Some(thread) = current() {
         // SAFETY: it is this thread's own state.
-        unsafe { (*thread).fork_ticks = ticks };
+        unsafe { (*thread.as_ptr()).fork_ticks = ticks };
     }
 }
 
@@ -495,12 +503,12 @@ pub fn note_fork(ticks: u64) {
 #[must_use]
 pub fn fork_ticks() -> u64 {
     // SAFETY: it is this thread's own state.
-    current().map_or(0, |thread| unsafe { (*thread).fork_ticks })
+    current().map_or(0, |thread| unsafe { (*thread.as_ptr()).fork_ticks })
 }
 
 /// True when this process records and the thread can be had for an event.
 #[must_use]
-pub fn admitted() -> Option<*mut Thread> {
+pub fn admitted() -> Option<NonNull<Thread>> {
     loop {
         match gate::mode() {
             gate::PLAIN | gate::GENERAL => {

@@ -18,6 +18,10 @@ use core::sync::atomic::AtomicU64 as PrivateAtomicU64;
 /// Longest path of a session, its terminating zero included.
 pub const PATH_BYTES_MAX: usize = 256;
 
+/// A segment that could not be mapped is not tried again: a process that can no longer open the
+/// file (another root folder, other rights) must not ask for every chunk anew.
+const OUT_OF_REACH: u64 = 1;
+
 /// Why a session cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapError {
@@ -40,7 +44,7 @@ pub enum MapError {
 pub struct SessionMap {
     base: *mut u8,
     layout: Layout,
-    /// Address of each mapped segment, 0: not yet. Private to the process and outside the models,
+    /// Address of each mapped segment; 0: not yet, [`OUT_OF_REACH`]: it could not be. Private to the process and outside the models,
     /// so never loom's (whose atomics cannot be made in a constant).
     segments: [PrivateAtomicU64; SEGMENTS_MAX],
     path: [u8; PATH_BYTES_MAX],
@@ -197,7 +201,7 @@ impl SessionMap {
     pub unsafe fn unmap(self) {
         for segment in &self.segments {
             let address = segment.load(Ordering::Relaxed);
-            if address != 0 {
+            if address > OUT_OF_REACH {
                 // SAFETY: the caller vouches that nothing refers to it.
                 unsafe { sys::unmap(address as *mut u8, SEGMENT_BYTES) };
             }
@@ -211,9 +215,28 @@ impl SessionMap {
         let place = self.segments.get(index)?;
         // Acquire: pairs with the Release below; the mapping is made before its address is seen.
         let known = place.load(Ordering::Acquire);
+        if known == OUT_OF_REACH {
+            return None;
+        }
         if known != 0 {
             return Some(known as *mut u8);
         }
+        let Some(mapped) = self.map_segment(index) else {
+            // Relaxed: another thread may have succeeded, which then stays.
+            let _ = place.compare_exchange(0, OUT_OF_REACH, Ordering::Relaxed, Ordering::Relaxed);
+            return None;
+        };
+        match place.compare_exchange(0, mapped as u64, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Some(mapped),
+            Err(other) => {
+                // SAFETY: another thread was faster; nobody has seen our mapping.
+                unsafe { sys::unmap(mapped, SEGMENT_BYTES) };
+                (other > OUT_OF_REACH).then_some(other as *mut u8)
+            }
+        }
+    }
+
+    fn map_segment(&self, index: usize) -> Option<*mut u8> {
         let fd = sys::open(self.path(), libc::O_RDWR | libc::O_NOFOLLOW);
         if fd < 0 {
             return None;
@@ -221,15 +244,7 @@ impl SessionMap {
         let offset = self.layout.chunks_offset() + index * SEGMENT_BYTES;
         let mapped = sys::map_shared(fd, offset, SEGMENT_BYTES);
         sys::close(fd);
-        let mapped = mapped?;
-        match place.compare_exchange(0, mapped as u64, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Some(mapped),
-            Err(other) => {
-                // SAFETY: another thread was faster; nobody has seen our mapping.
-                unsafe { sys::unmap(mapped, SEGMENT_BYTES) };
-                Some(other as *mut u8)
-            }
-        }
+        mapped
     }
 }
 

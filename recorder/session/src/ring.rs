@@ -93,8 +93,9 @@ pub fn sweep_chunks<M: Memory>(memory: &M, owner: u64) -> u32 {
 pub struct Producer {
     /// The chunk that is written; null: none yet.
     chunk: *const Chunk,
-    /// Words written to it: equals its `published` between two records.
-    at: u32,
+    /// Words that still fit into it, at most [`CHUNK_WORDS`]; 0 without a chunk. Between two
+    /// records the chunk's `published` is what was written: `CHUNK_WORDS - left`.
+    left: u32,
     /// Slot of the stream.
     stream: u32,
     /// Generation of the stream.
@@ -116,7 +117,7 @@ impl Producer {
     pub fn new(stream: u32, generation: u32) -> Self {
         Self {
             chunk: core::ptr::null(),
-            at: 0,
+            left: 0,
             stream,
             generation,
         }
@@ -133,7 +134,7 @@ impl Producer {
     #[inline(always)]
     #[must_use]
     pub fn fits(&self, words: usize) -> bool {
-        !self.chunk.is_null() && self.at as usize + words <= CHUNK_WORDS
+        self.left as usize >= words
     }
 
     /// Appends the words of one record and publishes them.
@@ -146,23 +147,37 @@ impl Producer {
         memory: &M,
         words: &[u64; N],
     ) -> Result<(), AppendError> {
-        if self.chunk.is_null() || self.at as usize + N > CHUNK_WORDS {
+        if !self.fits(N) {
             self.next_chunk(memory, N)?;
         }
-        // SAFETY: not null here; chunks of a session are never unmapped while it is used, and
-        // this one is owned by this stream.
-        let chunk = unsafe { &*self.chunk };
-        let at = self.at as usize;
-        if let Some(places) = chunk.words.get(at..at + N) {
-            for (place, word) in places.iter().zip(words) {
-                // Relaxed: ordered by the Release below.
-                place.store(*word, Ordering::Relaxed);
-            }
-        }
-        self.at += N as u32;
-        // Release: pairs with Acquire in `Consumer::read`.
-        chunk.published.store(self.at, Ordering::Release);
+        self.publish(words.iter().copied(), N as u32);
         Ok(())
+    }
+
+    /// As [`Producer::append`] when [`Producer::fits`] said so; otherwise nothing is stored.
+    #[inline(always)]
+    pub fn append_fitting<const N: usize>(&mut self, words: &[u64; N]) {
+        if self.fits(N) {
+            self.publish(words.iter().copied(), N as u32);
+        }
+    }
+
+    /// Writes words for which there is room, and publishes them.
+    #[inline(always)]
+    fn publish(&mut self, words: impl Iterator<Item = u64>, count: u32) {
+        // SAFETY: there is room, so there is a chunk; chunks of a session are never unmapped while
+        // it is used, and this one is owned by this stream.
+        let chunk = unsafe { &*self.chunk };
+        let at = CHUNK_WORDS as u32 - self.left;
+        for (place, word) in (at as usize..).zip(words) {
+            // SAFETY: `count` words fit behind `at`, by the caller's check.
+            let place = unsafe { chunk.words.get_unchecked(place) };
+            // Relaxed: ordered by the Release below.
+            place.store(word, Ordering::Relaxed);
+        }
+        self.left -= count;
+        // Release: pairs with Acquire in `Consumer::read`.
+        chunk.published.store(at + count, Ordering::Release);
     }
 
     /// Appends a record whose length is only known at run time.
@@ -175,20 +190,11 @@ impl Producer {
         words: impl ExactSizeIterator<Item = u64>,
     ) -> Result<(), AppendError> {
         let count = words.len();
-        if self.chunk.is_null() || self.at as usize + count > CHUNK_WORDS {
+        if !self.fits(count) {
             self.next_chunk(memory, count)?;
         }
-        // SAFETY: as in `append`.
-        let chunk = unsafe { &*self.chunk };
-        let at = self.at as usize;
-        if let Some(places) = chunk.words.get(at..at + count) {
-            for (place, word) in places.iter().zip(words) {
-                place.store(word, Ordering::Relaxed);
-            }
-        }
-        self.at += count as u32;
-        // Release: pairs with Acquire in `Consumer::read`.
-        chunk.published.store(self.at, Ordering::Release);
+        // The iterator is the caller's: no more words than it promised are taken.
+        self.publish(words.take(count), count as u32);
         Ok(())
     }
 
@@ -223,7 +229,7 @@ impl Producer {
         // the old chunk before the link.
         link.store(index + 1, Ordering::Release);
         self.chunk = chunk;
-        self.at = 0;
+        self.left = CHUNK_WORDS as u32;
         Ok(())
     }
 }

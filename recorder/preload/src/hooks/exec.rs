@@ -50,12 +50,7 @@ enum Fate {
 ///
 /// # Safety
 /// The pointers must be valid as the C functions ask.
-unsafe fn start(
-    image: Image,
-    list: List,
-    fate: Fate,
-    real: impl FnOnce(List) -> c_int,
-) -> c_int {
+unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) -> c_int) -> c_int {
     if gate::mode() == gate::NEW {
         // A fork that was made without the C library, before its first allocation.
         process::start();

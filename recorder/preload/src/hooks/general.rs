@@ -6,6 +6,7 @@ use crate::recording::{self, Change, operation};
 use crate::thread::Thread;
 use crate::{next, process, thread};
 use core::ffi::{c_int, c_void};
+use core::ptr::NonNull;
 use heaptape_session::record::RingEvent;
 
 /// What `realloc` is recorded as: a change, a new block, the end of one.
@@ -26,7 +27,7 @@ const REALLOCARRAY: ReallocOperations = [
 /// that it makes to our hooks while it serves one are its own affair, and not recorded; the C
 /// library's never makes any, so what comes while it works comes from a signal handler.
 struct Inside {
-    thread: *mut Thread,
+    thread: NonNull<Thread>,
     is_marked: bool,
 }
 
@@ -37,7 +38,7 @@ impl Inside {
         let is_marked = process::is_allocator_foreign();
         if is_marked {
             // SAFETY: the calling thread's own state.
-            let depth = unsafe { &mut (*thread).depth };
+            let depth = unsafe { &mut (*thread.as_ptr()).depth };
             if *depth != 0 && !thread::is_stale(*depth, caller) {
                 return None;
             }
@@ -46,10 +47,10 @@ impl Inside {
         Some(Self { thread, is_marked })
     }
 
-    fn leave(self) -> *mut Thread {
+    fn leave(self) -> NonNull<Thread> {
         if self.is_marked {
             // SAFETY: the calling thread's own state.
-            unsafe { (*self.thread).depth = 0 };
+            unsafe { (*self.thread.as_ptr()).depth = 0 };
         }
         self.thread
     }
@@ -76,7 +77,7 @@ unsafe fn allocate(
 }
 
 unsafe fn note_allocated(
-    thread: *mut Thread,
+    thread: NonNull<Thread>,
     operation: u8,
     block: *mut c_void,
     size: usize,

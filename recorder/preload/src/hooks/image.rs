@@ -255,7 +255,8 @@ impl ProgramHeaders<'_> {
     fn offset_of(&self, address: u64) -> Option<u64> {
         let holds = |segment: &Segment| {
             segment.kind == PT_LOAD
-                && address.checked_sub(segment.address)
+                && address
+                    .checked_sub(segment.address)
                     .is_some_and(|into| into < segment.bytes)
         };
         let segment = self.iter().find(holds)?;
@@ -328,11 +329,7 @@ fn has_sanitizer_symbol(file: &File, texts: u64, bytes: u64) -> bool {
         if found.is_empty() {
             return false;
         }
-        let has = |symbol: &&[u8]| {
-            found
-                .windows(symbol.len())
-                .any(|part| part == *symbol)
-        };
+        let has = |symbol: &&[u8]| found.windows(symbol.len()).any(|part| part == *symbol);
         if SANITIZER_SYMBOLS.iter().any(has) {
             return true;
         }

@@ -69,12 +69,12 @@ stub!(
 
 unsafe extern "C" fn malloc_body(size: usize, sp: *const usize, frame: usize) -> *mut c_void {
     let caller = Caller { sp, frame };
-    if gate::mode() != gate::PLAIN || process::is_paused() {
+    if gate::mode() != gate::PLAIN || process::is_paused_plain() {
         // SAFETY: the caller's own call.
         return unsafe { general::malloc(size, caller) };
     }
     // SAFETY: the caller's own call.
-    let block = unsafe { next::malloc(size) };
+    let block = unsafe { next::known_malloc(size) };
     if !block.is_null()
         && let Some(thread) = thread::current().or_else(thread::current_or_born)
     {
@@ -91,12 +91,12 @@ unsafe extern "C" fn calloc_body(
     frame: usize,
 ) -> *mut c_void {
     let caller = Caller { sp, frame };
-    if gate::mode() != gate::PLAIN || process::is_paused() {
+    if gate::mode() != gate::PLAIN || process::is_paused_plain() {
         // SAFETY: the caller's own call.
         return unsafe { general::calloc(count, size, caller) };
     }
     // SAFETY: the caller's own call.
-    let block = unsafe { next::calloc(count, size) };
+    let block = unsafe { next::known_calloc(count, size) };
     if !block.is_null()
         && let Some(thread) = thread::current().or_else(thread::current_or_born)
     {
@@ -121,7 +121,7 @@ unsafe extern "C" fn free_body(block: *mut c_void, sp: *const usize, frame: usiz
         unsafe { recording::freed::<true>(thread, operation::FREE, block, caller) };
     }
     // SAFETY: the caller's own call.
-    unsafe { next::free(block) }
+    unsafe { next::known_free(block) }
 }
 
 unsafe extern "C" fn realloc_body(
@@ -132,7 +132,7 @@ unsafe extern "C" fn realloc_body(
 ) -> *mut c_void {
     let caller = Caller { sp, frame };
     let is_common = !block.is_null() && size != 0;
-    if gate::mode() != gate::PLAIN || !is_common || process::is_paused() {
+    if gate::mode() != gate::PLAIN || !is_common || process::is_paused_plain() {
         // SAFETY: the caller's own call.
         return unsafe { general::realloc(general::PLAIN_REALLOC, block, size, caller) };
     }
@@ -141,7 +141,7 @@ unsafe extern "C" fn realloc_body(
     let change =
         thread.and_then(|thread| unsafe { recording::Change::begin::<true>(thread, caller) });
     // SAFETY: the caller's own call.
-    let moved = unsafe { next::realloc(block, size) };
+    let moved = unsafe { next::known_realloc(block, size) };
     let Some(change) = change else {
         return moved;
     };

@@ -9,6 +9,7 @@ use crate::recording::{self, Change, operation};
 use crate::thread::Thread;
 use crate::{next, process, thread};
 use core::ffi::{c_int, c_void};
+use core::ptr::NonNull;
 use heaptape_session::layout::options;
 use heaptape_session::record::RingEvent;
 use heaptape_session::sys;
@@ -18,8 +19,7 @@ const FAILED: *mut c_void = libc::MAP_FAILED;
 type Mmap =
     unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, c_int, libc::off_t) -> *mut c_void;
 type Munmap = unsafe extern "C" fn(*mut c_void, usize) -> c_int;
-type Mremap =
-    unsafe extern "C" fn(*mut c_void, usize, usize, c_int, *mut c_void) -> *mut c_void;
+type Mremap = unsafe extern "C" fn(*mut c_void, usize, usize, c_int, *mut c_void) -> *mut c_void;
 type Sbrk = unsafe extern "C" fn(isize) -> *mut c_void;
 type Brk = unsafe extern "C" fn(*mut c_void) -> c_int;
 
@@ -55,7 +55,7 @@ stub!(
 );
 
 /// The thread, when the call is to be recorded.
-fn recorded() -> Option<*mut Thread> {
+fn recorded() -> Option<NonNull<Thread>> {
     let thread = thread::admitted()?;
     (process::has(options::MMAP)).then_some(thread)
 }
@@ -149,8 +149,7 @@ unsafe fn shrink<R>(
     event: impl FnOnce(&R) -> Option<RingEvent>,
 ) -> R {
     // SAFETY: the thread is the calling one, the caller alive.
-    let change =
-        recorded().and_then(|thread| unsafe { Change::begin::<false>(thread, caller) });
+    let change = recorded().and_then(|thread| unsafe { Change::begin::<false>(thread, caller) });
     let result = real();
     let Some(change) = change else {
         return result;
@@ -175,8 +174,7 @@ unsafe extern "C" fn mremap_body(
 ) -> *mut c_void {
     let caller = Caller { sp, frame };
     // SAFETY: the thread is the calling one, the caller alive.
-    let change =
-        recorded().and_then(|thread| unsafe { Change::begin::<false>(thread, caller) });
+    let change = recorded().and_then(|thread| unsafe { Change::begin::<false>(thread, caller) });
     // SAFETY: the type is that of mremap on x86-64, where all arguments travel in registers.
     let moved = match unsafe { next::MREMAP.pointer::<Mremap>() } {
         // SAFETY: the caller's own call.
@@ -220,11 +218,7 @@ unsafe extern "C" fn mremap_body(
     moved
 }
 
-unsafe extern "C" fn sbrk_body(
-    increment: isize,
-    sp: *const usize,
-    frame: usize,
-) -> *mut c_void {
+unsafe extern "C" fn sbrk_body(increment: isize, sp: *const usize, frame: usize) -> *mut c_void {
     let caller = Caller { sp, frame };
     // SAFETY: the type is that of sbrk.
     let Some(sbrk) = (unsafe { next::SBRK.pointer::<Sbrk>() }) else {

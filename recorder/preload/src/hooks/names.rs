@@ -9,10 +9,7 @@ use core::ffi::{c_char, c_int, c_ulong};
 /// # Safety
 /// As the C function.
 #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
-pub unsafe extern "C" fn pthread_setname_np(
-    target: libc::pthread_t,
-    name: *const c_char,
-) -> c_int {
+pub unsafe extern "C" fn pthread_setname_np(target: libc::pthread_t, name: *const c_char) -> c_int {
     type SetName = unsafe extern "C" fn(libc::pthread_t, *const c_char) -> c_int;
     // SAFETY: the type is that of the function.
     let Some(real) = (unsafe { next::PTHREAD_SETNAME_NP.pointer::<SetName>() }) else {

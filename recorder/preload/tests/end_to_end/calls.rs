@@ -44,7 +44,12 @@ fn every_call_is_recorded_as_it_was_made() {
         let session = Session::new("calls", setup);
         let program = session.compile("calls.c", "calls");
         let recording = session.record(&mut session.command(program));
-        assert_eq!(recording.output.status.code(), Some(7), "{}", recording.text());
+        assert_eq!(
+            recording.output.status.code(),
+            Some(7),
+            "{}",
+            recording.text()
+        );
         assert_eq!(recording.output.stderr, b"");
         let [process] = &recording.processes[..] else {
             panic!("{:?}", recording.processes)

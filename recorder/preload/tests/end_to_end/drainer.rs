@@ -171,16 +171,23 @@ impl Recording {
 
     pub fn blobs_of(&self, process: &Process, kind: u8) -> Vec<Vec<u8>> {
         let streams = self.streams_of(process);
-        streams.iter().flat_map(|stream| stream.blobs(kind)).collect()
+        streams
+            .iter()
+            .flat_map(|stream| stream.blobs(kind))
+            .collect()
     }
 
     /// The process whose executable has this file name.
     pub fn process_named(&self, name: &str) -> &Process {
         let mut found = self.processes.iter().filter(|process| {
             let paths = self.blobs_of(process, blob::EXECUTABLE);
-            paths.iter().any(|path| path.ends_with(format!("/{name}").as_bytes()))
+            paths
+                .iter()
+                .any(|path| path.ends_with(format!("/{name}").as_bytes()))
         });
-        let process = found.next().unwrap_or_else(|| panic!("{name} was not recorded"));
+        let process = found
+            .next()
+            .unwrap_or_else(|| panic!("{name} was not recorded"));
         assert_eq!(found.next(), None, "{name} was recorded twice");
         process
     }
@@ -198,11 +205,7 @@ impl Session {
     pub fn new(name: &str, setup: Setup) -> Self {
         let folder = Folder::new(name);
         let map = create(folder.path(), &setup);
-        Self {
-            folder,
-            setup,
-            map,
-        }
+        Self { folder, setup, map }
     }
 
     pub fn folder(&self) -> &Path {
@@ -261,7 +264,9 @@ fn create(folder: &Path, setup: &Setup) -> SessionMap {
     header.options.store(setup.options, Ordering::Relaxed);
     header.size_min.store(setup.size_min, Ordering::Relaxed);
     header.clock.store(setup.clock, Ordering::Relaxed);
-    header.start_ticks.store(now(setup.clock), Ordering::Relaxed);
+    header
+        .start_ticks
+        .store(now(setup.clock), Ordering::Relaxed);
     map.publish();
     map
 }

@@ -47,7 +47,10 @@ impl Folder {
         } else {
             std::env::temp_dir()
         };
-        let path = base.join(format!("heaptape-test-{}-{count}-{name}", std::process::id()));
+        let path = base.join(format!(
+            "heaptape-test-{}-{count}-{name}",
+            std::process::id()
+        ));
         std::fs::create_dir_all(&path).expect("a folder for the test");
         Self(path)
     }
