@@ -4,10 +4,11 @@
 
 use super::find::Object;
 use crate::stack::reader::{Reader, Section};
-use crate::syscall::PAGE_BYTES;
+use crate::syscall::{PAGE_BYTES, is_readable};
 
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
+const PT_PHDR: u32 = 6;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const PF_R: u32 = 4;
 /// Bytes of one program header.
@@ -33,7 +34,8 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// Finds the program headers: through the ELF header at the start of the mapping.
+    /// Finds the program headers: where the loader said, or through the ELF header at the start
+    /// of the mapping.
     #[must_use]
     pub fn of(object: &'a Object) -> Option<Self> {
         let table = match object.headers {
@@ -151,11 +153,36 @@ fn table_at_start(object: &Object) -> Option<&[u8]> {
     let bytes = PAGE_BYTES.min(object.end.checked_sub(object.start)?);
     // SAFETY: the first page of a loaded object is mapped, and linkers make it readable.
     let page = unsafe { mapped(object.start, bytes) };
-    headers_in(page)
+    let (offset, bytes) = headers_in(page)?;
+    match page.get(offset..).and_then(|rest| rest.get(..bytes)) {
+        Some(table) => Some(table),
+        None => table_elsewhere(object, offset, bytes),
+    }
 }
 
-/// The program headers of a 64-bit little-endian ELF file, when they lie in its first page.
-fn headers_in(page: &[u8]) -> Option<&[u8]> {
+/// The table of an object that was rewritten after it was linked, as optimisers do: the old place
+/// was too small, and the new one is in a segment of its own. Believed only if the table itself
+/// says that it lies there.
+fn table_elsewhere(object: &Object, offset: usize, bytes: usize) -> Option<&[u8]> {
+    let address = object.bias.checked_add(offset)?;
+    let last = address.checked_add(bytes)?.checked_sub(1)?;
+    if address < object.start || last >= object.end {
+        return None;
+    }
+    let pages = [address, last].map(|place| place & !(PAGE_BYTES - 1));
+    if !pages.into_iter().all(is_readable) {
+        return None;
+    }
+    // SAFETY: at most a page long, so it lies in the two pages that were found readable.
+    let table = unsafe { mapped(address, bytes) };
+    let headers = Headers { object, table };
+    let says_so = |segment: Segment| segment.kind == PT_PHDR && segment.address == address;
+    headers.segments().any(says_so).then_some(table)
+}
+
+/// Offset and bytes of the program headers of a 64-bit little-endian ELF file that begins with
+/// `page`. They are less than a page.
+fn headers_in(page: &[u8]) -> Option<(usize, usize)> {
     let mut reader = Reader::new(page);
     if reader.take(6)? != b"\x7fELF\x02\x01" {
         return None;
@@ -164,11 +191,9 @@ fn headers_in(page: &[u8]) -> Option<&[u8]> {
     let offset = usize::try_from(reader.u64()?).ok()?;
     reader.jump(14)?;
     let entry_bytes = usize::from(reader.u16()?);
-    let count = usize::from(reader.u16()?);
-    if entry_bytes != HEADER_BYTES {
-        return None;
-    }
-    page.get(offset..)?.get(..count * HEADER_BYTES)
+    let bytes = usize::from(reader.u16()?) * HEADER_BYTES;
+    let is_sound = entry_bytes == HEADER_BYTES && bytes > 0 && bytes < PAGE_BYTES;
+    is_sound.then_some((offset, bytes))
 }
 
 /// # Safety
@@ -202,9 +227,45 @@ mod tests {
         assert_eq!(build_id_in(Reader::new(&notes[..notes.len() - 1])), None);
     }
 
+    /// An object of two pages in memory; the table may lie in the second.
+    fn object_with_table_at(offset: usize, says: usize) -> Object {
+        let memory = crate::arena::map(2 * PAGE_BYTES).expect("memory");
+        let start = memory.as_ptr() as usize;
+        // SAFETY: both pages are ours.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), 2 * PAGE_BYTES) };
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[32..40].copy_from_slice(&(offset as u64).to_le_bytes());
+        bytes[54..58].copy_from_slice(&[56, 0, 2, 0]);
+        bytes[offset..offset + 4].copy_from_slice(&PT_PHDR.to_le_bytes());
+        bytes[offset + 16..offset + 24].copy_from_slice(&(says as u64).to_le_bytes());
+        Object {
+            start,
+            end: start + 2 * PAGE_BYTES,
+            bias: start,
+            identity: 0,
+            name: 0,
+            unwind_header: 0,
+            headers: None,
+        }
+    }
+
+    #[test]
+    fn a_table_that_was_moved_must_say_so() {
+        let moved = object_with_table_at(PAGE_BYTES + 8, PAGE_BYTES + 8);
+        assert_eq!(
+            Headers::of(&moved).map(|headers| headers.table().len()),
+            Some(112)
+        );
+        assert!(Headers::of(&object_with_table_at(PAGE_BYTES + 8, 64)).is_none());
+        assert!(Headers::of(&object_with_table_at(64, 0)).is_some());
+        let mut short = object_with_table_at(PAGE_BYTES + 8, PAGE_BYTES + 8);
+        short.end = short.start + PAGE_BYTES + 100;
+        assert!(Headers::of(&short).is_none());
+    }
+
     proptest! {
         #[test]
-        fn headers_stay_in_the_page(
+        fn headers_are_less_than_a_page(
             page in proptest::collection::vec(any::<u8>(), 0..256), offset in 0u64..300
         ) {
             let mut page = page;
@@ -218,9 +279,10 @@ mod tests {
             if let Some(field) = page.get_mut(54..58) {
                 field.copy_from_slice(&[56, 0, field[2] & 3, 0]);
             }
-            if let Some(table) = headers_in(&page) {
-                prop_assert_eq!(table.len() % HEADER_BYTES, 0);
-                prop_assert!(offset as usize + table.len() <= page.len());
+            if let Some((found, bytes)) = headers_in(&page) {
+                prop_assert_eq!(found as u64, offset);
+                prop_assert_eq!(bytes % HEADER_BYTES, 0);
+                prop_assert!((1..PAGE_BYTES).contains(&bytes));
             }
         }
     }

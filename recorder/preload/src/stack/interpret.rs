@@ -62,10 +62,13 @@ impl Walker {
             self.settle(&registers, at)?;
             return Err(self.walk_by_rules(registers, at, frames));
         }
-        if follows_call(at.pc) {
-            return self.step_by_frame_pointer(at).ok_or(UNKNOWN);
+        if !follows_call(at.pc) {
+            return Err(forged_end(at));
         }
-        Err(forged_end(at))
+        match self.step_by_frame_pointer(at) {
+            Some(()) => Ok(()),
+            None => Err(end_without_rules(at)),
+        }
     }
 
     /// Follows full rules from interrupted code to the end.
@@ -105,7 +108,7 @@ impl Walker {
                         registers = registers_of(at);
                         is_exact = false;
                     } else {
-                        return UNKNOWN;
+                        return end_without_rules(at);
                     }
                 }
             }
@@ -268,6 +271,15 @@ fn forged_end(at: &mut Position) -> End {
     }
     if at.count > 1 {
         at.count -= 1;
+    }
+    UNKNOWN
+}
+
+/// The end of a walk in code without rules. By the ABI the frame pointer of the outermost frame is
+/// zero; the dynamic linker's entry code, which calls constructors and has no rules, keeps to it.
+fn end_without_rules(at: &Position) -> End {
+    if at.rbp == 0 && find::object_of(at.pc).is_some() {
+        return End::Complete;
     }
     UNKNOWN
 }

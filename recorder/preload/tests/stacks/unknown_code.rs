@@ -26,7 +26,7 @@ fn stacks(run: impl FnOnce()) -> (Stack, Vec<usize>) {
     result.expect("taken")
 }
 
-fn untold(options: &[&str]) -> (Stack, Vec<usize>) {
+fn untold(function: &str, options: &[&str]) -> (Stack, Vec<usize>) {
     let mut all = vec![
         "-fno-asynchronous-unwind-tables",
         "-fno-unwind-tables",
@@ -34,7 +34,7 @@ fn untold(options: &[&str]) -> (Stack, Vec<usize>) {
     ];
     all.extend(options);
     let library = Library::open(&shared_object("untold.c", "untold.so", &all));
-    let address = library.symbol("untold");
+    let address = library.symbol(function);
     // SAFETY: the program defines a function of this type under this name.
     let run = unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn(Probe)>(address) };
     stacks(|| run(probe))
@@ -48,7 +48,7 @@ fn callers(outer: &[usize]) -> &[usize] {
 
 #[test]
 fn a_library_without_tables_but_with_frame_pointers() {
-    let (stack, outer) = untold(&["-fno-omit-frame-pointer"]);
+    let (stack, outer) = untold("untold", &["-fno-omit-frame-pointer"]);
     let addresses = stack.addresses();
     assert_eq!(stack.cut, None);
     assert!(
@@ -63,7 +63,7 @@ fn a_library_without_tables_but_with_frame_pointers() {
 
 #[test]
 fn a_library_with_neither_invents_no_frames() {
-    let (stack, outer) = untold(&[]);
+    let (stack, outer) = untold("untold", &[]);
     let addresses = stack.addresses();
     assert!(
         crate::harness::module(stack.frames[0].module)
@@ -82,6 +82,15 @@ fn a_library_with_neither_invents_no_frames() {
     if addresses.len() < outer.len() {
         assert!(stack.cut.is_some() || addresses.len() > 1);
     }
+}
+
+/// A frame pointer of zero marks the outermost frame: the stack is complete.
+#[test]
+fn a_zero_frame_pointer_ends_a_library() {
+    let (stack, _) = untold("outermost", &[]);
+    assert_eq!((stack.frames.len(), stack.cut), (1, None));
+    let path = crate::harness::module(stack.frames[0].module).path;
+    assert!(path.ends_with("untold.so"), "{path:?}");
 }
 
 /// Code in anonymous memory, as a just-in-time compiler writes it.
