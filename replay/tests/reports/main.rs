@@ -1,0 +1,15 @@
+//! Symbols, statistics, reports and the command line, on tapes made on purpose and on the stacks
+//! of real programs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and so do its helpers"
+)]
+
+mod bad_input;
+mod containers;
+mod embedding;
+mod numbers;
+mod tape;
+mod verbs;
