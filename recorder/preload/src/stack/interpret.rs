@@ -275,13 +275,15 @@ fn forged_end(at: &mut Position) -> End {
     UNKNOWN
 }
 
-/// The end of a walk in code without rules. By the ABI the frame pointer of the outermost frame is
-/// zero; the dynamic linker's entry code, which calls constructors and has no rules, keeps to it.
+/// The end of a walk in code without rules. The dynamic linker's entry code, which calls
+/// constructors, has none, and clears the frame pointer to mark the outermost frame.
 fn end_without_rules(at: &Position) -> End {
-    if at.rbp == 0 && find::object_of(at.pc).is_some() {
-        return End::Complete;
+    // SAFETY: getauxval only looks into the auxiliary vector.
+    let linker = unsafe { libc::getauxval(libc::AT_BASE) } as usize;
+    match find::object_of(at.pc) {
+        Some(object) if at.rbp == 0 && object.start == linker => End::Complete,
+        _ => UNKNOWN,
     }
-    UNKNOWN
 }
 
 /// A call may change the scratch registers: after a frame's rules only what they say is known.

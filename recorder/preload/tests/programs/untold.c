@@ -16,14 +16,3 @@ void untold(probe_fn probe) {
     inner(probe);
     KEEP(local);
 }
-
-/* As the dynamic linker's entry code: no tables, and the frame pointer of the outermost frame. */
-__asm__(".globl outermost\n"
-        ".type outermost, @function\n"
-        "outermost:\n"
-        "    push %rbp\n"
-        "    xor %ebp, %ebp\n"
-        "    call *%rdi\n"
-        "    pop %rbp\n"
-        "    ret\n"
-        ".size outermost, . - outermost\n");

@@ -227,7 +227,8 @@ pub(crate) extern "C" fn probe() {
     )
 }
 
-extern "C" fn record(pc: usize, sp: usize, rbp: usize) {
+/// Takes the stack that begins with these registers.
+pub(crate) extern "C" fn record(pc: usize, sp: usize, rbp: usize) {
     let pointer = SESSION.replace(std::ptr::null_mut());
     // SAFETY: as in `current`; a signal that comes now finds no session and leaves it alone.
     let Some(session) = (unsafe { pointer.as_mut() }) else {

@@ -4,11 +4,15 @@
 use std::arch::naked_asm;
 use std::ptr::NonNull;
 
+use heaptape_preload::modules::elf::Headers;
+use heaptape_preload::modules::{self, find};
+use heaptape_preload::stack::cfi::{self, Lookup};
+
 use heaptape_preload::arena;
 use heaptape_preload::stack::{CutReason, StackConfig};
 
 use crate::compile::{Library, shared_object};
-use crate::harness::{Stack, current, probe, session};
+use crate::harness::{Stack, current, probe, record, session};
 use crate::signals::use_alternate_stack;
 
 type Probe = extern "C" fn();
@@ -26,7 +30,7 @@ fn stacks(run: impl FnOnce()) -> (Stack, Vec<usize>) {
     result.expect("taken")
 }
 
-fn untold(function: &str, options: &[&str]) -> (Stack, Vec<usize>) {
+fn untold(options: &[&str]) -> (Stack, Vec<usize>) {
     let mut all = vec![
         "-fno-asynchronous-unwind-tables",
         "-fno-unwind-tables",
@@ -34,7 +38,7 @@ fn untold(function: &str, options: &[&str]) -> (Stack, Vec<usize>) {
     ];
     all.extend(options);
     let library = Library::open(&shared_object("untold.c", "untold.so", &all));
-    let address = library.symbol(function);
+    let address = library.symbol("untold");
     // SAFETY: the program defines a function of this type under this name.
     let run = unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn(Probe)>(address) };
     stacks(|| run(probe))
@@ -48,7 +52,7 @@ fn callers(outer: &[usize]) -> &[usize] {
 
 #[test]
 fn a_library_without_tables_but_with_frame_pointers() {
-    let (stack, outer) = untold("untold", &["-fno-omit-frame-pointer"]);
+    let (stack, outer) = untold(&["-fno-omit-frame-pointer"]);
     let addresses = stack.addresses();
     assert_eq!(stack.cut, None);
     assert!(
@@ -63,7 +67,7 @@ fn a_library_without_tables_but_with_frame_pointers() {
 
 #[test]
 fn a_library_with_neither_invents_no_frames() {
-    let (stack, outer) = untold("untold", &[]);
+    let (stack, outer) = untold(&[]);
     let addresses = stack.addresses();
     assert!(
         crate::harness::module(stack.frames[0].module)
@@ -84,13 +88,55 @@ fn a_library_with_neither_invents_no_frames() {
     }
 }
 
-/// A frame pointer of zero marks the outermost frame: the stack is complete.
+/// Return addresses in the dynamic linker behind `xor ebp, ebp; call`, where no table helps.
+fn entries_of_the_linker() -> Vec<usize> {
+    // SAFETY: getauxval only looks into the auxiliary vector.
+    let base = unsafe { libc::getauxval(libc::AT_BASE) } as usize;
+    modules::start();
+    let object = find::object_of(base).expect("the linker is an object");
+    let headers = Headers::of(&object).expect("headers");
+    let tables = headers
+        .section_around(object.unwind_header)
+        .expect("tables");
+    let pages = (object.start..object.end).step_by(4096);
+    let mut sections: Vec<_> = pages
+        .filter_map(|page| headers.section_around(page))
+        .collect();
+    sections.dedup_by_key(|section| section.address);
+    let calls = sections.iter().flat_map(|section| {
+        let calls = section.bytes.windows(3).enumerate();
+        let calls = calls.filter(|(_, code)| code == b"\x31\xed\xe8");
+        calls.map(|(at, _)| section.address + at + 7)
+    });
+    let is_untold = |pc: &usize| match cfi::look_up(&tables, object.unwind_header, pc - 1) {
+        Some(Lookup::At(fde)) => {
+            !cfi::fde_at(&tables, fde, object.unwind_header).is_some_and(|fde| fde.covers(pc - 1))
+        }
+        _ => true,
+    };
+    calls.filter(is_untold).collect()
+}
+
+/// Constructors are called by the dynamic linker's entry code: their stacks are complete.
 #[test]
-fn a_zero_frame_pointer_ends_a_library() {
-    let (stack, _) = untold("outermost", &[]);
-    assert_eq!((stack.frames.len(), stack.cut), (1, None));
-    let path = crate::harness::module(stack.frames[0].module).path;
-    assert!(path.ends_with("untold.so"), "{path:?}");
+fn the_linkers_entry_is_an_outermost_frame() {
+    let entries = entries_of_the_linker();
+    assert!(!entries.is_empty());
+    for pc in entries {
+        let caller = |rbp| {
+            let word = 0usize;
+            let sp = &raw const word as usize;
+            session(StackConfig::default(), || {
+                current().compare_no_more();
+                record(pc, sp, rbp);
+            })
+        };
+        let marked = caller(0).last;
+        assert_eq!((marked.frames.len(), marked.cut), (1, None), "{pc:#x}");
+        let unmarked = caller(8).last;
+        assert_eq!(unmarked.frames.len(), 1, "{pc:#x}");
+        assert_eq!(unmarked.cut, Some(CutReason::Unknown), "{pc:#x}");
+    }
 }
 
 /// Code in anonymous memory, as a just-in-time compiler writes it.
