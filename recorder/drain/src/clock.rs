@@ -23,6 +23,7 @@ pub struct Clock {
     /// CLOCK_REALTIME and CLOCK_BOOTTIME then.
     start_realtime_ns: u64,
     start_boottime_ns: u64,
+    start_monotonic_ns: u64,
     /// 0: not measured yet.
     ticks_per_second: u64,
 }
@@ -49,6 +50,7 @@ impl Clock {
             start_raw_ns,
             start_realtime_ns: clock_ns(libc::CLOCK_REALTIME),
             start_boottime_ns: clock_ns(libc::CLOCK_BOOTTIME),
+            start_monotonic_ns: clock_ns(libc::CLOCK_MONOTONIC),
             ticks_per_second: match kind {
                 ClockKind::Tsc => 0,
                 ClockKind::Monotonic => 1_000_000_000,
@@ -63,12 +65,14 @@ impl Clock {
         let (start_ticks, start_realtime_ns, start_boottime_ns) = start;
         let boottime_ns = clock_ns(libc::CLOCK_BOOTTIME).saturating_sub(start_boottime_ns);
         let raw_ns = clock_ns(libc::CLOCK_MONOTONIC_RAW);
+        let monotonic_ns = clock_ns(libc::CLOCK_MONOTONIC);
         Self {
             kind,
             start_ticks,
             start_raw_ns: raw_ns.saturating_sub(boottime_ns),
             start_realtime_ns,
             start_boottime_ns,
+            start_monotonic_ns: monotonic_ns.saturating_sub(boottime_ns),
             ticks_per_second,
         }
     }
@@ -142,6 +146,17 @@ impl Clock {
             self.ticks_per_second = u64::try_from(rate).unwrap_or(u64::MAX).max(1);
         }
         self.ticks_per_second
+    }
+
+    /// The start on all clocks.
+    #[must_use]
+    pub fn start_pair(&self) -> ClockPair {
+        ClockPair {
+            stamp: 0,
+            monotonic_ns: self.start_monotonic_ns,
+            realtime_ns: self.start_realtime_ns,
+            boottime_ns: self.start_boottime_ns,
+        }
     }
 
     /// Now on all clocks.

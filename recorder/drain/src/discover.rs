@@ -82,10 +82,17 @@ impl Drainer {
         state.is_root = owner.pid == self.root.pid
             && (self.root.start_time == 0 || state.start_time == self.root.start_time);
         let tape_id = slot_tape_id(slot);
+        // A parent that is gone already is not the kernel's answer any more.
+        if let Some(parent) = state.parent.and_then(|parent| self.images.get(&parent))
+            && parent.pid != owner.pid
+        {
+            state.notes.process.parent_pid = parent.pid;
+        }
         self.find_replaced(&mut state);
         self.images.insert(
             (index, owner.generation),
             Image {
+                pid: owner.pid,
                 parent: state.parent,
                 ..Image::default()
             },

@@ -6,10 +6,12 @@
 
 use crate::clock::{Clock, clock_ns};
 use crate::error::DrainError;
+use crate::lineage::Amendment;
 use crate::names::Names;
 use crate::outcome::{Image, Outcome};
 use crate::press::Press;
 use crate::process::ProcessState;
+use crate::process_info::Stat;
 use crate::recovered::Recovered;
 use crate::session_file::{Session, Settings};
 use crate::stream::StreamState;
@@ -64,8 +66,10 @@ pub struct Drainer {
     /// Tapes that another drainer left.
     pub(crate) recovered: Vec<Recovered>,
     pub(crate) moments: Moments,
-    /// Closed tapes may still get records (lineage): not while another process may write to them.
-    pub(crate) may_amend: bool,
+    /// Records for tapes that are closed already.
+    pub(crate) amendments: Vec<Amendment>,
+    /// Process id and start time of the launcher that may still write to closed tapes.
+    pub(crate) launcher: Option<(u32, u64)>,
     /// Samples in a row that brought nothing new.
     quiet_samples: u32,
     /// Words wait somewhere.
@@ -118,7 +122,8 @@ impl Drainer {
             outcome: Outcome::default(),
             recovered: Vec::new(),
             moments: Moments::default(),
-            may_amend: true,
+            amendments: Vec::new(),
+            launcher: None,
             quiet_samples: 0,
             busy: false,
             chunks_used: 0,
@@ -301,18 +306,20 @@ impl Drainer {
         &self.outcome
     }
 
-    /// Goes on in a forked process: the recording is this process's now, and tapes that are
-    /// closed already belong to the parent.
-    pub fn take_over(&mut self) {
+    /// Goes on in a process that the launcher, process `launcher`, forked for it: the recording is
+    /// this process's now, but tapes that are closed already are the launcher's while it lives.
+    pub fn take_over(&mut self, launcher: u32) {
         self.session.take_over();
         self.outcome = Outcome::default();
-        self.may_amend = false;
+        let start_time = Stat::of(launcher).map_or(0, |stat| stat.start_time);
+        self.launcher = Some((launcher, start_time));
     }
 
     /// Ends the recording: writes what is left, closes every tape, removes the session.
     pub fn finish(mut self) -> Outcome {
         self.pass();
         self.end_everything();
+        self.write_amendments();
         self.session.close();
         self.outcome
     }

@@ -7,16 +7,13 @@
 use crate::drainer::Drainer;
 use crate::outcome::TapeOutcome;
 use crate::process::{Ending, ProcessState};
-use crate::seal::file_name;
 use crate::tape::{FinishedTape, TapeWriter};
 use crate::tape_file::TapeFile;
-use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
-use heaptape_format::tables::{Child, End, Lost, LostReason, Record, put_record};
+use heaptape_format::tables::{Child, End, Lost, LostReason};
 use heaptape_session::layout::phase;
 use heaptape_session::ring::Memory;
 use heaptape_session::slots::{free_process, free_stream, process_owner, stream_owner};
 use heaptape_session::sync::Ordering;
-use std::path::Path;
 
 impl Drainer {
     /// Closes what has ended.
@@ -56,7 +53,12 @@ impl Drainer {
         else {
             return;
         };
+        self.name_children(&process);
         let ending = self.ending_of(&process);
+        if process.is_root && process.notes.process.command.is_empty() {
+            process.notes.process.command.clone_from(&self.root.command);
+            process.notes.process_changed = true;
+        }
         if process.is_root && !process.is_replaced {
             // The process that was started always has a tape.
             self.ensure_tape(&mut process);
@@ -154,14 +156,12 @@ impl Drainer {
         let finished = tape.finish(&mut self.press, end);
         let FinishedTape {
             path,
-            bytes,
-            sequence,
             counts,
             problem,
         } = finished;
         let key = (process.slot, process.generation);
         if let Some(image) = self.images.get_mut(&key) {
-            image.closed = Some((bytes, sequence));
+            image.is_closed = true;
             image.facts = Some(process.notes.process.clone());
         }
         self.outcome.tapes.push(TapeOutcome {
@@ -234,88 +234,5 @@ impl Drainer {
             counts: finished.counts,
             problem: finished.problem,
         });
-    }
-
-    /// Puts a child into the parent's tape, whether that is still open or not.
-    pub(crate) fn add_child(&mut self, parent: (u32, u32), child: Child) {
-        if let Some(Some(process)) = self.processes.get_mut(parent.0 as usize)
-            && process.generation == parent.1
-        {
-            process.notes.children.push(child);
-        } else {
-            let stamp = child.stamp;
-            self.amend(parent, &child, stamp);
-        }
-    }
-
-    /// A tape was renamed: images and tapes that name it learn of it.
-    pub(crate) fn rename_tape(&mut self, from: &Path, to: &Path) {
-        let mut renamed = None;
-        for (key, image) in &mut self.images {
-            if image.tape.as_deref() == Some(from) {
-                image.tape = Some(to.to_owned());
-                renamed = Some(*key);
-            }
-        }
-        for tape in &mut self.outcome.tapes {
-            if tape.path.as_deref() == Some(from) {
-                tape.path = Some(to.to_owned());
-                tape.is_root = false;
-            }
-        }
-        let Some(renamed) = renamed else { return };
-        let name = file_name(to);
-        for process in self.processes.iter_mut().flatten() {
-            if process.parent == Some(renamed) && process.tape.is_some() {
-                process.notes.process.parent_tape.clone_from(&name);
-                process.notes.process_changed = true;
-            }
-        }
-        let closed: Vec<_> = self
-            .images
-            .iter()
-            .filter(|(_, image)| image.parent == Some(renamed))
-            .filter_map(|(key, image)| Some((*key, image.facts.clone()?)))
-            .collect();
-        for (key, mut facts) in closed {
-            facts.parent_tape.clone_from(&name);
-            let stamp = facts.cut_stamp;
-            self.amend(key, &facts, stamp);
-        }
-    }
-
-    /// Appends a record to a closed tape of ours that nobody has changed since.
-    fn amend<R: Record>(&mut self, key: (u32, u32), record: &R, stamp: u64) {
-        if !self.may_amend {
-            return;
-        }
-        let Some(image) = self.images.get_mut(&key) else {
-            return;
-        };
-        let (Some(path), Some((bytes, sequence))) = (&image.tape, image.closed) else {
-            return;
-        };
-        let unchanged = std::fs::metadata(path).is_ok_and(|file| file.len() == bytes);
-        let Some(mut file) = unchanged
-            .then(|| TapeFile::append_to(path, bytes).ok())
-            .flatten()
-        else {
-            return;
-        };
-        let mut payload = Vec::new();
-        put_record(record, &mut payload);
-        let info = ChunkInfo {
-            stamp_first: stamp,
-            stamp_last: stamp,
-            ..ChunkInfo::table(R::KIND, 1, sequence)
-        };
-        let mut out = Vec::new();
-        let encoded = ChunkEncoder::new(1)
-            .encode(&info, &payload, &mut out)
-            .is_ok();
-        if encoded && file.append_last(&out).is_ok() {
-            image.closed = Some((file.bytes(), sequence + 1));
-        }
-        file.finish();
     }
 }

@@ -13,6 +13,7 @@
 //! | `pool` | memory for the rings, ahead of demand |
 //! | `epoch` | cuts through all threads |
 //! | `ending` | images that are gone: last events, exit, lineage |
+//! | `lineage` | parents and children |
 //! | [`stream`] | one thread's records: nodes, events, notes |
 //! | [`notes`] | modules, marks, names: what stands between events |
 //! | [`process`] | one image: facts, memory samples |
@@ -30,6 +31,7 @@ pub mod drainer;
 mod ending;
 mod epoch;
 pub mod error;
+mod lineage;
 pub mod names;
 pub mod notes;
 pub mod outcome;

@@ -43,10 +43,12 @@ impl Outcome {
 /// What is remembered of every image that was met.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Image {
+    /// Its process.
+    pub(crate) pid: u32,
     /// Its tape's path; None: it has none (yet).
     pub(crate) tape: Option<PathBuf>,
-    /// Length and next chunk number of the closed tape.
-    pub(crate) closed: Option<(u64, u64)>,
+    /// Its tape is closed.
+    pub(crate) is_closed: bool,
     /// The parent image.
     pub(crate) parent: Option<(u32, u32)>,
     /// Its record, for amending after its tape was closed.

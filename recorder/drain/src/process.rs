@@ -145,7 +145,7 @@ impl ProcessState {
             resident: Vec::new(),
             last_sample: None,
             last_sample_ns: 0,
-            pairs: vec![clock.pair()],
+            pairs: vec![clock.start_pair(), clock.pair()],
         };
         state.notes.process = first_facts(&state, slot, header, clock, live);
         state.notes.process_changed = true;

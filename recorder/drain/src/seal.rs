@@ -13,7 +13,6 @@ use crate::stream::WORDS_PER_CHUNK;
 use crate::tape::TapeWriter;
 use crate::tape_file::TapeFile;
 use heaptape_format::TapeHeader;
-use heaptape_format::tables::Child;
 use heaptape_session::layout::{ProcessSlot, phase, turned_off};
 use heaptape_session::ring::Memory;
 use heaptape_session::slots::{free_stream, stream_owner};
@@ -226,57 +225,6 @@ impl Drainer {
             .map(|word| word.load(Ordering::Relaxed));
         header_of(&self.clock, rate, session_id, pid, namespace)
     }
-
-    /// Names the parent's tape in this image's record, and this tape among the parent's children.
-    fn link_to_parent(&mut self, process: &mut ProcessState) {
-        let Some(parent) = process.parent else {
-            return;
-        };
-        if let Some(mut other) = self
-            .processes
-            .get_mut(parent.0 as usize)
-            .and_then(Option::take)
-        {
-            if other.generation == parent.1 && !other.is_replaced {
-                self.ensure_tape(&mut other);
-            }
-            if let Some(place) = self.processes.get_mut(parent.0 as usize) {
-                *place = Some(other);
-            }
-        }
-        let Some(path) = self
-            .images
-            .get(&parent)
-            .and_then(|image| image.tape.as_ref())
-        else {
-            return;
-        };
-        process.notes.process.parent_tape = file_name(path);
-        process.notes.process_changed = true;
-        let own = process.tape.as_ref().and_then(TapeWriter::path);
-        let facts = &process.notes.process;
-        let command = if facts.command.is_empty() {
-            facts.executable.clone()
-        } else {
-            facts.command.join(" ")
-        };
-        let child = Child {
-            stamp: facts.cut_stamp,
-            pid: process.pid,
-            origin: facts.origin,
-            tape: own.map(file_name).unwrap_or_default(),
-            command,
-            reason: String::new(),
-        };
-        self.add_child(parent, child);
-    }
-}
-
-/// The last part of a path, lossily made UTF-8.
-pub(crate) fn file_name(path: &std::path::Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
 }
 
 fn store_tape_id(slot: &ProcessSlot, id: &[u8; 16]) {

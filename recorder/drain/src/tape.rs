@@ -70,10 +70,6 @@ impl EventCounts {
 pub struct FinishedTape {
     /// Where it is; None: it could not be created.
     pub path: Option<PathBuf>,
-    /// Its length.
-    pub bytes: u64,
-    /// The number that its next chunk would have.
-    pub sequence: u64,
     /// What is in it.
     pub counts: EventCounts,
     /// Why it ends early, for a person.
@@ -295,8 +291,6 @@ impl TapeWriter {
         let Some(mut file) = self.file else {
             return FinishedTape {
                 path: None,
-                bytes: 0,
-                sequence: 0,
                 counts,
                 problem: self.full,
             };
@@ -304,8 +298,6 @@ impl TapeWriter {
         let _ = file.append_last(&out);
         let finished = FinishedTape {
             path: Some(file.path().to_owned()),
-            bytes: file.bytes(),
-            sequence: self.sequence,
             counts,
             problem: self.full,
         };

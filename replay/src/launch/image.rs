@@ -70,8 +70,10 @@ fn is_privileged(file: &File, path: &Path) -> bool {
     let Ok(facts) = file.metadata() else {
         return false;
     };
-    // SAFETY: plain calls without arguments.
-    let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+    // SAFETY: a plain call without arguments.
+    let user = unsafe { libc::geteuid() };
+    // SAFETY: as above.
+    let group = unsafe { libc::getegid() };
     let by_user = facts.mode() & libc::S_ISUID != 0 && facts.uid() != user;
     let group_bits = libc::S_ISGID | libc::S_IXGRP;
     let by_group = facts.mode() & group_bits == group_bits && facts.gid() != group;

@@ -201,9 +201,10 @@ impl Recording {
         if self.wait {
             return (watch::until_tree_is_gone(drainer), false);
         }
+        let launcher = std::process::id();
         match detach::fork() {
             Ok(true) => {
-                drainer.take_over();
+                drainer.take_over(launcher);
                 let outcome = watch::until_tree_is_gone(drainer);
                 after(&outcome);
                 std::process::exit(0);

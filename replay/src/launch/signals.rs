@@ -214,7 +214,7 @@ impl Signals {
         let wanted = self.stop_wanted.take();
         if wanted.is_some_and(|moment| moment.elapsed() < STOP_WINDOW) {
             // SAFETY: stops this process; SIGCONT continues it.
-            unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+            unsafe { libc::raise(libc::SIGSTOP) };
         }
     }
 }

@@ -1,0 +1,231 @@
+//! Who started whom: parents in the records of children, children in the tapes of parents.
+//!
+//! In: images, tapes that are created, renamed or closed. Out: records, in open tapes and behind
+//! the end of closed ones. A closed tape is only touched while no other process may write to it:
+//! a drainer that goes on in the background waits for the launcher that puts symbols into it.
+
+use crate::drainer::Drainer;
+use crate::process::ProcessState;
+use crate::process_info;
+use crate::tape::TapeWriter;
+use crate::tape_file::TapeFile;
+use heaptape_format::TapeHeader;
+use heaptape_format::chunk::{ChunkEncoder, ChunkInfo, ChunkKind};
+use heaptape_format::scan::{Found, Scan};
+use heaptape_format::tables::{Child, Record, put_record};
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the launcher may take for its symbols.
+const LAUNCHER_LIMIT: Duration = Duration::from_secs(600);
+
+/// A record for a closed tape.
+#[derive(Debug)]
+pub(crate) struct Amendment {
+    image: (u32, u32),
+    kind: ChunkKind,
+    payload: Vec<u8>,
+    stamp: u64,
+}
+
+impl Drainer {
+    /// Names the parent's tape in this image's record, and this tape among the parent's children.
+    pub(crate) fn link_to_parent(&mut self, process: &mut ProcessState) {
+        let Some(parent) = process.parent else {
+            return;
+        };
+        if let Some(mut other) = self
+            .processes
+            .get_mut(parent.0 as usize)
+            .and_then(Option::take)
+        {
+            if other.generation == parent.1 && !other.is_replaced {
+                self.ensure_tape(&mut other);
+            }
+            if let Some(place) = self.processes.get_mut(parent.0 as usize) {
+                *place = Some(other);
+            }
+        }
+        let Some(path) = self
+            .images
+            .get(&parent)
+            .and_then(|image| image.tape.as_ref())
+        else {
+            return;
+        };
+        process.notes.process.parent_tape = file_name(path);
+        process.notes.process_changed = true;
+        let own = process.tape.as_ref().and_then(TapeWriter::path);
+        let facts = &process.notes.process;
+        let command = if facts.command.is_empty() {
+            facts.executable.clone()
+        } else {
+            facts.command.join(" ")
+        };
+        let child = Child {
+            stamp: facts.cut_stamp,
+            pid: process.pid,
+            origin: facts.origin,
+            tape: own.map(file_name).unwrap_or_default(),
+            command,
+            reason: String::new(),
+        };
+        self.add_child(parent, child);
+    }
+
+    /// Puts a child into the parent's tape, whether that is still open or not.
+    pub(crate) fn add_child(&mut self, parent: (u32, u32), child: Child) {
+        if let Some(Some(process)) = self.processes.get_mut(parent.0 as usize)
+            && process.generation == parent.1
+        {
+            process.notes.children.push(child);
+        } else {
+            let stamp = child.stamp;
+            self.amend(parent, &child, stamp);
+        }
+    }
+
+    /// A tape was renamed: images and tapes that name it learn of it.
+    pub(crate) fn rename_tape(&mut self, from: &Path, to: &Path) {
+        let mut renamed = None;
+        for (key, image) in &mut self.images {
+            if image.tape.as_deref() == Some(from) {
+                image.tape = Some(to.to_owned());
+                renamed = Some(*key);
+            }
+        }
+        for tape in &mut self.outcome.tapes {
+            if tape.path.as_deref() == Some(from) {
+                tape.path = Some(to.to_owned());
+                tape.is_root = false;
+            }
+        }
+        let Some(renamed) = renamed else { return };
+        let name = file_name(to);
+        for process in self.processes.iter_mut().flatten() {
+            if process.parent == Some(renamed) && process.tape.is_some() {
+                process.notes.process.parent_tape.clone_from(&name);
+                process.notes.process_changed = true;
+            }
+        }
+        let closed: Vec<_> = self
+            .images
+            .iter()
+            .filter(|(_, image)| image.parent == Some(renamed))
+            .filter_map(|(key, image)| Some((*key, image.facts.clone()?)))
+            .collect();
+        for (key, mut facts) in closed {
+            facts.parent_tape.clone_from(&name);
+            let stamp = facts.cut_stamp;
+            self.amend(key, &facts, stamp);
+        }
+    }
+
+    /// The children that were forked or started by an image that ends get their tapes now when
+    /// they have allocated, so that its tape can name them.
+    pub(crate) fn name_children(&mut self, parent: &ProcessState) {
+        let key = Some((parent.slot, parent.generation));
+        let children: Vec<u32> = self
+            .processes
+            .iter()
+            .flatten()
+            .filter(|process| process.parent == key && process.tape.is_none())
+            .filter(|process| !process.is_root)
+            .map(|process| process.slot)
+            .collect();
+        for slot in children {
+            let memory = &self.session.map;
+            let mut streams = self.streams.iter_mut().flatten();
+            let allocated =
+                streams.any(|stream| stream.process == slot && stream.pending(memory) > 0);
+            let taken = self.processes.get_mut(slot as usize).and_then(Option::take);
+            let Some(mut child) = taken else { continue };
+            if allocated {
+                self.ensure_tape(&mut child);
+            }
+            if let Some(place) = self.processes.get_mut(slot as usize) {
+                *place = Some(child);
+            }
+        }
+    }
+
+    /// Appends a record to a closed tape: now, or when the launcher is done with it.
+    fn amend<R: Record>(&mut self, image: (u32, u32), record: &R, stamp: u64) {
+        let mut payload = Vec::new();
+        put_record(record, &mut payload);
+        self.amendments.push(Amendment {
+            image,
+            kind: R::KIND,
+            payload,
+            stamp,
+        });
+        if self.launcher.is_none() {
+            self.write_amendments();
+        }
+    }
+
+    /// Writes what closed tapes still have to be told.
+    pub(crate) fn write_amendments(&mut self) {
+        if let Some((pid, start_time)) = self.launcher.filter(|_| !self.amendments.is_empty()) {
+            let start = Instant::now();
+            while process_info::is_alive(pid, start_time) && start.elapsed() < LAUNCHER_LIMIT {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            self.launcher = None;
+        }
+        for amendment in std::mem::take(&mut self.amendments) {
+            let image = self.images.get(&amendment.image);
+            let closed = image.filter(|image| image.is_closed);
+            if let Some(path) = closed.and_then(|image| image.tape.as_ref()) {
+                // A tape that was moved or damaged meanwhile stays without it.
+                append_to_closed(path, &amendment);
+            }
+        }
+    }
+}
+
+/// Appends a record behind the last whole chunk; None: the tape is not there or not readable.
+fn append_to_closed(path: &Path, amendment: &Amendment) -> Option<()> {
+    let (bytes, sequence) = end_of(path)?;
+    let mut file = TapeFile::append_to(path, bytes).ok()?;
+    let info = ChunkInfo {
+        stamp_first: amendment.stamp,
+        stamp_last: amendment.stamp,
+        ..ChunkInfo::table(amendment.kind, 1, sequence)
+    };
+    let mut out = Vec::new();
+    ChunkEncoder::new(1)
+        .encode(&info, &amendment.payload, &mut out)
+        .ok()?;
+    let written = file.append_last(&out).ok();
+    file.finish();
+    written
+}
+
+/// Length of an undamaged tape and the number of its next chunk.
+fn end_of(path: &Path) -> Option<(u64, u64)> {
+    let file = File::open(path).ok()?;
+    // SAFETY: a tape of ours that nobody else writes to; a file that is cut by somebody all the
+    // same ends this process and harms no data.
+    let tape = unsafe { memmap2::Mmap::map(&file) }.ok()?;
+    let (_, length) = TapeHeader::decode(&tape).ok()?;
+    let mut end = (length as u64, 0);
+    for found in Scan::new(&tape, length) {
+        let Found::Chunk(chunk) = found else {
+            return None;
+        };
+        end = (
+            chunk.offset + chunk.header.total_bytes(),
+            chunk.header.sequence + 1,
+        );
+    }
+    (end.0 == tape.len() as u64).then_some(end)
+}
+
+/// The last part of a path, lossily made UTF-8.
+pub(crate) fn file_name(path: &std::path::Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
