@@ -55,8 +55,9 @@ pub const EVENT_BYTES_MAX: u32 = 66;
 pub const PAYLOAD_BYTES_MAX: u32 = 64 << 20;
 /// The most bytes of the payload of any other chunk, before compression.
 pub const TABLE_BYTES_MAX: u32 = 8 << 20;
-/// The most bytes that decoding one chunk allocates, its payload not counted.
-pub const DECODED_BYTES_MAX: usize = 256 << 20;
+/// The most bytes that decoding one chunk allocates, its payload not counted: 32 for each byte of
+/// the payload, and the texts of symbols.
+pub const DECODED_BYTES_MAX: usize = 32 * TABLE_BYTES_MAX as usize + symbols::SYMBOL_TEXTS_MAX;
 /// Addresses are below this limit (57 bits are the widest that x86_64 user space has).
 pub const ADDRESS_MAX: u64 = 1 << 62;
 /// The largest log2 of an alignment.

@@ -74,9 +74,7 @@ pub fn records<R: Record>(payload: &[u8], count: u32) -> Result<Vec<R>, DecodeEr
     if payload.len() > TABLE_BYTES_MAX as usize {
         return Err(cursor.error(DecodeErrorKind::Limit("payload length")));
     }
-    // `count` may be anything, but a record takes a byte for its length and one for each field.
-    let possible = payload.len() / (R::FIELDS.len() + 1);
-    let mut records = Vec::with_capacity(possible.min(count as usize));
+    let mut records = Vec::with_capacity(whole_records(cursor, count, R::FIELDS.len()));
     for _ in 0..count {
         let fields = cursor.bytes()?;
         let start = (cursor.position() - fields.len()) as u64;
@@ -87,6 +85,13 @@ pub fn records<R: Record>(payload: &[u8], count: u32) -> Result<Vec<R>, DecodeEr
         return Err(cursor.error(DecodeErrorKind::Invalid("length of records")));
     }
     Ok(records)
+}
+
+/// How many of `count` records are there and have a byte for each field: `count` may be anything,
+/// and memory must not be taken for records whose bytes belong to another.
+fn whole_records(mut cursor: Cursor<'_>, count: u32, fields: usize) -> usize {
+    let records = (0..count).map_while(|_| cursor.bytes().ok());
+    records.take_while(|record| record.len() >= fields).count()
 }
 
 pub(crate) fn text(cursor: &mut Cursor<'_>) -> Result<String, DecodeError> {

@@ -38,6 +38,8 @@ pub struct Symbol {
 pub const SYMBOL_TEXT_MAX: usize = 16 << 10;
 /// The most bytes of text in the symbols of one chunk, each string counted at every use.
 pub const SYMBOL_TEXTS_MAX: usize = 64 << 20;
+/// Each symbol and each source frame takes three bytes of payload at least.
+const SYMBOL_BYTES_MIN: usize = 3;
 /// The most bytes that a part takes when no two strings of it are equal.
 const PART_BYTES: usize = 6 << 20;
 
@@ -117,17 +119,21 @@ pub fn symbols(payload: &[u8], count: u32) -> Result<Vec<Symbol>, DecodeError> {
         return Err(cursor.error(DecodeErrorKind::Limit("payload length")));
     }
     let mut texts = Texts::read(&mut cursor)?;
-    // A symbol takes three bytes at least, a frame too: a hostile count allocates nothing.
-    let possible = |cursor: &Cursor<'_>, count: u64| count.min(cursor.remaining() as u64 / 3);
-    let mut symbols = Vec::with_capacity(possible(&cursor, count.into()) as usize);
+    let mut symbols = Vec::new();
     let mut last_offset = 0;
     for _ in 0..count {
+        if symbols.len() == symbols.capacity() {
+            // Twice as many, but never more than the payload can still hold.
+            let possible = cursor.remaining() / SYMBOL_BYTES_MIN + 1;
+            symbols.reserve_exact(symbols.len().max(16).min(possible));
+        }
         let tagged = cursor.varint()?;
         let module = u32::try_from(tagged >> 1)
             .map_err(|_| cursor.error(DecodeErrorKind::Limit("module number")))?;
         last_offset = cursor.delta(last_offset)?;
         let count = cursor.varint()?;
-        let mut frames = Vec::with_capacity(possible(&cursor, count) as usize);
+        let possible = (cursor.remaining() / SYMBOL_BYTES_MIN) as u64;
+        let mut frames = Vec::with_capacity(count.min(possible) as usize);
         for _ in 0..count {
             frames.push(source_frame(&mut cursor, &mut texts)?);
         }
