@@ -4,7 +4,7 @@
 //! the last image of the first process owns `NAME.tape`; other images get `NAME.<pid>.tape`, then
 //! `NAME.<pid>.<n>.tape`; a name that exists gets the next n.
 
-use crate::tape_file::TapeFile;
+use crate::tape_file::{TapeFile, file_size_limit};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +20,8 @@ pub struct Names {
     /// File name without `.tape`.
     stem: OsString,
     root: PathBuf,
+    /// Longest file that may be written.
+    file_bytes_max: u64,
 }
 
 impl Names {
@@ -36,6 +38,16 @@ impl Names {
             folder: root.parent().unwrap_or(Path::new("/")).to_owned(),
             stem: stem.to_owned(),
             root: root.to_owned(),
+            file_bytes_max: file_size_limit(),
+        }
+    }
+
+    /// The same names, for tapes of at most so many bytes.
+    #[must_use]
+    pub fn with_file_bytes_max(self, file_bytes_max: u64) -> Self {
+        Self {
+            file_bytes_max,
+            ..self
         }
     }
 
@@ -70,7 +82,7 @@ impl Names {
     /// # Errors
     /// As creating a file; it may exist.
     pub fn create_root(&self) -> io::Result<TapeFile> {
-        TapeFile::create(&self.root)
+        TapeFile::create(&self.root, self.file_bytes_max)
     }
 
     /// Creates the tape of another image of process `pid`.
@@ -81,7 +93,7 @@ impl Names {
         let plain = self.folder.join(numbered(&self.stem, &[pid]));
         let rest = (1..NUMBER_MAX).map(|n| self.folder.join(numbered(&self.stem, &[pid, n])));
         for path in std::iter::once(plain).chain(rest) {
-            match TapeFile::create(&path) {
+            match TapeFile::create(&path, self.file_bytes_max) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => return other,
             }

@@ -140,7 +140,7 @@ impl Recovered {
         let Some(target) = target.filter(|target| *target != self.path) else {
             return TapeFile::append_to(&self.path, self.bytes);
         };
-        drop(TapeFile::create(target)?);
+        drop(TapeFile::create(target, u64::MAX)?);
         std::fs::copy(&self.path, target)?;
         TapeFile::append_to(target, self.bytes)
     }

@@ -26,23 +26,23 @@ pub struct TapeFile {
     bytes: u64,
     /// Bytes that the file system has promised, from the start. `u64::MAX`: it makes no promises.
     reserved: u64,
-    /// The file size limit of this process.
+    /// The longest that it may become.
     limit: u64,
 }
 
 impl TapeFile {
-    /// Creates the file; it must not exist. Mode 0600.
+    /// Creates the file, for at most `limit` bytes; it must not exist. Mode 0600.
     ///
     /// # Errors
     /// As opening a file.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path, limit: u64) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        Ok(Self::over(file, path, 0))
+        Ok(Self::over(file, path, 0, limit))
     }
 
     /// Goes on with an existing file whose first `bytes` bytes are whole chunks; what stands
@@ -57,16 +57,16 @@ impl TapeFile {
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)?;
         file.set_len(bytes)?;
-        Ok(Self::over(file, path, bytes))
+        Ok(Self::over(file, path, bytes, file_size_limit()))
     }
 
-    fn over(file: File, path: &Path, bytes: u64) -> Self {
+    fn over(file: File, path: &Path, bytes: u64, limit: u64) -> Self {
         Self {
             file,
             path: path.to_owned(),
             bytes,
             reserved: bytes,
-            limit: file_size_limit(),
+            limit,
         }
     }
 
@@ -195,8 +195,7 @@ mod tests {
 
     fn small(limit: u64) -> (tempfile::TempDir, TapeFile) {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = TapeFile::create(&folder.path().join("x.tape")).unwrap();
-        file.limit = limit;
+        let file = TapeFile::create(&folder.path().join("x.tape"), limit).unwrap();
         (folder, file)
     }
 

@@ -225,6 +225,9 @@ pub(super) fn symbolize(paths: &[&Path], quiet: bool) {
 /// What the user must know, `--quiet` or not.
 fn say_problems(recorded: &Recorded) {
     let outcome = &recorded.outcome;
+    if let Some(failure) = &recorded.failure {
+        complain(&format!("nothing was recorded: {failure}"));
+    }
     for tape in &outcome.tapes {
         let name = tape.path.as_deref().map_or_else(
             || format!("process {}", tape.pid),

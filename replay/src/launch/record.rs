@@ -6,12 +6,12 @@
 
 use super::command::{self, NotFound};
 use super::image::{self, Image};
-use super::signals::{self, Inherited};
+use super::signals::{self, Inherited, Signals};
 use super::spawn::{Prepared, Start};
 use super::{detach, library, watch};
 use anyhow::Context;
 use heaptape_drain::process_info::Stat;
-use heaptape_drain::{Drainer, Names, Outcome, Settings};
+use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -41,6 +41,8 @@ pub(crate) struct Recorded {
     pub(crate) outcome: Outcome,
     /// Processes of the tree live on; a detached drainer finishes their tapes.
     pub(crate) goes_on: bool,
+    /// Why nothing was recorded at all.
+    pub(crate) failure: Option<DrainError>,
 }
 
 /// Why the command did not start.
@@ -74,8 +76,11 @@ impl Recording {
         };
         let shown = named.clone().unwrap_or_else(|| folder.clone());
         let (mut signals, inherited) = signals::catch().context("signals")?;
-        let mut drainer = Drainer::create(&self.settings, &shown)?;
-        let started = self.start(&mut drainer, &program, image, &inherited, named, &folder);
+        let mut drainer = match Drainer::create(&self.settings, &shown) {
+            Ok(drainer) => drainer,
+            Err(error) => return self.run_bare(&program, &image, &inherited, signals, error),
+        };
+        let started = self.start(&mut drainer, &program, &image, &inherited, named, &folder);
         let pid = match started {
             Ok(pid) => pid,
             Err(error) => {
@@ -91,6 +96,32 @@ impl Recording {
             exit_code,
             outcome,
             goes_on,
+            failure: None,
+        })
+    }
+
+    /// There is no room for a session: the command is what matters, so it runs all the same.
+    fn run_bare(
+        &self,
+        program: &Path,
+        image: &Image,
+        inherited: &Inherited,
+        mut signals: Signals,
+        error: DrainError,
+    ) -> Result<Recorded, NotStarted> {
+        let environment: Vec<_> = std::env::vars_os().collect();
+        let (program, arguments) = self.as_started(program, image);
+        let start = Start::new(&program, &arguments, &environment)?;
+        let prepared = start.prepare(inherited).context("cannot fork")?;
+        let pid = prepared.pid();
+        self.go(prepared, &program)?;
+        let status = watch::until_bare_command_ends(&mut signals, pid);
+        signals.release(inherited);
+        Ok(Recorded {
+            exit_code: exit_code(status),
+            outcome: Outcome::default(),
+            goes_on: false,
+            failure: Some(error),
         })
     }
 
@@ -135,7 +166,7 @@ impl Recording {
         &self,
         drainer: &mut Drainer,
         program: &Path,
-        image: Image,
+        image: &Image,
         inherited: &Inherited,
         named: Option<PathBuf>,
         folder: &Path,
@@ -146,7 +177,7 @@ impl Recording {
         };
         let session = drainer.session_path();
         let environment = environment(library.as_deref(), &session);
-        let (program, arguments) = self.as_started(program, &image);
+        let (program, arguments) = self.as_started(program, image);
         let start = Start::new(&program, &arguments, &environment)?;
         let prepared = start.prepare(inherited).context("cannot fork")?;
         let pid = prepared.pid();
@@ -154,7 +185,8 @@ impl Recording {
         let names = match named {
             Some(path) => Names::new(&path),
             None => Names::default_for(folder, command, pid),
-        };
+        }
+        .with_file_bytes_max(inherited.file_bytes_max());
         if let Err(error) = drainer.create_tape(names) {
             prepared.cancel();
             return Err(error.into());
@@ -167,7 +199,7 @@ impl Recording {
         drainer.set_root(pid, start_time, texts.collect());
         if let Image::Refused(reason) | Image::Opaque(reason) = image {
             let name = command.to_string_lossy().into_owned();
-            drainer.root_not_recorded(name, reason.to_owned());
+            drainer.root_not_recorded(name, (*reason).to_owned());
         }
         self.go(prepared, &program)?;
         Ok(pid)

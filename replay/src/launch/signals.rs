@@ -5,6 +5,7 @@
 //! included; what a person or a program sends by our process id is meant for the command. We stop
 //! when the command stops on the terminal's demand, so that the shell has its prompt.
 
+use heaptape_drain::tape_file::file_size_limit;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -60,8 +61,11 @@ pub(crate) struct Inherited {
     mask: libc::sigset_t,
     child_was_ignored: bool,
     size_was_ignored: bool,
-    files: Option<libc::rlimit>,
+    limits: Vec<(Resource, libc::rlimit)>,
+    file_bytes_max: u64,
 }
+
+type Resource = libc::__rlimit_resource_t;
 
 impl Inherited {
     /// Gives it back, in the child before exec. System calls only.
@@ -75,9 +79,9 @@ impl Inherited {
         if !self.size_was_ignored {
             set_disposition(libc::SIGXFSZ, libc::SIG_DFL);
         }
-        if let Some(files) = &self.files {
+        for (resource, limit) in &self.limits {
             // SAFETY: a valid structure.
-            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const *files) };
+            unsafe { libc::setrlimit(*resource, &raw const *limit) };
         }
         // SAFETY: a valid mask, as we were given it.
         unsafe {
@@ -87,6 +91,13 @@ impl Inherited {
                 std::ptr::null_mut(),
             )
         };
+    }
+}
+
+impl Inherited {
+    /// The largest file that we were allowed to write: it holds for tapes.
+    pub(crate) fn file_bytes_max(&self) -> u64 {
+        self.file_bytes_max
     }
 }
 
@@ -130,11 +141,15 @@ pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
     }
     let size_was_ignored = is_ignored(libc::SIGXFSZ);
     set_disposition(libc::SIGXFSZ, libc::SIG_IGN);
+    let file_bytes_max = file_size_limit();
+    // A tree of many processes has many tapes; the session is memory, though it has a file.
+    let raised = [libc::RLIMIT_NOFILE, libc::RLIMIT_FSIZE].map(raise_limit);
     let inherited = Inherited {
         mask,
         child_was_ignored,
         size_was_ignored,
-        files: open_more_files(),
+        limits: raised.into_iter().flatten().collect(),
+        file_bytes_max,
     };
     let signals = Signals {
         descriptor,
@@ -143,24 +158,27 @@ pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
     Ok((signals, inherited))
 }
 
-/// A tree of many processes has many tapes: takes as many descriptors as we may have. What the
-/// limit was, when it was changed.
-fn open_more_files() -> Option<libc::rlimit> {
+/// Takes as much of `resource` as we may have. What the limit was, when it was changed.
+fn raise_limit(resource: Resource) -> Option<(Resource, libc::rlimit)> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: valid for the call to fill in.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+    if unsafe { libc::getrlimit(resource, &raw mut limit) } != 0 {
         return None;
     }
-    let more = libc::rlimit {
-        rlim_cur: limit.rlim_max,
-        ..limit
-    };
-    // SAFETY: a valid structure.
-    let changed = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const more) } == 0;
-    changed.then_some(limit)
+    // The first needs a privilege, and would be too much for descriptors.
+    let all = (resource == libc::RLIMIT_FSIZE).then_some(libc::RLIM_INFINITY);
+    let changed = all.into_iter().chain([limit.rlim_max]).any(|most| {
+        let more = libc::rlimit {
+            rlim_cur: most,
+            rlim_max: limit.rlim_max.max(most),
+        };
+        // SAFETY: a valid structure.
+        most != limit.rlim_cur && unsafe { libc::setrlimit(resource, &raw const more) } == 0
+    });
+    changed.then_some((resource, limit))
 }
 
 impl Signals {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 const MEMBERS_GAP: Duration = Duration::from_secs(1);
 /// A member of the tree that is not recorded is looked at this often.
 const MEMBERS_SLEEP: Duration = Duration::from_millis(100);
+/// How long a command that is not recorded may have ended before that is seen.
+const BARE_SLEEP: Duration = Duration::from_millis(5);
 
 /// Drains while the command runs as process `pid`; its status, as `waitpid` tells it.
 pub(crate) fn until_command_ends(drainer: &mut Drainer, signals: &mut Signals, pid: u32) -> i32 {
@@ -22,20 +24,36 @@ pub(crate) fn until_command_ends(drainer: &mut Drainer, signals: &mut Signals, p
         let sleep = drainer.pass();
         drainer.wait(sleep, &others);
         signals.forward(Some(pid));
-        let mut status = 0;
-        // SAFETY: a child of ours; the status is valid for the call to fill in.
-        let changed = unsafe {
-            let options = libc::WNOHANG | libc::WUNTRACED;
-            libc::waitpid(pid as libc::pid_t, &raw mut status, options)
-        };
-        if changed == pid as libc::pid_t && libc::WIFSTOPPED(status) {
-            signals.command_stopped();
-        } else if changed != 0 {
+        if let Some(status) = ended(signals, pid) {
             drainer.root_ended(status);
             drainer.pass();
             return status;
         }
     }
+}
+
+/// Waits for a command that is not recorded.
+pub(crate) fn until_bare_command_ends(signals: &mut Signals, pid: u32) -> i32 {
+    loop {
+        signals.forward(Some(pid));
+        if let Some(status) = ended(signals, pid) {
+            return status;
+        }
+        std::thread::sleep(BARE_SLEEP);
+    }
+}
+
+/// The command's status when it has ended. When it was stopped, we may stop too.
+fn ended(signals: &mut Signals, pid: u32) -> Option<i32> {
+    let mut status = 0;
+    let options = libc::WNOHANG | libc::WUNTRACED;
+    // SAFETY: a child of ours; the status is valid for the call to fill in.
+    let changed = unsafe { libc::waitpid(pid as libc::pid_t, &raw mut status, options) };
+    if changed == pid as libc::pid_t && libc::WIFSTOPPED(status) {
+        signals.command_stopped();
+        return None;
+    }
+    (changed != 0).then_some(status)
 }
 
 /// True when processes of the tree are left.
