@@ -210,6 +210,9 @@ fn start_fresh() -> bool {
     gate::arm();
     STAGE.store(STARTED, Ordering::Release);
     gate::set(mode);
+    // The first stream says who we are, and maps the first chunks before the program can change
+    // its limits, its rights or its root folder.
+    let _first = thread::current().or_else(thread::current_or_born);
     true
 }
 

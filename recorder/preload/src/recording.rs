@@ -382,14 +382,16 @@ fn is_closed() -> bool {
     is_closed
 }
 
-/// Waiting for a chunk.
-struct Wait {
+/// Waiting for the drainer, which is to give something back.
+#[derive(Debug)]
+pub struct Wait {
     heartbeat: u64,
     silent_naps: u32,
 }
 
 impl Wait {
-    fn begin() -> Self {
+    /// Begins to wait.
+    pub fn begin() -> Self {
         let header = process::session().header();
         // Relaxed: a hint for the drainer.
         header.waiting.fetch_add(1, Ordering::Relaxed);
@@ -400,7 +402,7 @@ impl Wait {
     }
 
     /// Naps; false when waiting makes no sense (any more).
-    fn goes_on(&mut self) -> bool {
+    pub fn goes_on(&mut self) -> bool {
         let header = process::session().header();
         let is_off = !matches!(gate::mode(), gate::PLAIN | gate::GENERAL);
         if is_off || process::has(options::LOSSY) {

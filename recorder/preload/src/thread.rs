@@ -6,6 +6,7 @@
 //! its own, which the drainer finds without owner.
 
 use crate::hooks::Caller;
+use crate::recording::Wait;
 use crate::stack::{StackCapture, StackConfig};
 use crate::{gate, process};
 use core::ffi::c_void;
@@ -209,7 +210,7 @@ fn open(mut thread: NonNull<Thread>) -> bool {
 
 fn open_level(level: &mut Level, number: u32) -> bool {
     let session = process::session();
-    let Some((index, generation)) = slots::claim_stream(session, process::slot_index()) else {
+    let Some((index, generation)) = claim_stream() else {
         return false;
     };
     let (Some(slot), Some(process)) = (session.stream(index), process::slot()) else {
@@ -230,6 +231,26 @@ fn open_level(level: &mut Level, number: u32) -> bool {
     slots::set_stream_phase(slot, phase::RUNNING);
     process::introduce(level, stream);
     true
+}
+
+/// A stream slot. When none is free and some wait for the drainer, so do we, a bounded time.
+fn claim_stream() -> Option<(u32, u32)> {
+    let session = process::session();
+    let mut wait = None;
+    loop {
+        let claimed = slots::claim_stream(session, process::slot_index());
+        if claimed.is_some() {
+            return claimed;
+        }
+        let is_any_finished = (0..session.streams()).any(|index| {
+            let slot = session.stream(index);
+            slot.is_some_and(|slot| slots::stream_owner(slot).phase == phase::FINISHED)
+        });
+        // Released between our two looks: the next attempt finds it, or another thread did.
+        if !is_any_finished || !wait.get_or_insert_with(Wait::begin).goes_on() {
+            return slots::claim_stream(session, process::slot_index());
+        }
+    }
 }
 
 /// Gives the level a capture for its new stream, the one that it had if there is one.
@@ -350,11 +371,12 @@ impl Thread {
 }
 
 /// True when the call that set a guard at stack pointer `guard` is gone: a signal handler left it
-/// by `longjmp`. Its frame lies below (was called later than) the caller's, on the same stack.
+/// by `longjmp`. Its frame lies at or below (was called no earlier than) the caller's, on the same
+/// stack.
 pub fn is_stale(guard: usize, caller: Caller) -> bool {
     const STACK_BYTES_MAX: usize = 64 << 20;
     let above = (caller.sp as usize).wrapping_sub(guard);
-    if above == 0 || above > STACK_BYTES_MAX {
+    if above > STACK_BYTES_MAX {
         return false;
     }
     // A handler on its own stack may lie above the call that it interrupted.

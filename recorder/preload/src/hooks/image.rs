@@ -28,12 +28,14 @@ const DT_STRSZ: u64 = 10;
 
 /// The dynamic loader that loads us.
 const LOADER: &[u8] = b"ld-linux-x86-64.so.2";
-/// Names that only a program with a sanitizer's runtime inside has.
-const SANITIZER_SYMBOLS: [&[u8]; 4] = [
+/// Dynamic symbols that only a program with a sanitizer's runtime inside has: Clang's shows its
+/// entry points, GCC's at least what a program may put in its place.
+const SANITIZER_SYMBOLS: [&[u8]; 5] = [
     b"__asan_init\0",
     b"__hwasan_init\0",
     b"__tsan_init\0",
     b"__msan_init\0",
+    b"__sanitizer_free_hook\0",
 ];
 
 /// A file that is open for reading.

@@ -4,7 +4,7 @@ use crate::drainer::{Recording, Session, Setup};
 use heaptape_session::record::RingEvent;
 
 /// The events that a program said it made, without stamps and stacks.
-pub fn said(recording: &Recording) -> Vec<RingEvent> {
+pub(crate) fn said(recording: &Recording) -> Vec<RingEvent> {
     let text = recording.text();
     let lines = text.lines().filter_map(|line| line.strip_prefix("event "));
     let events = lines.map(|line| {
@@ -25,7 +25,7 @@ pub fn said(recording: &Recording) -> Vec<RingEvent> {
 }
 
 /// The event without what differs from run to run.
-pub fn bare(event: &RingEvent) -> RingEvent {
+pub(crate) fn bare(event: &RingEvent) -> RingEvent {
     RingEvent {
         ticks: 0,
         end_ticks: 0,

@@ -18,13 +18,13 @@ use std::time::Duration;
 
 /// How a session is made, and whether somebody reads it.
 #[derive(Debug, Clone)]
-pub struct Setup {
-    pub options: u32,
-    pub size_min: u64,
-    pub layout: Layout,
-    pub chunks_ready: usize,
-    pub clock: u32,
-    pub is_drained: bool,
+pub(crate) struct Setup {
+    pub(crate) options: u32,
+    pub(crate) size_min: u64,
+    pub(crate) layout: Layout,
+    pub(crate) chunks_ready: usize,
+    pub(crate) clock: u32,
+    pub(crate) is_drained: bool,
 }
 
 impl Default for Setup {
@@ -46,21 +46,21 @@ impl Default for Setup {
 
 /// What was recorded of one stream.
 #[derive(Debug, Clone, Default)]
-pub struct Stream {
-    pub process: u32,
-    pub number: u32,
-    pub level: u32,
-    pub thread_id: u32,
-    pub name: String,
-    pub lost: u64,
-    pub lost_reason: u32,
-    pub is_finished: bool,
-    pub words: Words,
+pub(crate) struct Stream {
+    pub(crate) process: u32,
+    pub(crate) number: u32,
+    pub(crate) level: u32,
+    pub(crate) thread_id: u32,
+    pub(crate) name: String,
+    pub(crate) lost: u64,
+    pub(crate) lost_reason: u32,
+    pub(crate) is_finished: bool,
+    pub(crate) words: Words,
 }
 
 /// Words of a stream.
 #[derive(Debug, Clone, Default)]
-pub struct Words(pub Vec<u64>);
+pub(crate) struct Words(pub(crate) Vec<u64>);
 
 impl WordSink for Words {
     fn word(&mut self, word: u64) {
@@ -70,7 +70,7 @@ impl WordSink for Words {
 
 /// A record that owns its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
+pub(crate) enum Item {
     Event(RingEvent),
     Node {
         parent: u32,
@@ -82,7 +82,7 @@ pub enum Item {
 }
 
 impl Stream {
-    pub fn items(&self) -> Vec<Item> {
+    pub(crate) fn items(&self) -> Vec<Item> {
         let mut items = Vec::new();
         let mut rest = &self.words.0[..];
         while !rest.is_empty() {
@@ -104,7 +104,7 @@ impl Stream {
         items
     }
 
-    pub fn events(&self) -> Vec<RingEvent> {
+    pub(crate) fn events(&self) -> Vec<RingEvent> {
         let events = self.items().into_iter().filter_map(|item| match item {
             Item::Event(event) => Some(event),
             _ => None,
@@ -112,7 +112,7 @@ impl Stream {
         events.collect()
     }
 
-    pub fn blobs(&self, wanted: u8) -> Vec<Vec<u8>> {
+    pub(crate) fn blobs(&self, wanted: u8) -> Vec<Vec<u8>> {
         let blobs = self.items().into_iter().filter_map(|item| match item {
             Item::Blob(kind, bytes) if kind == wanted => Some(bytes),
             _ => None,
@@ -123,37 +123,37 @@ impl Stream {
 
 /// What was recorded of one process image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Process {
-    pub index: u32,
-    pub pid: u32,
-    pub phase: u64,
-    pub parent: u32,
-    pub origin: u32,
-    pub image: u32,
-    pub cut_ticks: u64,
-    pub exit: Option<u32>,
-    pub turned_off: u32,
-    pub lost: u32,
+pub(crate) struct Process {
+    pub(crate) index: u32,
+    pub(crate) pid: u32,
+    pub(crate) phase: u64,
+    pub(crate) parent: u32,
+    pub(crate) origin: u32,
+    pub(crate) image: u32,
+    pub(crate) cut_ticks: u64,
+    pub(crate) exit: Option<u32>,
+    pub(crate) turned_off: u32,
+    pub(crate) lost: u32,
 }
 
 /// A whole recording.
 #[derive(Debug)]
-pub struct Recording {
-    pub output: Output,
+pub(crate) struct Recording {
+    pub(crate) output: Output,
     /// By slot.
-    pub processes: Vec<Process>,
+    pub(crate) processes: Vec<Process>,
     /// In order of their slots' use.
-    pub streams: Vec<Stream>,
-    pub refused_images: u32,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) refused_images: u32,
 }
 
 impl Recording {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
     /// All streams of one process, in order of their numbers.
-    pub fn streams_of(&self, process: &Process) -> Vec<&Stream> {
+    pub(crate) fn streams_of(&self, process: &Process) -> Vec<&Stream> {
         let of = |stream: &&Stream| stream.process == process.index;
         let mut streams: Vec<&Stream> = self.streams.iter().filter(of).collect();
         streams.sort_by_key(|stream| stream.number);
@@ -161,7 +161,7 @@ impl Recording {
     }
 
     /// The events of one process in time's order.
-    pub fn events_of(&self, process: &Process) -> Vec<RingEvent> {
+    pub(crate) fn events_of(&self, process: &Process) -> Vec<RingEvent> {
         let streams = self.streams_of(process);
         let mut events: Vec<RingEvent> =
             streams.iter().flat_map(|stream| stream.events()).collect();
@@ -169,7 +169,7 @@ impl Recording {
         events
     }
 
-    pub fn blobs_of(&self, process: &Process, kind: u8) -> Vec<Vec<u8>> {
+    pub(crate) fn blobs_of(&self, process: &Process, kind: u8) -> Vec<Vec<u8>> {
         let streams = self.streams_of(process);
         streams
             .iter()
@@ -178,7 +178,7 @@ impl Recording {
     }
 
     /// The process whose executable has this file name.
-    pub fn process_named(&self, name: &str) -> &Process {
+    pub(crate) fn process_named(&self, name: &str) -> &Process {
         let mut found = self.processes.iter().filter(|process| {
             let paths = self.blobs_of(process, blob::EXECUTABLE);
             paths
@@ -195,29 +195,29 @@ impl Recording {
 
 /// A session and its folder.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     folder: Folder,
     setup: Setup,
-    pub map: SessionMap,
+    pub(crate) map: SessionMap,
 }
 
 impl Session {
-    pub fn new(name: &str, setup: Setup) -> Self {
+    pub(crate) fn new(name: &str, setup: Setup) -> Self {
         let folder = Folder::new(name);
         let map = create(folder.path(), &setup);
         Self { folder, setup, map }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn compile(&self, source: &str, output: &str) -> PathBuf {
+    pub(crate) fn compile(&self, source: &str, output: &str) -> PathBuf {
         compile(self.folder(), source, output, &[])
     }
 
     /// A command with the library in it.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .env("LD_PRELOAD", library())
@@ -227,7 +227,7 @@ impl Session {
     }
 
     /// Runs a command to its end and reads what was recorded.
-    pub fn record(&self, command: &mut Command) -> Recording {
+    pub(crate) fn record(&self, command: &mut Command) -> Recording {
         let is_over = AtomicBool::new(false);
         let mut reader = Reader::default();
         let output = std::thread::scope(|scope| {

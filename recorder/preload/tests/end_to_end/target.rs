@@ -10,7 +10,7 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The library as it is shipped, built into a target folder of its own (the usual one is locked
 /// by the cargo that runs the tests).
-pub fn library() -> &'static Path {
+pub(crate) fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preload-test");
@@ -34,11 +34,11 @@ pub fn library() -> &'static Path {
 
 /// A folder of one test, removed at its end.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// A fresh folder on tmpfs, where sessions live.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let shm = Path::new("/dev/shm");
@@ -55,7 +55,7 @@ impl Folder {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -68,10 +68,18 @@ impl Drop for Folder {
 }
 
 /// Compiles `tests/programs/SOURCE` with `arguments` behind it into `folder`, as `output`.
-pub fn compile(folder: &Path, source: &str, output: &str, arguments: &[&str]) -> PathBuf {
+pub(crate) fn compile(folder: &Path, source: &str, output: &str, arguments: &[&str]) -> PathBuf {
     let program = folder.join(output);
     let status = Command::new("cc")
-        .args(["-g", "-O1", "-fno-builtin", "-w", "-D_GNU_SOURCE", "-I"])
+        .args([
+            "-g",
+            "-O1",
+            "-fno-builtin",
+            "-w",
+            "-Werror=implicit",
+            "-D_GNU_SOURCE",
+            "-I",
+        ])
         .arg(Path::new(PACKAGE).join("../include"))
         .arg(Path::new(PACKAGE).join("tests/programs").join(source))
         .arg("-o")
@@ -85,7 +93,7 @@ pub fn compile(folder: &Path, source: &str, output: &str, arguments: &[&str]) ->
 }
 
 /// Runs a command to its end, with what it wrote.
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,0 +1,2 @@
+#include <stdlib.h>
+void *inner_allocate(size_t size) { void *volatile block = malloc(size); return block; }
