@@ -4,14 +4,26 @@
 //! function, and the tape as one `realloc`: so `alloc + realloc` of the tape is compared with
 //! "total heap usage: N allocs" and with "calls to allocation functions".
 //!
-//! | tool | what it counts otherwise | how the test accounts for it |
-//! |---|---|---|
-//! | valgrind | nothing: the calls of the dynamic loader before it can be interposed are seen by neither | – |
-//! | heaptrack | its own library loads libstdc++, whose start-up allocates once (the pool for exceptions) in programs that are not C++ themselves | the count of a program without any allocation is subtracted |
+//! - valgrind counts nothing otherwise: neither sees the dynamic loader's own calls before it can
+//!   be interposed.
+//! - heaptrack's library loads libstdc++, whose start-up allocates once (the pool for exceptions)
+//!   in programs that do not bring it themselves: the count of a program without any allocation is
+//!   subtracted.
+//!
+//! sqlite3 and the assembler make the same calls in every run, and are compared exactly. cc1plus
+//! does not: it keeps hash tables of pointers, and how often one is rebuilt (a `calloc` of 32 or
+//! 64 KiB each) depends on addresses. Bare, the same command makes 243,686 or 243,687 allocations
+//! from run to run, and 243,688 at valgrind's addresses; so there [`TABLES_REBUILT`] calls may
+//! differ.
 
 use heaptape_tests::answers::number;
 use heaptape_tests::{Room, build};
 use std::path::PathBuf;
+
+/// Tables of cc1plus that one run rebuilds and another does not; see above.
+const TABLES_REBUILT: u64 = 3;
+/// Bytes of the largest such table.
+const TABLE_BYTES: u64 = 65_536;
 
 /// What a tool says before a number, and the number with its separators.
 fn number_before(text: &str, word: &str) -> u64 {
@@ -46,53 +58,90 @@ fn valgrind(room: &Room, argv: &[String]) -> (u64, u64) {
 fn heaptrack(room: &Room, argv: &[String]) -> u64 {
     let heaptrack = build::needed_program("heaptrack", "heaptrack");
     let mut command = room.command(heaptrack);
-    command
-        .args(["-r", "-o"])
-        .arg(room.path("heaptrack"))
-        .args(argv);
+    command.args(["-o"]).arg(room.path("heaptrack")).args(argv);
     let outcome = room.run(&mut command);
-    let words: Vec<&str> = outcome.stdout.split_whitespace().collect();
+    let words: Vec<&str> = outcome.stderr.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "allocations:");
     let at = at.unwrap_or_else(|| panic!("heaptrack says nothing of allocations: {outcome:?}"));
     words[at + 1].parse().unwrap()
 }
 
-/// The tape's count of allocations and reallocations, its bytes, and both tools' figures.
-fn compare(argv: &[String], heaptrack_adds: u64) {
+/// Compares the tape's counts with both tools': up to `slack` calls may differ.
+fn compare(argv: &[String], heaptrack_adds: u64, slack: u64) {
     let room = Room::new();
     room.record_as_bare("t.tape", argv);
     let info = room.assert_clean("t.tape");
     let events = &info["events"];
     let count = number(events, "alloc") + number(events, "realloc");
-    let (allocs, bytes) = valgrind(&room, argv);
-    assert_eq!(count, allocs, "valgrind (right) differs: {info:#}");
-    assert_eq!(
-        number(&info, "bytes_allocated"),
-        bytes,
-        "valgrind's bytes (right) differ"
-    );
     assert_eq!(number(&info, "unknown_frees"), 0, "{info:#}");
-    assert_eq!(
-        count + heaptrack_adds,
-        heaptrack(&room, argv),
-        "heaptrack (right) differs"
-    );
+    assert!(count > 1000, "{info:#}");
+    let close = |what: &str, ours: u64, theirs: u64, slack: u64| {
+        assert!(
+            ours.abs_diff(theirs) <= slack,
+            "{what}: {theirs}, the tape has {ours}: {info:#}"
+        );
+    };
+    let (allocs, bytes) = valgrind(&room, argv);
+    close("valgrind's allocations", count, allocs, slack);
+    let allocated = number(&info, "bytes_allocated");
+    close("valgrind's bytes", allocated, bytes, slack * TABLE_BYTES);
+    let calls = heaptrack(&room, argv) - heaptrack_adds;
+    close("heaptrack's calls", count, calls, slack);
+}
+
+/// What heaptrack counts in a program that allocates nothing.
+fn heaptrack_alone() -> u64 {
+    let nothing = build::c("nothing.c", &[]).to_str().unwrap().to_owned();
+    let own = heaptrack(&Room::new(), &[nothing]);
+    assert!(own <= 1, "heaptrack makes {own} allocations of its own");
+    own
 }
 
 #[test]
 fn sqlite_counts_as_valgrind_and_heaptrack_do() {
     let sqlite = build::needed_program("sqlite3", "sqlite3");
-    let room = Room::new();
-    let nothing = build::c("nothing.c", &[]).to_str().unwrap().to_owned();
-    let own = heaptrack(&room, &[nothing]);
-    assert!(own <= 1, "heaptrack makes {own} allocations of its own");
     let script = format!(".read {}", build::source("load.sql").display());
     let argv = [
         sqlite.to_str().unwrap().to_owned(),
         ":memory:".to_owned(),
         script,
     ];
-    compare(&argv, own);
+    compare(&argv, heaptrack_alone(), 0);
+}
+
+/// Runs the compiler on `small.cpp` with `option`; the path of what it wrote.
+fn compiled(room: &Room, option: &str, output: &str) -> String {
+    let compiler = build::needed_program("g++", "g++")
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let output = room.path(output).to_str().unwrap().to_owned();
+    let source = build::source("small.cpp").to_str().unwrap().to_owned();
+    let argv = [
+        compiler,
+        option.to_owned(),
+        source,
+        "-o".to_owned(),
+        output.clone(),
+    ];
+    room.bare(&argv).success();
+    output
+}
+
+#[test]
+fn the_assembler_counts_as_valgrind_and_heaptrack_do() {
+    let room = Room::new();
+    let assembler = build::needed_program("as", "binutils")
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let argv = [
+        assembler,
+        compiled(&room, "-S", "small.s"),
+        "-o".into(),
+        "/dev/null".into(),
+    ];
+    compare(&argv, heaptrack_alone(), 0);
 }
 
 #[test]
@@ -102,26 +151,16 @@ fn cc1plus_counts_as_valgrind_and_heaptrack_do() {
     let named = room
         .bare(&[&compiler, &PathBuf::from("-print-prog-name=cc1plus")])
         .success();
-    let preprocessed = room.path("small.ii").to_str().unwrap().to_owned();
-    let source = build::source("small.cpp").to_str().unwrap().to_owned();
-    let compiler = compiler.to_str().unwrap().to_owned();
-    let arguments = [
-        compiler,
-        "-E".into(),
-        source,
-        "-o".into(),
-        preprocessed.clone(),
-    ];
-    room.bare(&arguments).success();
+    let source = compiled(&room, "-E", "small.ii");
+    let program = named.stdout.trim();
     let argv = [
-        named.stdout.trim(),
+        program,
         "-quiet",
         "-O0",
         "-fpreprocessed",
-        &preprocessed,
+        &source,
         "-o",
         "/dev/null",
     ];
-    // cc1plus carries libstdc++ itself, its pool included: heaptrack adds nothing.
-    compare(&argv.map(str::to_owned), 0);
+    compare(&argv.map(str::to_owned), heaptrack_alone(), TABLES_REBUILT);
 }

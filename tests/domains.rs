@@ -100,10 +100,13 @@ fn stacks_can_be_limited() {
         "traceback",
     ];
     let answer = room.json(&stats);
+    // Each of these is a frame on the machine's stack; others may be inlined into one.
+    let starts = ["site_", "level_", "descend"];
     let depths = answer["rows"].as_array().unwrap().iter().map(|row| {
-        heaptape_tests::answers::functions(row)
+        let names = heaptape_tests::answers::functions(row);
+        names
             .iter()
-            .filter(|name| !name.is_empty())
+            .filter(|name| starts.iter().any(|start| name.starts_with(start)))
             .count()
     });
     assert_eq!(depths.max(), Some(6));

@@ -159,7 +159,7 @@ fn eight_threads() {
 fn other_builds_of_the_program() {
     for options in [
         &["-O0"][..],
-        &["-O3", "-fno-pie", "-no-pie"],
+        &["-O3", "-no-pie"],
         &["-Os", "-fno-omit-frame-pointer"],
     ] {
         check(&build::c("truth.c", options), 77, 2, 5_000);

@@ -6,10 +6,13 @@
 #include <vector>
 
 #define FRAME __attribute__((noinline))
+// Behind an allocation, so that it is no jump out of the function that asked for it.
+#define KEEP_FRAME() __asm__ volatile("" ::: "memory")
 
 namespace store {
 FRAME void fill_vector(std::vector<long> &v) {
     v.reserve(1000); // PLACE vector-reserve
+    KEEP_FRAME();
 }
 FRAME void grow_vector(std::vector<long> &v) {
     for (int i = 0; i < 64; i++) {
@@ -18,6 +21,7 @@ FRAME void grow_vector(std::vector<long> &v) {
 }
 FRAME void fill_string(std::string &s) {
     s.assign(500, 'x'); // PLACE string
+    KEEP_FRAME();
 }
 FRAME void fill_map(std::map<int, int> &m) {
     for (int i = 0; i < 10; i++) {
@@ -33,7 +37,9 @@ FRAME std::shared_ptr<int[16]> make_shared() {
     return std::make_shared<int[16]>(); // PLACE shared
 }
 FRAME char *make_new() {
-    return new char[333]; // PLACE new
+    char *p = new char[333]; // PLACE new
+    KEEP_FRAME();
+    return p;
 }
 template <typename T> struct Holder {
     T *value;

@@ -65,26 +65,22 @@ static void account(int site, int path, size_t size, int sign) {
         KEEP_FRAME();                                                                              \
         return p;                                                                                  \
     }
-static void *by_posix_memalign(size_t alignment, size_t size);
 
 SITE(site_malloc, malloc(r->size))
 SITE(site_malloc_2, malloc(r->size))
 SITE(site_calloc, calloc(r->size / 8, 8))
 SITE(site_realloc_new, realloc(NULL, r->size))
 SITE(site_aligned_alloc, aligned_alloc(r->alignment, r->size))
-SITE(site_posix_memalign, by_posix_memalign(r->alignment, r->size))
+SITE(site_posix_memalign, ({
+         void *out;
+         posix_memalign(&out, r->alignment, r->size) == 0 ? out : NULL;
+     }))
 SITE(site_memalign, memalign(r->alignment, r->size))
 SITE(site_reallocarray_new, reallocarray(NULL, r->size / 8, 8))
 SITE(site_valloc, valloc(r->size))
 SITE(site_pvalloc, pvalloc(r->size))
 SITE(site_realloc, realloc(r->old, r->size))
 SITE(site_reallocarray, reallocarray(r->old, r->size / 8, 8))
-
-// Always inlined: the allocating function is the site.
-__attribute__((always_inline)) static inline void *by_posix_memalign(size_t a, size_t size) {
-    void *p = NULL;
-    return posix_memalign(&p, a, size) == 0 ? p : NULL;
-}
 
 static void *(*const SITE_FUNCTIONS[SITES])(struct request *) = {
     site_malloc, site_malloc_2, site_calloc, site_realloc_new, site_aligned_alloc,
