@@ -170,7 +170,7 @@ pub fn write_text(
         let frames = units::count(info.frames as u64);
         lines.push((
             "stacks",
-            format!("{} of {frames} frames", units::count(stacks)),
+            format!("{} made of {frames} frames", units::count(stacks)),
         ));
     }
     if !tape.marks.is_empty() {

@@ -109,8 +109,13 @@ fn asked_width() -> Option<usize> {
 /// Columns that `text` takes: its characters, those that combine with the one before not counted.
 #[must_use]
 pub fn columns(text: &str) -> usize {
-    let combines = |letter: char| matches!(letter, '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{fe00}'..='\u{fe0f}');
-    text.chars().filter(|&letter| !combines(letter)).count()
+    let combining = [
+        '\u{300}'..='\u{36f}',
+        '\u{200b}'..='\u{200f}',
+        '\u{fe00}'..='\u{fe0f}',
+    ];
+    let combines = |letter: &char| combining.iter().any(|range| range.contains(letter));
+    text.chars().filter(|letter| !combines(letter)).count()
 }
 
 /// `text` without control characters: names of files and functions are not trusted on a terminal.

@@ -124,7 +124,8 @@ impl Query {
     fn grouper<M: Sortable>(&self) -> Result<Grouper, QueryError> {
         if self.cumulative != Cumulative::Off && !self.group_by.is_by_frame() {
             return Err(QueryError::Usage(format!(
-                "--cumulative cannot be used with --group-by {}; use file, line, function or module",
+                "--cumulative cannot be used with --group-by {}; \
+                 use file, line, function or module",
                 self.group_by.name()
             )));
         }

@@ -7,12 +7,14 @@
 //! | [`paths`] | DWARF paths, tidied |
 //! | [`pattern`] | shell-style patterns |
 //! | [`frames`] | source frames, interned; the frames of whole stacks |
-//! | [`wrappers`] | the rule that finds an allocation's place: which frames are wrappers |
+//! | [`wrappers`] | the rule that says which frames are wrappers, and its tables |
+//! | [`attribution`] | the frame that is an allocation's place, by that rule |
 //! | [`embed`] | writing symbols into a tape, so that it can be read anywhere |
 //!
 //! What comes in: stacks of a tape. What goes out: source frames, the most recent first. Nothing
 //! here counts bytes, and only [`embed`] writes.
 
+pub mod attribution;
 pub mod embed;
 pub mod frames;
 pub mod names;
@@ -21,6 +23,6 @@ pub mod paths;
 pub mod pattern;
 pub mod wrappers;
 
+pub use attribution::Attribution;
 pub use embed::{Symbolized, symbolize_tape};
 pub use frames::{FrameId, FrameTable, Language, ResolvedFrame, StackFrames, StackSource};
-pub use wrappers::Attribution;

@@ -25,6 +25,8 @@ const CLONE_SUFFIXES: &[&str] = &[
 #[must_use]
 pub fn readable(raw: &str) -> String {
     let name = without_clone_suffix(without_version(raw));
+    // The C library calls its own functions by an alias that only it sees.
+    let name = name.strip_prefix("__GI_").unwrap_or(name);
     demangled(name).unwrap_or_else(|| name.to_owned())
 }
 
@@ -90,6 +92,7 @@ mod tests {
             ("nested.3", "nested.3"),
             ("x.partial", "x.partial"),
             ("malloc@@GLIBC_2.2.5", "malloc"),
+            ("__GI__IO_file_doallocate", "_IO_file_doallocate"),
             ("_Znwm", "operator new(unsigned long)"),
             ("_Znam", "operator new[](unsigned long)"),
             ("_Z4growi.part.0", "grow(int)"),

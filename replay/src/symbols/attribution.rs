@@ -1,0 +1,372 @@
+//! Finding an allocation's place among the frames of its stack, by the rule of
+//! [`super::wrappers`].
+//!
+//! What comes in: the frames of a stack, the most recent first. What goes out: one of them. What
+//! was found out about a frame is remembered: a tape has few frames and many stacks.
+
+use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
+use super::pattern::Pattern;
+use super::wrappers::{LIBRARY_NAMESPACES, LIBRARY_SOURCES, WRAPPERS};
+use rustc_hash::FxHashMap;
+
+/// How allocations are given a place.
+#[derive(Debug, Default)]
+pub struct Attribution {
+    raw_sites: bool,
+    extra: Vec<Pattern>,
+    table: Vec<Pattern>,
+    known: FxHashMap<FrameId, bool>,
+}
+
+impl Attribution {
+    /// The rule with the wrappers of `extra` patterns added, or none at all (`raw_sites`).
+    #[must_use]
+    pub fn new(extra: &[String], raw_sites: bool) -> Self {
+        let table = WRAPPERS.iter().flat_map(|(_, patterns)| *patterns);
+        Self {
+            raw_sites,
+            extra: extra.iter().map(|text| Pattern::new(text)).collect(),
+            table: table.map(|text| Pattern::new(text)).collect(),
+            known: FxHashMap::default(),
+        }
+    }
+
+    /// The place of an allocation among the frames of its stack, the most recent first, of
+    /// `language` only when one is given. None when there is no frame.
+    pub fn place(
+        &mut self,
+        frames: &[FrameId],
+        table: &FrameTable,
+        language: Option<Language>,
+    ) -> Option<FrameId> {
+        let speaks = |id: &&FrameId| language.is_none_or(|lang| table.get(**id).language == lang);
+        let mut candidates = frames.iter().filter(speaks).copied();
+        if self.raw_sites {
+            return candidates.next();
+        }
+        let mut outermost = None;
+        while let Some(id) = candidates.next() {
+            outermost = Some(id);
+            let is_wrapper = self.is_wrapper(id, table)
+                || self.is_inside_a_wrapper(id, candidates.clone(), table);
+            if !is_wrapper {
+                break;
+            }
+        }
+        outermost
+    }
+
+    /// Rules 1 and 2.
+    fn is_wrapper(&mut self, id: FrameId, table: &FrameTable) -> bool {
+        if let Some(&known) = self.known.get(&id) {
+            return known;
+        }
+        let frame = table.get(id);
+        let known = match (frame.language, frame.function.as_deref()) {
+            (Language::Python, function) => {
+                function.is_some_and(|name| self.extra.iter().any(|p| p.matches(name)))
+            }
+            (Language::Native, None) => false,
+            (Language::Native, Some(name)) => {
+                self.is_listed(name) || is_standard_library(name, frame.file.as_deref())
+            }
+        };
+        self.known.insert(id, known);
+        known
+    }
+
+    fn is_listed(&self, name: &str) -> bool {
+        let plain = without_aliases(name);
+        self.extra.iter().any(|pattern| pattern.matches(name))
+            || self
+                .table
+                .iter()
+                .any(|pattern| pattern.matches(name) || pattern.matches(plain))
+    }
+
+    /// Rule 3.
+    fn is_inside_a_wrapper(
+        &mut self,
+        id: FrameId,
+        callers: impl Iterator<Item = FrameId>,
+        table: &FrameTable,
+    ) -> bool {
+        let frame = table.get(id);
+        if frame.function.is_some() || frame.language != Language::Native {
+            return false;
+        }
+        for caller in callers {
+            let next: &ResolvedFrame = table.get(caller);
+            if next.module != frame.module {
+                return false;
+            }
+            if next.function.is_some() {
+                return self.is_wrapper(caller, table);
+            }
+        }
+        false
+    }
+}
+
+/// `__GI___libc_malloc` → `malloc`. Names with a namespace stay as they are.
+fn without_aliases(name: &str) -> &str {
+    if name.contains(['(', ':', '<']) {
+        return name;
+    }
+    let mut plain = name;
+    loop {
+        let before = plain;
+        plain = plain.trim_start_matches('_');
+        for prefix in ["GI_", "libc_", "IO_"] {
+            plain = plain.strip_prefix(prefix).unwrap_or(plain);
+        }
+        if plain == before {
+            return plain;
+        }
+    }
+}
+
+fn is_standard_library(name: &str, file: Option<&str>) -> bool {
+    match file {
+        Some(file) => {
+            LIBRARY_SOURCES.iter().any(|part| file.contains(part))
+                || file.starts_with("library/")
+                || is_hashbrown(file)
+        }
+        None => is_library_name(name),
+    }
+}
+
+/// The crate behind Rust's `HashMap`, also when a program uses it directly.
+fn is_hashbrown(file: &str) -> bool {
+    let folders = file.split('/');
+    folders.clone().any(|folder| {
+        folder
+            .strip_prefix("hashbrown-")
+            .is_some_and(|version| version.starts_with(|digit: char| digit.is_ascii_digit()))
+    })
+}
+
+/// `std::…`, and Rust's `<TYPE as TRAIT>::…` when neither is the program's own.
+fn is_library_name(name: &str) -> bool {
+    let in_library = |path: &str| {
+        LIBRARY_NAMESPACES
+            .iter()
+            .any(|start| path.starts_with(start))
+    };
+    let Some(inner) = name.strip_prefix('<') else {
+        return in_library(name);
+    };
+    let head = |path: &str| -> String {
+        let path = path.trim_start_matches(['&', '*', '[', '(', '<']);
+        let path = path.strip_prefix("mut ").unwrap_or(path);
+        path.strip_prefix("dyn ").unwrap_or(path).to_owned()
+    };
+    match split_as(inner) {
+        Some((of, to)) => {
+            let of = head(of);
+            (in_library(&of) || !of.contains("::")) && in_library(&head(to))
+        }
+        None => in_library(&head(inner)),
+    }
+}
+
+/// `TYPE as TRAIT>::…` at the outermost level of angle brackets.
+fn split_as(inner: &str) -> Option<(&str, &str)> {
+    let mut depth = 0i32;
+    for (at, letter) in inner.char_indices() {
+        match letter {
+            '<' => depth += 1,
+            '>' => depth -= 1,
+            ' ' if depth == 0 => {
+                let rest = inner.get(at..)?;
+                if let Some(to) = rest.strip_prefix(" as ") {
+                    return Some((inner.get(..at)?, to));
+                }
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return None;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(module: &str, function: Option<&str>, file: Option<&str>) -> ResolvedFrame {
+        ResolvedFrame {
+            function: function.map(Into::into),
+            file: file.map(Into::into),
+            line: 1,
+            module: module.into(),
+            offset: if function.is_none() { 0x77 } else { 0 },
+            language: Language::Native,
+            inlined: false,
+        }
+    }
+
+    fn place_of(attribution: &mut Attribution, frames: &[ResolvedFrame]) -> String {
+        let mut table = FrameTable::default();
+        let ids: Vec<FrameId> = frames.iter().map(|f| table.intern(f.clone())).collect();
+        let place = attribution.place(&ids, &table, None);
+        place.map_or_else(String::new, |id| {
+            let frame = table.get(id);
+            frame
+                .function
+                .as_deref()
+                .map_or(frame.address(), ToOwned::to_owned)
+        })
+    }
+
+    #[test]
+    fn listed_functions_are_wrappers_and_others_are_not() {
+        let attribution = Attribution::new(&["my_alloc*".to_owned()], false);
+        for name in [
+            "operator new(unsigned long)",
+            "operator new[](unsigned long, std::nothrow_t const&)",
+            "__rust_alloc_zeroed",
+            "__rustc::__rust_alloc",
+            "alloc::raw_vec::finish_grow",
+            "alloc::raw_vec::RawVec<T,A>::grow_one",
+            "<alloc::alloc::Global as core::alloc::Allocator>::allocate",
+            "<counting::Counter as core::alloc::global::GlobalAlloc>::alloc",
+            "malloc",
+            "__libc_malloc",
+            "__GI___strdup",
+            "_IO_getdelim",
+            "_rjem_malloc",
+            "std::allocator<int>::allocate(unsigned long)",
+            "std::allocator_traits<std::allocator<int> >::allocate(std::allocator<int>&)",
+            "__gnu_cxx::new_allocator<int>::allocate(unsigned long, void const*)",
+            "PyMem_RawMalloc",
+            "_PyObject_GC_New",
+            "my_allocate",
+        ] {
+            assert!(attribution.is_listed(name), "{name}");
+        }
+        for name in [
+            "main",
+            "xmalloc",
+            "Foo::operator new(unsigned long)",
+            "fopen",
+            "malloc_stats",
+            "std::sort<int*>(int*, int*)",
+            "PyObject_Call",
+            "operator newt",
+            "strdupa",
+        ] {
+            assert!(!attribution.is_listed(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_standard_libraries_are_known_without_a_file() {
+        for name in [
+            "std::vector<int, std::allocator<int> >::push_back(int const&)",
+            "alloc::vec::Vec<T,A>::push",
+            "<alloc::string::String as core::clone::Clone>::clone",
+            "<T as alloc::string::ToString>::to_string",
+            "<&mut [u8] as core::convert::From<alloc::vec::Vec<u8>>>::from",
+            "hashbrown::raw::RawTable<T,A>::reserve_rehash",
+            "core::ops::function::FnOnce::call_once",
+        ] {
+            assert!(is_library_name(name), "{name}");
+        }
+        for name in [
+            "main",
+            "app::run",
+            "<app::Node as core::clone::Clone>::clone",
+            "<alloc::vec::Vec<u8> as app::Grow>::grow",
+            "<app::Map<alloc::vec::Vec<u8>>>::insert",
+            "standard::x()",
+            "stdx::y()",
+        ] {
+            assert!(!is_library_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_file_decides_where_one_is_known() {
+        let header = Some("/usr/include/c++/12/bits/stl_vector.h");
+        assert!(is_standard_library("push_back", header));
+        assert!(is_standard_library(
+            "grow",
+            Some("/rustc/59807616/library/alloc/src/vec/mod.rs")
+        ));
+        assert!(is_standard_library(
+            "x",
+            Some("/rust/deps/hashbrown-0.15.2/src/raw/mod.rs")
+        ));
+        assert!(is_standard_library(
+            "x",
+            Some("/root/.cargo/registry/src/i/hashbrown-0.16.0/a.rs")
+        ));
+        assert!(!is_standard_library(
+            "std::hash<Mine>::operator()(Mine)",
+            Some("/app/mine.cc")
+        ));
+        assert!(!is_standard_library("main", Some("/work/library/main.c")));
+    }
+
+    #[test]
+    fn the_place_is_the_programs_frame() {
+        let header = Some("/usr/include/c++/12/bits/new_allocator.h");
+        let frames = [
+            frame("libstdc++.so.6", Some("operator new(unsigned long)"), None),
+            frame(
+                "app",
+                Some("std::__new_allocator<int>::allocate(unsigned long)"),
+                header,
+            ),
+            frame(
+                "app",
+                Some("std::vector<int>::push_back(int const&)"),
+                header,
+            ),
+            frame("app", Some("grow(int)"), Some("/app/grow.cc")),
+            frame("app", Some("main"), Some("/app/main.cc")),
+        ];
+        assert_eq!(
+            place_of(&mut Attribution::new(&[], false), &frames),
+            "grow(int)"
+        );
+        let mut raw = Attribution::new(&[], true);
+        assert_eq!(place_of(&mut raw, &frames), "operator new(unsigned long)");
+        let mut more = Attribution::new(&["grow(*".to_owned()], false);
+        assert_eq!(place_of(&mut more, &frames), "main");
+        let mut all = Attribution::new(&["*".to_owned()], false);
+        assert_eq!(
+            place_of(&mut all, &frames),
+            "main",
+            "all wrappers: the outermost"
+        );
+        assert_eq!(place_of(&mut all, &[]), "");
+    }
+
+    #[test]
+    fn a_nameless_frame_inside_a_wrapper_is_one() {
+        let stripped = [
+            frame("libc.so.6", None, None),
+            frame("libc.so.6", Some("asprintf"), None),
+            frame("app", Some("main"), None),
+        ];
+        let mut attribution = Attribution::new(&[], false);
+        assert_eq!(place_of(&mut attribution, &stripped), "main");
+        let other = [
+            frame("libz.so.1", None, None),
+            frame("libc.so.6", Some("asprintf"), None),
+        ];
+        let mut attribution = Attribution::new(&[], false);
+        assert_eq!(place_of(&mut attribution, &other), "libz.so.1+0x77");
+        let not_a_wrapper = [
+            frame("libc.so.6", None, None),
+            frame("libc.so.6", Some("fopen"), None),
+        ];
+        let mut attribution = Attribution::new(&[], false);
+        assert_eq!(place_of(&mut attribution, &not_a_wrapper), "libc.so.6+0x77");
+    }
+}
