@@ -407,11 +407,13 @@ impl Consumer {
     /// Gives the chunks behind the place that was read to back to the pool; how many.
     pub fn give_back<M: Memory>(&mut self, memory: &M) -> u32 {
         let mut given = 0;
+        let mut lowest = u32::MAX;
         while self.held != self.chunk {
             let Some((_, next, _)) = self.linked(memory, self.held) else {
                 break;
             };
             release_chunk(memory, self.held - 1);
+            lowest = lowest.min(self.held - 1);
             given += 1;
             if self.tail == self.held {
                 // `pending` was not asked since: it goes on from here.
@@ -421,6 +423,11 @@ impl Consumer {
             self.held = next;
         }
         self.held = self.chunk;
+        if given > 0 {
+            // The lowest free chunk is taken next: it is likely still in the caches, and mapped in
+            // the process that claims it. Relaxed: a hint.
+            memory.chunk_hint().fetch_min(lowest, Ordering::Relaxed);
+        }
         given
     }
 
