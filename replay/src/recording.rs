@@ -6,7 +6,7 @@
 use crate::block::{Block, Lifetime, StackId, StreamId};
 use crate::error::Error;
 use crate::history::transitions::is_heap;
-use crate::index::build::{Grain, Inheritance, SLICE_EVENTS, build};
+use crate::index::build::{Grain, Inheritance, build};
 use crate::index::{Index, IndexInfo, Peak, Summary, place};
 use crate::moment::{Moment, ResolvedMoment};
 use crate::snapshot::{lifetimes, live_heap, owners};
@@ -43,8 +43,8 @@ pub struct OpenOptions {
     /// Write the index when one had to be built. Where it cannot be written it is kept in memory.
     pub write_index: bool,
     /// Events in a slice of the index, about: smaller ones make a larger index and faster
-    /// answers. No answer depends on it.
-    pub slice_events: u64,
+    /// answers; None: as many as suit the size of the heap. No answer depends on it.
+    pub slice_events: Option<u64>,
     /// Events that are resolved together, about; None: a good number. No answer depends on it.
     pub window_events: Option<u64>,
     /// Where indexes go that cannot stand beside their tape; None: `heaptape` in
@@ -60,7 +60,7 @@ impl Default for OpenOptions {
             threads: None,
             use_index: true,
             write_index: true,
-            slice_events: SLICE_EVENTS,
+            slice_events: None,
             window_events: None,
             cache_folder: None,
             progress: None,
@@ -356,7 +356,7 @@ impl Recording {
             (None, true) => Inheritance::Unknown,
         };
         let grain = Grain {
-            slice_events: self.options.slice_events.max(1),
+            slice_events: self.options.slice_events,
             window_events: self.options.window_events,
         };
         let progress = self.options.progress.as_ref();

@@ -16,8 +16,11 @@ use crate::tape::Tape;
 use heaptape_format::event::OperationKind;
 use rustc_hash::FxHashMap;
 
-/// Transitions in a slice of time, about.
-pub(crate) const SLICE_EVENTS: u64 = 1 << 16;
+/// Transitions in a slice of time, at least.
+const SLICE_EVENTS: u64 = 1 << 16;
+/// Transitions in a slice for each live block, at least: each of them may have to be written as a
+/// survivor of the slice, and the index should stay smaller than the tape.
+const SLICE_EVENTS_PER_BLOCK: u64 = 2;
 /// Survivors of one node that are written together.
 const NODE_SURVIVORS: usize = 1 << 14;
 /// Survivors that wait at most, over all nodes.
@@ -37,7 +40,8 @@ pub(crate) enum Inheritance<'a> {
 /// The sizes that a build works with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grain {
-    pub(crate) slice_events: u64,
+    /// None: as many as suit the live heap.
+    pub(crate) slice_events: Option<u64>,
     pub(crate) window_events: Option<u64>,
 }
 
@@ -66,14 +70,15 @@ pub(crate) fn build(
 /// What one partition saw in one window.
 struct Seen<'a> {
     borders: &'a Borders,
-    survivors: Vec<Lifetime>,
+    /// Survivors with their nodes.
+    survivors: Vec<(u64, Lifetime)>,
     changes: Vec<(u32, Change)>,
 }
 
 impl Collector for Seen<'_> {
     fn ended(&mut self, lifetime: &Lifetime) {
-        if self.borders.crossed(lifetime).is_some() {
-            self.survivors.push(*lifetime);
+        if let Some((first, last)) = self.borders.crossed(lifetime) {
+            self.survivors.push((node(first, last), *lifetime));
         }
     }
 
@@ -98,6 +103,8 @@ struct Builder<'t> {
     births: u64,
     deaths: u64,
     maps: u64,
+    /// The live heap at the start of the run.
+    start: HeapTotal,
     peaks: PeakFinder,
     steps: StepMaker,
     allocating: Vec<bool>,
@@ -138,6 +145,7 @@ impl<'t> Builder<'t> {
             births: 0,
             deaths: 0,
             maps: 0,
+            start: HeapTotal::default(),
             peaks: PeakFinder::default(),
             steps: StepMaker::new(events),
             allocating: vec![false; tape.stack_id_max() as usize + 1],
@@ -168,17 +176,22 @@ impl<'t> Builder<'t> {
             }
             survivors.push(seen.survivors);
         }
-        for lifetime in survivors.into_iter().flatten() {
-            self.keep(lifetime);
+        for (node, lifetime) in survivors.into_iter().flatten() {
+            self.keep(node, lifetime);
         }
         self.follow(window);
     }
 
     /// Puts borders into the window, each behind a whole stamp.
     fn cut_slices(&mut self, window: &[Transition]) {
+        let suitable = self.total.count.saturating_mul(SLICE_EVENTS_PER_BLOCK);
+        let slice_events = match self.grain.slice_events {
+            Some(events) => events.max(1),
+            None => suitable.max(SLICE_EVENTS),
+        };
         for group in window.chunk_by(|a, b| a.stamp == b.stamp) {
             let stamp = group.first().map(|transition| transition.stamp);
-            if self.in_slice >= self.grain.slice_events {
+            if self.in_slice >= slice_events {
                 self.borders.ends.extend(self.last_stamp);
                 self.in_slice = 0;
             }
@@ -213,6 +226,9 @@ impl<'t> Builder<'t> {
     }
 
     fn observe(&mut self, stamp: u64, changes: u64) {
+        if stamp <= self.tape.start_stamp {
+            self.start = self.total;
+        }
         self.peaks.observe(Peak {
             stamp,
             bytes: self.total.bytes,
@@ -248,11 +264,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Puts a survivor to its node.
-    fn keep(&mut self, lifetime: Lifetime) {
-        let Some((first, last)) = self.borders.crossed(&lifetime) else {
-            return;
-        };
-        let node = node(first, last);
+    fn keep(&mut self, node: u64, lifetime: Lifetime) {
         let waiting = self.waiting.entry(node).or_default();
         waiting.push(lifetime);
         self.waiting_count += 1;
@@ -281,7 +293,10 @@ impl<'t> Builder<'t> {
         self.borders.ends.dedup();
         let alive: Vec<Block> = self.heap.live().collect();
         for block in alive {
-            self.keep(Lifetime { block, death: None });
+            let lifetime = Lifetime { block, death: None };
+            if let Some((first, last)) = self.borders.crossed(&lifetime) {
+                self.keep(node(first, last), lifetime);
+            }
         }
         self.write_waiting();
         damaged.sort_unstable();
@@ -295,9 +310,11 @@ impl<'t> Builder<'t> {
             inherited_frees,
             bytes_allocated,
         } = self.heap.counts();
+        // Without a byte alive at any moment, the first moment is the highest.
         let start = Peak {
             stamp: self.tape.start_stamp,
-            ..Peak::default()
+            bytes: self.start.bytes,
+            count: self.start.count,
         };
         let none = self.allocating.first().copied().unwrap_or(false);
         let stacks = self.allocating.iter().filter(|&&used| used).count() as u64;

@@ -97,7 +97,7 @@ proptest! {
         for threads in 1..=4 {
             let other = OpenOptions {
                 threads: Some(threads),
-                slice_events,
+                slice_events: Some(slice_events),
                 window_events: Some(window_events),
                 ..OpenOptions::default()
             };

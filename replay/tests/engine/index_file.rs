@@ -129,7 +129,7 @@ fn an_index_is_small_and_says_what_it_holds() {
     let (bytes, _) = tape(&history, &layout);
     let (_folder, path) = file(&bytes);
     let options = OpenOptions {
-        slice_events: 10_000,
+        slice_events: Some(10_000),
         ..OpenOptions::default()
     };
     let info = Recording::open(&path, &options)

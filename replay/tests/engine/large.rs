@@ -20,7 +20,7 @@ fn a_long_history_is_the_same_on_one_and_on_many_threads() {
     for threads in [1, 2, 4] {
         let options = OpenOptions {
             threads: Some(threads),
-            slice_events: 30_000,
+            slice_events: Some(30_000),
             window_events: Some(40_000),
             ..without_index()
         };

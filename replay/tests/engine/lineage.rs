@@ -117,7 +117,7 @@ proptest! {
         slice_events in 1u64..30,
     ) {
         let family = family(&before, &after);
-        let options = OpenOptions { slice_events, ..without_index() };
+        let options = OpenOptions { slice_events: Some(slice_events), ..without_index() };
         let model = models(&family).remove(1);
         let path = family.folder.path().join("p1.tape");
         let recording = Recording::open(&path, &options).unwrap();
