@@ -154,8 +154,14 @@ fn usage(error: &clap::Error) -> Exit {
         }
         let line = line.strip_prefix("error: ").unwrap_or(line);
         let line = line.strip_prefix("tip: ").unwrap_or(line);
-        if !line.is_empty() {
-            parts.push(line.trim_end_matches(['.', ':']).to_owned());
+        match parts.last_mut() {
+            _ if line.is_empty() => {}
+            // What a colon announces stands on the next line.
+            Some(last) if last.ends_with(':') => {
+                last.push(' ');
+                last.push_str(line);
+            }
+            _ => parts.push(line.trim_end_matches('.').to_owned()),
         }
     }
     let help = match std::env::args_os().nth(1).filter(is_verb) {

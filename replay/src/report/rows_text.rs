@@ -2,7 +2,7 @@
 
 use super::rows::Shown;
 use super::source::SourceLines;
-use super::style::{Paint, Style, columns, cut_middle, printable};
+use super::style::{Paint, Style, columns, cut_middle, cut_start, printable};
 use super::table::{Row, Table};
 use super::units::{Sizes, count};
 use crate::stats::key::place;
@@ -162,7 +162,7 @@ pub fn write_frames(
         let (name, at) = match room {
             Some(room) if columns(&name) + columns(&at) > room => {
                 // The place is cut to half the line only when it is longer than that.
-                let at = cut_middle(&at, room / 2);
+                let at = cut_start(&at, room / 2);
                 (cut_middle(&name, room - columns(&at)), at)
             }
             _ => (name, at),

@@ -149,6 +149,17 @@ pub fn cut_middle(text: &str, width: usize) -> String {
     start.chain(&['…']).chain(end).collect()
 }
 
+/// `text` without its start, cut to at most `width` columns: the end of a path says most.
+#[must_use]
+pub fn cut_start(text: &str, width: usize) -> String {
+    let letters = text.chars().count();
+    if letters <= width {
+        return text.to_owned();
+    }
+    let tail = text.chars().skip(letters - width.saturating_sub(1));
+    std::iter::once('…').chain(tail).take(width).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +172,9 @@ mod tests {
         assert_eq!(cut_middle("abcdefghij", 3), "abc");
         assert_eq!(cut_middle("äöüßäöüß", 5), "äö…üß");
         assert_eq!(cut_middle("", 5), "");
+        assert_eq!(cut_start("/usr/include/a.h:7", 9), "…de/a.h:7");
+        assert_eq!(cut_start("a.h:7", 9), "a.h:7");
+        assert_eq!(cut_start("a.h:7", 0), "");
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn bad_usage_is_one_line_with_a_way_out() {
     let folder = Folder::new();
     let cases: &[(&[&str], &str)] = &[
         (&["stat"], "'stats'"),
-        (&["stats"], "heaptape stats --help"),
+        (&["stats"], "not provided: <TAPE>; heaptape stats --help"),
         (&["stats", "x.tape", "--groupby", "line"], "--group-by"),
         (&["stats", "x.tape", "--group-by", "lines"], "line"),
         (&["stats", "x.tape", "--min-size", "big"], "64KiB"),
