@@ -4,8 +4,9 @@
 //! child, whose tape knows nothing of the parent's.
 
 use crate::hooks::Caller;
+use crate::level::Level;
 use crate::recording::{self, operation};
-use crate::thread::{self, Level, Thread};
+use crate::thread::{self, Thread};
 use crate::{clock, process};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::NonNull;

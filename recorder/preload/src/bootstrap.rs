@@ -38,8 +38,10 @@ pub fn allocate(size: usize, alignment: usize) -> *mut c_void {
     // SAFETY: `offset` and the header before it lie in the range that was just taken.
     let block = unsafe { base.add(offset) };
     let length = (size.next_multiple_of(16) + HEADER_BYTES) | IS_MAPPED;
-    // SAFETY: the word before the block is in our range, and 8-byte aligned.
-    unsafe { block.cast::<usize>().sub(1).write(length) };
+    // SAFETY: the word before the block is in our range.
+    let header = unsafe { block.cast::<usize>().sub(1) };
+    // SAFETY: as above, and it is 8-byte aligned.
+    unsafe { header.write(length) };
     block.cast()
 }
 
@@ -62,7 +64,9 @@ pub fn contains(block: *const c_void) -> bool {
 /// The block must be one of [`allocate`].
 #[must_use]
 pub unsafe fn size_of_block(block: *const c_void) -> usize {
-    // SAFETY: `allocate` wrote the word.
-    let length = unsafe { block.cast::<usize>().sub(1).read() };
+    // SAFETY: a block of the arena has a word before it.
+    let header = unsafe { block.cast::<usize>().sub(1) };
+    // SAFETY: `allocate` wrote it.
+    let length = unsafe { header.read() };
     (length & !15) - HEADER_BYTES
 }

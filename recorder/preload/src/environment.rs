@@ -46,7 +46,9 @@ pub unsafe fn entries(list: *const *const c_char) -> impl Iterator<Item = *const
             return None;
         }
         // SAFETY: the entries before were not null, so the list goes on up to here.
-        let entry = unsafe { list.add(index).read() };
+        let place = unsafe { list.add(index) };
+        // SAFETY: as above.
+        let entry = unsafe { place.read() };
         (!entry.is_null()).then_some(entry)
     };
     (0..).map_while(at)

@@ -1,8 +1,8 @@
 //! Who this process is: read from /proc with raw system calls, written into its first stream.
 
+use crate::level::Level;
 use crate::recording;
-use crate::thread::Level;
-use core::ffi::{CStr, c_char};
+use core::ffi::CStr;
 use heaptape_session::record::{BLOB_BYTES_MAX, blob};
 use heaptape_session::sys;
 
@@ -50,16 +50,14 @@ pub fn find_library() {
 }
 
 /// Writes the blobs that introduce a process image. The level is being born: nobody else has it.
-pub fn write(level: &mut Level, allocator: *const c_char) {
+pub fn write(level: &mut Level, allocator: Option<&CStr>) {
     let mut path = [0; libc::PATH_MAX as usize];
     let executable = link(c"/proc/self/exe", &mut path);
     recording::append_blob(level, blob::EXECUTABLE, &[executable]);
     let folder = link(c"/proc/self/cwd", &mut path);
     recording::append_blob(level, blob::WORKING_FOLDER, &[folder]);
     write_command(level);
-    if !allocator.is_null() {
-        // SAFETY: the loader's name of an object that stays loaded: a C string.
-        let name = unsafe { CStr::from_ptr(allocator) };
+    if let Some(name) = allocator {
         recording::append_blob(level, blob::ALLOCATOR, &[name.to_bytes()]);
     }
 }
@@ -79,16 +77,18 @@ fn write_command(level: &mut Level) {
 /// As much of the file as fits.
 fn read<'a>(path: &CStr, buffer: &'a mut [u8]) -> &'a [u8] {
     let fd = sys::open(path, libc::O_RDONLY);
+    if fd < 0 {
+        return &[];
+    }
     let mut length = 0;
-    while fd >= 0 {
-        let rest = buffer.get_mut(length..).unwrap_or_default();
+    while let Some(rest) = buffer.get_mut(length..) {
         let count = sys::read_at(fd, rest, length as u64);
         if count <= 0 {
-            sys::close(fd);
             break;
         }
         length += count as usize;
     }
+    sys::close(fd);
     buffer.get(..length).unwrap_or_default()
 }
 

@@ -6,11 +6,12 @@
 //! | step | file |
 //! |---|---|
 //! | the program calls; the real function is called | [`hooks`], [`next`], [`bootstrap`] |
-//! | does this process record? | [`gate`], [`process`], [`identity`], [`environment`] |
-//! | the thread's state, its guard and its stream | [`thread`] |
+//! | does this process record? | [`gate`], [`process`] |
+//! | who is it, and who started it? | [`identity`], [`lineage`], [`environment`] |
+//! | the thread's state, its guard and its stream | [`thread`], [`level`] |
 //! | the stamp | [`clock`] |
 //! | the stack | [`stack`], [`modules`] |
-//! | the record in the ring; waiting, loss | [`recording`] |
+//! | the record in the ring; waiting, loss | [`recording`], [`waiting`] |
 //!
 //! Beside it: [`api`] (what a program may call itself), [`drainer`] (recording without a
 //! launcher).
@@ -25,6 +26,8 @@ pub mod environment;
 pub mod gate;
 pub mod hooks;
 pub mod identity;
+pub mod level;
+pub mod lineage;
 pub mod modules;
 pub mod next;
 pub mod process;
@@ -32,6 +35,7 @@ pub mod recording;
 pub mod stack;
 pub mod syscall;
 pub mod thread;
+pub mod waiting;
 
 /// Runs when the library is loaded, for programs that allocate nothing before they fork.
 #[cfg(feature = "interpose")]

@@ -4,15 +4,17 @@
 //! forked child starts again with its own slot. Anything that cannot be had turns recording off,
 //! and the target runs as if bare.
 
-use crate::thread::{self, Level};
+use crate::level::Level;
+use crate::lineage::{Parent, origin};
+use crate::thread::{self, Thread};
 use crate::{clock, drainer, environment, gate, identity, modules, next, recording};
 use core::cell::UnsafeCell;
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
 use heaptape_session::layout::{ProcessSlot, options, phase, state};
 use heaptape_session::map::SessionMap;
-use heaptape_session::slots::{self, ProcessOwner};
+use heaptape_session::slots;
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
 use heaptape_session::sys;
 
@@ -47,13 +49,6 @@ static IS_FOREIGN: AtomicU32 = AtomicU32::new(0);
 /// C string with the path of the object that holds the real allocator; 0: unknown.
 static ALLOCATOR_PATH: AtomicU64 = AtomicU64::new(0);
 
-/// Origins of a process image, as [`ProcessSlot::origin`].
-mod origin {
-    pub(super) const LAUNCHED: u32 = 0;
-    pub(super) const FORKED: u32 = 1;
-    pub(super) const BY_EXEC: u32 = 2;
-}
-
 /// The session.
 ///
 /// Only for code behind an open gate: a thread is born only in a started process.
@@ -61,8 +56,10 @@ mod origin {
 #[must_use]
 pub fn session() -> &'static SessionMap {
     let place = SESSION.0.get();
+    // SAFETY: written before the gate opens, and only shared since.
+    let session = unsafe { &*place };
     // SAFETY: the gate opens after the session was written, and it is never taken back.
-    unsafe { (*place).assume_init_ref() }
+    unsafe { session.assume_init_ref() }
 }
 
 /// Our process slot, while the process has one.
@@ -293,83 +290,6 @@ fn mode_of(chosen: u32) -> u32 {
     if is_plain { gate::PLAIN } else { gate::GENERAL }
 }
 
-/// Where a new image comes from.
-struct Parent {
-    /// Slot + 1, 0: none.
-    slot: u32,
-    generation: u32,
-    origin: u32,
-    image: u32,
-}
-
-impl Parent {
-    /// The image that this process ran before, else the one that started it.
-    fn find(session: &SessionMap, pid: u32, start_time: u64) -> Self {
-        let mut found = Self {
-            slot: 0,
-            generation: 0,
-            origin: origin::LAUNCHED,
-            image: 0,
-        };
-        let parent_pid = identity::parent_pid();
-        let high = session.header().process_high.load(Ordering::Relaxed);
-        for index in 0..high.min(session.layout().processes as u32) {
-            let Some(slot) = session.process(index) else {
-                break;
-            };
-            let owner = slots::process_owner(slot);
-            if !matches!(owner.phase, phase::RUNNING | phase::EXEC | phase::FINISHED) {
-                continue;
-            }
-            let image = slot.image.load(Ordering::Relaxed) + 1;
-            let is_self = owner.pid == pid && slot.start_time.load(Ordering::Relaxed) == start_time;
-            if is_self && image > found.image {
-                found = Self::of(index, owner, image);
-            } else if found.image == 0 && found.slot == 0 && owner.pid == parent_pid {
-                found = Self::of(index, owner, 0);
-            } else if found.image == 0 && owner.pid == parent_pid {
-                found = found.later(session, index, owner);
-            }
-        }
-        if found.image == 0 {
-            Self::named_by_environment(session).unwrap_or(found)
-        } else {
-            found
-        }
-    }
-
-    fn of(index: u32, owner: ProcessOwner, image: u32) -> Self {
-        Self {
-            slot: index + 1,
-            generation: owner.generation,
-            origin: origin::BY_EXEC,
-            image,
-        }
-    }
-
-    /// Of two images of the parent process, the later one.
-    fn later(self, session: &SessionMap, index: u32, owner: ProcessOwner) -> Self {
-        let image_of = |index: u32| {
-            session
-                .process(index)
-                .map_or(0, |slot| slot.image.load(Ordering::Relaxed))
-        };
-        if image_of(index) > image_of(self.slot - 1) {
-            Self::of(index, owner, 0)
-        } else {
-            self
-        }
-    }
-
-    /// The slot that the starting process wrote into the environment, when it is still that one.
-    fn named_by_environment(session: &SessionMap) -> Option<Self> {
-        let (index, generation) = environment::parent()?;
-        let owner = slots::process_owner(session.process(index)?);
-        (owner.generation == generation && owner.phase != phase::FREE)
-            .then(|| Self::of(index, owner, 0))
-    }
-}
-
 /// Finds out which object holds the real allocator.
 fn find_allocator() {
     let path_of = |address: usize| {
@@ -395,10 +315,10 @@ pub fn introduce(level: &mut Level, stream: u32) {
     if stream != 0 {
         return;
     }
-    identity::write(
-        level,
-        ALLOCATOR_PATH.load(Ordering::Relaxed) as *const c_char,
-    );
+    let allocator = ptr::NonNull::new(ALLOCATOR_PATH.load(Ordering::Relaxed) as *mut c_char);
+    // SAFETY: the loader's name of an object that stays loaded: a C string.
+    let allocator = allocator.map(|name| unsafe { CStr::from_ptr(name.as_ptr()) });
+    identity::write(level, allocator);
     crate::api::write_domains(level);
 }
 
@@ -499,7 +419,7 @@ pub fn count_turned_off() {
         count_lost();
         return;
     };
-    // SAFETY: it is this thread's state, and the slot was set at birth.
-    let slot = unsafe { &*(*thread.as_ptr()).level.slot };
+    // SAFETY: it is this thread's state, and was opened at birth.
+    let slot = unsafe { Level::slot_of(Thread::level(thread)) };
     recording::count_lost_in(slot, recording::TURNED_OFF);
 }

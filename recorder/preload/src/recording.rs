@@ -5,17 +5,18 @@
 //! is counted in the stream's slot with the time of the first and the last.
 
 use crate::hooks::Caller;
+use crate::level::Level;
 use crate::modules::ModuleRecord;
 use crate::stack::{CallerContext, CutReason, StackSink};
-use crate::thread::{Level, Thread};
+use crate::thread::Thread;
+use crate::waiting::{Wait, is_closed};
 use crate::{clock, gate, process};
 use core::ffi::c_void;
 use core::ptr::NonNull;
-use heaptape_session::layout::{StreamSlot, options, state, turned_off};
+use heaptape_session::layout::{StreamSlot, options};
 use heaptape_session::record::{self, RingEvent};
-use heaptape_session::ring::{AppendError, Memory};
+use heaptape_session::ring::AppendError;
 use heaptape_session::sync::Ordering;
-use heaptape_session::sys;
 
 /// Operation codes of the tape format.
 pub mod operation {
@@ -52,11 +53,6 @@ pub const RING_FULL: u32 = 1;
 pub const NESTED: u32 = 3;
 /// Lost: the process no longer records.
 pub const TURNED_OFF: u32 = 4;
-
-/// One nap while waiting for a chunk.
-const NAP_NS: u32 = 1_000_000;
-/// A drainer that does not beat for so many naps is dead or stopped for long.
-const SILENT_NAPS_MAX: u32 = 2000;
 
 /// Records that a block began to live. `PLAIN`: see [`clock::now`].
 ///
@@ -370,79 +366,6 @@ fn append_slowly(level: &mut Level, words: impl ExactSizeIterator<Item = u64> + 
         }
     }
     false
-}
-
-/// True when nobody will read what we write; turns the process off then.
-fn is_closed() -> bool {
-    let header = process::session().header();
-    let is_closed = header.state.load(Ordering::Relaxed) == state::CLOSED;
-    if is_closed {
-        process::turn_off(turned_off::CLOSED);
-    }
-    is_closed
-}
-
-/// Waiting for the drainer, which is to give something back.
-#[derive(Debug)]
-pub struct Wait {
-    heartbeat: u64,
-    silent_naps: u32,
-}
-
-impl Wait {
-    /// Begins to wait.
-    pub fn begin() -> Self {
-        let header = process::session().header();
-        // Relaxed: a hint for the drainer.
-        header.waiting.fetch_add(1, Ordering::Relaxed);
-        Self {
-            heartbeat: header.heartbeat.load(Ordering::Relaxed),
-            silent_naps: 0,
-        }
-    }
-
-    /// Naps; false when waiting makes no sense (any more).
-    pub fn goes_on(&mut self) -> bool {
-        let header = process::session().header();
-        let is_off = !matches!(gate::mode(), gate::PLAIN | gate::GENERAL);
-        if is_off || process::has(options::LOSSY) {
-            return false;
-        }
-        sys::sleep_ns(NAP_NS);
-        let heartbeat = header.heartbeat.load(Ordering::Relaxed);
-        if heartbeat != self.heartbeat && !is_out_of_reach() {
-            self.heartbeat = heartbeat;
-            self.silent_naps = 0;
-            return true;
-        }
-        self.silent_naps += 1;
-        if self.silent_naps < SILENT_NAPS_MAX {
-            return true;
-        }
-        process::turn_off(if heartbeat == self.heartbeat {
-            turned_off::DRAINER_SILENT
-        } else {
-            turned_off::NO_MEMORY
-        });
-        false
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        let header = process::session().header();
-        header.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// True when there are free chunks and this process cannot map them.
-fn is_out_of_reach() -> bool {
-    let session = process::session();
-    (0..session.chunks_ready()).any(|index| {
-        session
-            .owner(index)
-            .is_some_and(|owner| owner.load(Ordering::Relaxed) == 0)
-    })
 }
 
 /// Counts an event that could not be stored, now.

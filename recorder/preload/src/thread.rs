@@ -6,14 +6,10 @@
 //! its own, which the drainer finds without owner.
 
 use crate::hooks::Caller;
-use crate::recording::Wait;
-use crate::stack::{StackCapture, StackConfig};
+use crate::level::{self, Level};
 use crate::{gate, process};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use heaptape_session::layout::{StreamSlot, options, phase};
-use heaptape_session::ring::{Memory, Producer};
-use heaptape_session::slots;
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 use heaptape_session::sys;
 
@@ -40,22 +36,6 @@ core::arch::global_asm!(
     ".zero 8",
     ".popsection",
 );
-
-/// What one level of a thread writes with: the thread itself, or signal handlers that interrupted
-/// it inside the recorder.
-#[derive(Debug)]
-pub struct Level {
-    /// The stream's slot in shared memory.
-    pub slot: *const StreamSlot,
-    /// The writing end of its ring.
-    pub producer: Producer,
-    /// The last stamp.
-    pub ticks: u64,
-    /// The capture of this level's stacks; null: stacks are not wanted, or no memory was had.
-    pub stack: *mut StackCapture,
-    /// True when a fork left this level to the parent: nothing may be written any more.
-    pub is_abandoned: bool,
-}
 
 /// A thread's state. All-zero bytes are valid.
 #[derive(Debug)]
@@ -195,7 +175,17 @@ fn give_back(thread: NonNull<Thread>) {
             return;
         }
     }
-    // The pool is full: the few pages stay behind, their inner tables would have to be torn down.
+    // The pool is full: more threads end at once than usually live.
+    let mut unused = thread;
+    // SAFETY: nobody else has the state any more.
+    let state = unsafe { unused.as_mut() };
+    state.level.drop_stack();
+    if !state.scratch.is_null() {
+        // SAFETY: mapped by `scratch`, for this thread alone.
+        unsafe { sys::unmap(state.scratch, state.scratch_bytes) };
+    }
+    // SAFETY: mapped by `take_state`.
+    unsafe { sys::unmap(thread.as_ptr().cast(), size_of::<Thread>()) };
 }
 
 /// Fills in a fresh or used state for this thread.
@@ -205,94 +195,14 @@ fn open(mut thread: NonNull<Thread>) -> bool {
     thread.depth = 0;
     thread.rounds = 0;
     thread.fork_ticks = 0;
-    open_level(&mut thread.level, 0)
-}
-
-fn open_level(level: &mut Level, number: u32) -> bool {
-    let session = process::session();
-    let Some((index, generation)) = claim_stream() else {
-        return false;
-    };
-    let (Some(slot), Some(process)) = (session.stream(index), process::slot()) else {
-        return false;
-    };
-    level.slot = slot;
-    level.producer = Producer::new(index, generation);
-    level.ticks = crate::clock::now::<true, false>(0);
-    level.is_abandoned = false;
-    open_stack(level);
-    // Relaxed: the phase below publishes them.
-    slot.thread_id.store(sys::thread_id(), Ordering::Relaxed);
-    slot.level.store(number, Ordering::Relaxed);
-    let stream = process.next_stream.fetch_add(1, Ordering::Relaxed);
-    slot.number.store(stream, Ordering::Relaxed);
-    slot.birth_ticks.store(level.ticks, Ordering::Relaxed);
-    note_name(slot);
-    slots::set_stream_phase(slot, phase::RUNNING);
-    process::introduce(level, stream);
-    true
-}
-
-/// A stream slot. When none is free and some wait for the drainer, so do we, a bounded time.
-fn claim_stream() -> Option<(u32, u32)> {
-    let session = process::session();
-    let mut wait = None;
-    loop {
-        let claimed = slots::claim_stream(session, process::slot_index());
-        if claimed.is_some() {
-            return claimed;
-        }
-        let is_any_finished = (0..session.streams()).any(|index| {
-            let slot = session.stream(index);
-            slot.is_some_and(|slot| slots::stream_owner(slot).phase == phase::FINISHED)
-        });
-        // Released between our two looks: the next attempt finds it, or another thread did.
-        if !is_any_finished || !wait.get_or_insert_with(Wait::begin).goes_on() {
-            return slots::claim_stream(session, process::slot_index());
-        }
-    }
-}
-
-/// Gives the level a capture for its new stream, the one that it had if there is one.
-fn open_stack(level: &mut Level) {
-    if process::has(options::NO_NATIVE_STACKS) {
-        return;
-    }
-    let config = StackConfig {
-        max_depth: process::depth_max(),
-    };
-    if level.stack.is_null() {
-        let stack = StackCapture::create(config);
-        level.stack = stack.map_or(ptr::null_mut(), NonNull::as_ptr);
-    } else {
-        // SAFETY: made above for an earlier stream of this state, which nobody else has.
-        unsafe { &mut *level.stack }.init(config);
-    }
-}
-
-/// Reads the thread's name from the kernel into its slot.
-fn note_name(slot: &StreamSlot) {
-    let mut name = [0u64; 2];
-    let arguments = [
-        libc::PR_GET_NAME as usize,
-        (&raw mut name) as usize,
-        0,
-        0,
-        0,
-        0,
-    ];
-    // SAFETY: the kernel writes 16 bytes, which `name` has.
-    unsafe { sys::syscall6(libc::SYS_prctl, arguments) };
-    for (place, word) in slot.name.iter().zip(name) {
-        place.store(word, Ordering::Relaxed);
-    }
+    thread.level.open(0)
 }
 
 /// Reads the name again, for a thread that changed its own.
 pub fn renamed() {
     if let Some(thread) = current() {
-        // SAFETY: the state is this thread's; the slot pointer is valid once it was born.
-        note_name(unsafe { &*(*thread.as_ptr()).level.slot });
+        // SAFETY: the state is this thread's, and its level is open once it was born.
+        level::note_name(unsafe { Level::slot_of(Thread::level(thread)) });
     }
 }
 
@@ -300,9 +210,10 @@ impl Thread {
     /// The thread's own level. No reference is made: an interrupted call of this thread may hold
     /// one.
     #[inline(always)]
-    fn level(thread: NonNull<Self>) -> NonNull<Level> {
+    #[must_use]
+    pub fn level(thread: NonNull<Self>) -> NonNull<Level> {
         // SAFETY: the field lies within the state.
-        unsafe { thread.byte_add(core::mem::offset_of!(Self, level)).cast() }
+        unsafe { thread.byte_add(core::mem::offset_of!(Self, level)) }.cast()
     }
 
     /// Enters the recorder for one event of the call at `caller`: the level to write with, or
@@ -313,8 +224,8 @@ impl Thread {
     #[inline(always)]
     pub unsafe fn enter(thread: NonNull<Self>, caller: Caller) -> Option<NonNull<Level>> {
         let level = Self::level(thread);
-        // SAFETY: the slot was set at birth.
-        let slot = unsafe { &*(*level.as_ptr()).slot };
+        // SAFETY: the level was opened at birth.
+        let slot = unsafe { Level::slot_of(level) };
         // Relaxed: the drainer's membarrier orders guard and stamp (see `layout::StreamSlot`).
         if slot.guard.load(Ordering::Relaxed) != 0 {
             // SAFETY: as for this function.
@@ -329,22 +240,22 @@ impl Thread {
     unsafe fn enter_nested(thread: NonNull<Self>, caller: Caller) -> Option<NonNull<Level>> {
         let level = Self::level(thread);
         // SAFETY: as in `enter`.
-        let slot = unsafe { &*(*level.as_ptr()).slot };
+        let slot = unsafe { Level::slot_of(level) };
         if is_stale(slot.guard.load(Ordering::Relaxed) as usize, caller) {
-            return reopen(level, 0, caller);
+            return Level::reopen(level, 0, caller);
         }
         // SAFETY: only this thread, in its handlers, touches the field.
         let place = unsafe { &mut (*thread.as_ptr()).nested };
-        *place = place.or_else(birth_of_nested);
+        *place = place.or_else(Level::birth_of_nested);
         let Some(nested) = *place else {
             crate::recording::count_lost_in(slot, crate::recording::NESTED);
             return None;
         };
-        // SAFETY: it was opened, so its slot is set.
-        let nested_slot = unsafe { &*(*nested.as_ptr()).slot };
+        // SAFETY: it was opened.
+        let nested_slot = unsafe { Level::slot_of(nested) };
         let guard = nested_slot.guard.load(Ordering::Relaxed) as usize;
         if guard != 0 && is_stale(guard, caller) {
-            return reopen(nested, 1, caller);
+            return Level::reopen(nested, 1, caller);
         }
         if guard != 0 {
             crate::recording::count_lost_in(slot, crate::recording::NESTED);
@@ -361,8 +272,8 @@ impl Thread {
     /// `level` must be what `enter` returned.
     #[inline(always)]
     pub unsafe fn leave(level: NonNull<Level>) {
-        // SAFETY: a level that was entered has a slot.
-        let slot = unsafe { &*(*level.as_ptr()).slot };
+        // SAFETY: a level that was entered is open.
+        let slot = unsafe { Level::slot_of(level) };
         // Release: pairs with the drainer's Acquire load of the guard; whoever sees it clear sees
         // what was published before.
         slot.guard.store(0, Ordering::Release);
@@ -391,31 +302,6 @@ pub fn is_stale(guard: usize, caller: Caller) -> bool {
     result == 0 && stack.ss_flags & libc::SS_ONSTACK == 0
 }
 
-/// Gives a level whose last call was abandoned half-way a new stream: what that call left in the
-/// old one is whole records, but numbers of stack nodes may have come apart.
-fn reopen(mut level: NonNull<Level>, number: u32, caller: Caller) -> Option<NonNull<Level>> {
-    // SAFETY: the abandoned call does not come back, so this is the only reference.
-    let state = unsafe { level.as_mut() };
-    close_level(state);
-    // What the call left of the capture may be torn: its memory stays behind.
-    state.stack = ptr::null_mut();
-    if !open_level(state, number) {
-        abandon(state);
-    }
-    // SAFETY: set by `open_level`, now or earlier.
-    let slot = unsafe { &*state.slot };
-    slot.guard.store(caller.sp as u64, Ordering::Relaxed);
-    compiler_fence(Ordering::SeqCst);
-    Some(level)
-}
-
-fn birth_of_nested() -> Option<NonNull<Level>> {
-    let memory = sys::map_private(size_of::<Level>())?;
-    let mut level: NonNull<Level> = NonNull::new(memory.cast())?;
-    // SAFETY: fresh zeroed memory that only we have; zero is a valid level.
-    open_level(unsafe { level.as_mut() }, 1).then_some(level)
-}
-
 /// The key's destructor.
 unsafe extern "C" fn ending(value: *mut c_void) {
     let Some(mut thread) = NonNull::new(value.cast::<Thread>()) else {
@@ -436,31 +322,12 @@ unsafe extern "C" fn ending(value: *mut c_void) {
     set_word(0);
     // SAFETY: the word no longer leads to the state, so no handler uses it from here on.
     let state = unsafe { thread.as_mut() };
-    close_level(&mut state.level);
-    close_nested(state);
-    give_back(thread);
-}
-
-fn close_level(level: &mut Level) {
-    // SAFETY: the state was born, so the slot is valid.
-    let slot = unsafe { &*level.slot };
-    note_name(slot);
-    slots::set_stream_phase(slot, phase::FINISHED);
-}
-
-fn close_nested(state: &mut Thread) {
-    let Some(mut place) = state.nested.take() else {
-        return;
-    };
-    // SAFETY: it was opened, and the word no longer leads here.
-    let nested = unsafe { place.as_mut() };
-    close_level(nested);
-    if let Some(stack) = NonNull::new(nested.stack) {
-        // SAFETY: made by `open_stack`, and the level is going away.
-        unsafe { StackCapture::destroy(stack) };
+    state.level.close();
+    if let Some(nested) = state.nested.take() {
+        // SAFETY: the word no longer leads there.
+        unsafe { Level::end(nested) };
     }
-    // SAFETY: mapped by `birth_of_nested` and no longer reachable.
-    unsafe { sys::unmap(place.as_ptr().cast(), size_of::<Level>()) };
+    give_back(thread);
 }
 
 /// In a forked child: drops what belongs to the parent's thread. The next event is a birth.
@@ -472,24 +339,19 @@ pub fn forget_parents() {
     };
     // SAFETY: the child's only thread has its own copy of the state.
     let state = unsafe { thread.as_mut() };
-    // SAFETY: set at birth; the slot is the parent's, and only looked at.
-    let guard = unsafe { &(*state.level.slot).guard };
+    // SAFETY: opened at birth; the slot is the parent's, and only looked at.
+    let guard = unsafe { &Level::slot_of(NonNull::from(&state.level)).guard };
     // The parent's chunks are out of reach from now on, whatever comes.
-    abandon(&mut state.level);
+    state.level.abandon();
     if let Some(mut nested) = state.nested.take() {
         // SAFETY: as above; the memory stays behind.
-        abandon(unsafe { nested.as_mut() });
+        unsafe { nested.as_mut() }.abandon();
     }
     // A signal handler that interrupted the recorder may have forked: then the interrupted call
     // comes back to this memory, which therefore is not used again.
     if guard.load(Ordering::Relaxed) == 0 {
         give_back(thread);
     }
-}
-
-fn abandon(level: &mut Level) {
-    level.producer = Producer::new(u32::MAX, 0);
-    level.is_abandoned = true;
 }
 
 /// Memory of at least `bytes` for the calling thread (and a child of its `vfork`), until it asks

@@ -15,14 +15,13 @@ use heaptape_session::record::blob;
 use heaptape_session::slots;
 use heaptape_session::sys;
 
-type List = *const *const c_char;
+/// A list of C strings that ends with null.
+pub(super) type List = *const *const c_char;
 
 /// Entries of an environment that are copied on the stack; longer ones need memory of their own.
 const PLACES_ON_STACK: usize = 384;
 /// Bytes of text that are put together on the stack.
 const TEXT_ON_STACK: usize = 3072;
-/// Arguments of `execl` and its kin that are collected on the stack.
-const ARGUMENTS_ON_STACK: usize = 256;
 /// Where the C library looks without PATH.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
@@ -207,27 +206,29 @@ fn missing() -> c_int {
     -1
 }
 
-unsafe fn execve_with(path: *const c_char, arguments: List, list: List) -> c_int {
+pub(super) unsafe fn execve_with(path: *const c_char, arguments: List, list: List) -> c_int {
     type Execve = unsafe extern "C" fn(*const c_char, List, List) -> c_int;
-    // SAFETY: the type is that of execve; the arguments are the caller's own.
-    let real = |list| unsafe {
-        next::EXECVE
-            .pointer::<Execve>()
-            .map_or_else(missing, |real| real(path, arguments, list))
+    // SAFETY: the type is that of execve.
+    let pointer = unsafe { next::EXECVE.pointer::<Execve>() };
+    let real = |list| match pointer {
+        // SAFETY: the caller's own call.
+        Some(real) => unsafe { real(path, arguments, list) },
+        None => missing(),
     };
-    // SAFETY: as above.
+    // SAFETY: the caller's own call.
     unsafe { start(Image::At(libc::AT_FDCWD, path), list, Fate::Replaced, real) }
 }
 
-unsafe fn execvpe_with(file: *const c_char, arguments: List, list: List) -> c_int {
+pub(super) unsafe fn execvpe_with(file: *const c_char, arguments: List, list: List) -> c_int {
     type Execvpe = unsafe extern "C" fn(*const c_char, List, List) -> c_int;
-    // SAFETY: the type is that of execvpe; the arguments are the caller's own.
-    let real = |list| unsafe {
-        next::EXECVPE
-            .pointer::<Execvpe>()
-            .map_or_else(missing, |real| real(file, arguments, list))
+    // SAFETY: the type is that of execvpe.
+    let pointer = unsafe { next::EXECVPE.pointer::<Execvpe>() };
+    let real = |list| match pointer {
+        // SAFETY: the caller's own call.
+        Some(real) => unsafe { real(file, arguments, list) },
+        None => missing(),
     };
-    // SAFETY: as above.
+    // SAFETY: the caller's own call.
     unsafe { start(Image::Named(file), list, Fate::Replaced, real) }
 }
 
@@ -278,13 +279,14 @@ pub unsafe extern "C" fn execvpe(file: *const c_char, arguments: List, list: Lis
 #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
 pub unsafe extern "C" fn fexecve(fd: c_int, arguments: List, list: List) -> c_int {
     type Fexecve = unsafe extern "C" fn(c_int, List, List) -> c_int;
-    // SAFETY: the type is that of fexecve; the arguments are the caller's own.
-    let real = |list| unsafe {
-        next::FEXECVE
-            .pointer::<Fexecve>()
-            .map_or_else(missing, |real| real(fd, arguments, list))
+    // SAFETY: the type is that of fexecve.
+    let pointer = unsafe { next::FEXECVE.pointer::<Fexecve>() };
+    let real = |list| match pointer {
+        // SAFETY: the caller's own call.
+        Some(real) => unsafe { real(fd, arguments, list) },
+        None => missing(),
     };
-    // SAFETY: as above.
+    // SAFETY: the caller's own call.
     unsafe { start(Image::Open(fd), list, Fate::Replaced, real) }
 }
 
@@ -349,15 +351,14 @@ pub unsafe extern "C" fn posix_spawn(
     arguments: List,
     list: List,
 ) -> c_int {
-    // SAFETY: the type is that of posix_spawn; the arguments are the caller's own.
-    let real = |list| unsafe {
-        next::POSIX_SPAWN
-            .pointer::<Spawn>()
-            .map_or(libc::ENOSYS, |real| {
-                real(pid, path, actions, attributes, arguments, list)
-            })
+    // SAFETY: the type is that of posix_spawn.
+    let pointer = unsafe { next::POSIX_SPAWN.pointer::<Spawn>() };
+    let real = |list| match pointer {
+        // SAFETY: the caller's own call.
+        Some(real) => unsafe { real(pid, path, actions, attributes, arguments, list) },
+        None => libc::ENOSYS,
     };
-    // SAFETY: as above.
+    // SAFETY: the caller's own call.
     unsafe { start(Image::At(libc::AT_FDCWD, path), list, Fate::Stays, real) }
 }
 
@@ -374,140 +375,13 @@ pub unsafe extern "C" fn posix_spawnp(
     arguments: List,
     list: List,
 ) -> c_int {
-    // SAFETY: the type is that of posix_spawnp; the arguments are the caller's own.
-    let real = |list| unsafe {
-        next::POSIX_SPAWNP
-            .pointer::<Spawn>()
-            .map_or(libc::ENOSYS, |real| {
-                real(pid, file, actions, attributes, arguments, list)
-            })
+    // SAFETY: the type is that of posix_spawnp.
+    let pointer = unsafe { next::POSIX_SPAWNP.pointer::<Spawn>() };
+    let real = |list| match pointer {
+        // SAFETY: the caller's own call.
+        Some(real) => unsafe { real(pid, file, actions, attributes, arguments, list) },
+        None => libc::ENOSYS,
     };
-    // SAFETY: as above.
+    // SAFETY: the caller's own call.
     unsafe { start(Image::Named(file), list, Fate::Stays, real) }
-}
-
-/// A stub for the functions with a variable number of arguments: the first goes on in its
-/// register, the five others that came in registers are laid into an array, and the body gets its
-/// address and that of the rest, on the caller's stack.
-macro_rules! list_stub {
-    ($(#[$doc:meta])* $name:ident, $body:path) => {
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As the C function.
-        #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
-        #[unsafe(naked)]
-        pub unsafe extern "C" fn $name(path: *const c_char) -> c_int {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                "lea rax, [rsp + 8]",
-                "push r9",
-                ".cfi_adjust_cfa_offset 8",
-                "push r8",
-                ".cfi_adjust_cfa_offset 8",
-                "push rcx",
-                ".cfi_adjust_cfa_offset 8",
-                "push rdx",
-                ".cfi_adjust_cfa_offset 8",
-                "push rsi",
-                ".cfi_adjust_cfa_offset 8",
-                "mov rsi, rsp",
-                "mov rdx, rax",
-                "call {}",
-                "add rsp, 40",
-                ".cfi_adjust_cfa_offset -40",
-                "ret",
-                ".cfi_endproc",
-                sym $body,
-            )
-        }
-    };
-}
-
-list_stub!(
-    /// Interposed `execl`, whose other arguments come one by one.
-    execl, execl_body
-);
-list_stub!(
-    /// Interposed `execlp`, whose other arguments come one by one.
-    execlp, execlp_body
-);
-list_stub!(
-    /// Interposed `execle`, whose other arguments come one by one, the environment last.
-    execle, execle_body
-);
-
-const IN_REGISTERS: usize = 5;
-
-/// Argument `index` of a variable list.
-unsafe fn argument(registers: List, stack: List, index: usize) -> *const c_char {
-    let place = if index < IN_REGISTERS {
-        // SAFETY: the stub has laid out five.
-        unsafe { registers.add(index) }
-    } else {
-        // SAFETY: the list goes on to its null, by the caller's contract.
-        unsafe { stack.add(index - IN_REGISTERS) }
-    };
-    // SAFETY: as above.
-    unsafe { place.read() }
-}
-
-/// Calls `start` with the arguments as a list, and what comes behind their null.
-unsafe fn with_arguments(
-    registers: List,
-    stack: List,
-    start: impl FnOnce(List, *const c_char) -> c_int,
-) -> c_int {
-    let mut count = 0;
-    // SAFETY: the caller ended its arguments with a null.
-    while !unsafe { argument(registers, stack, count) }.is_null() {
-        count += 1;
-    }
-    let mut on_stack = [ptr::null(); ARGUMENTS_ON_STACK];
-    let bytes = (count + 1) * size_of::<*const c_char>();
-    let list = if count < ARGUMENTS_ON_STACK {
-        &mut on_stack[..]
-    } else {
-        let Some(memory) = sys::map_private(bytes) else {
-            next::set_errno(libc::ENOMEM);
-            return -1;
-        };
-        // SAFETY: fresh memory of that length; zeroed pointers are null.
-        unsafe { core::slice::from_raw_parts_mut(memory.cast(), count + 1) }
-    };
-    for (index, place) in list.iter_mut().take(count).enumerate() {
-        // SAFETY: as above.
-        *place = unsafe { argument(registers, stack, index) };
-    }
-    // The place behind the null holds the environment, for `execle` alone; for the others it is
-    // some word of the caller's frame or registers, which nobody looks at.
-    // SAFETY: as above.
-    let behind = unsafe { argument(registers, stack, count + 1) };
-    let result = start(list.as_ptr(), behind);
-    if count >= ARGUMENTS_ON_STACK {
-        // SAFETY: mapped above, and no longer used.
-        unsafe { sys::unmap(list.as_mut_ptr().cast(), bytes) };
-    }
-    result
-}
-
-unsafe extern "C" fn execl_body(path: *const c_char, registers: List, stack: List) -> c_int {
-    // SAFETY: the caller's own call.
-    let start = |list, _| unsafe { execve_with(path, list, environment::own()) };
-    // SAFETY: as above.
-    unsafe { with_arguments(registers, stack, start) }
-}
-
-unsafe extern "C" fn execlp_body(file: *const c_char, registers: List, stack: List) -> c_int {
-    // SAFETY: the caller's own call.
-    let start = |list, _| unsafe { execvpe_with(file, list, environment::own()) };
-    // SAFETY: as above.
-    unsafe { with_arguments(registers, stack, start) }
-}
-
-unsafe extern "C" fn execle_body(path: *const c_char, registers: List, stack: List) -> c_int {
-    // SAFETY: the caller's own call.
-    let start = |list, behind: *const c_char| unsafe { execve_with(path, list, behind.cast()) };
-    // SAFETY: as above.
-    unsafe { with_arguments(registers, stack, start) }
 }

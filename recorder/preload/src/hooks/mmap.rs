@@ -254,8 +254,10 @@ fn shrunk(from: usize, by: usize) -> RingEvent {
 
 unsafe extern "C" fn brk_body(address: *mut c_void, sp: *const usize, frame: usize) -> c_int {
     let caller = Caller { sp, frame };
-    // SAFETY: the types are those of brk and sbrk.
-    let (brk, sbrk) = unsafe { (next::BRK.pointer::<Brk>(), next::SBRK.pointer::<Sbrk>()) };
+    // SAFETY: the type is that of brk.
+    let brk = unsafe { next::BRK.pointer::<Brk>() };
+    // SAFETY: the type is that of sbrk.
+    let sbrk = unsafe { next::SBRK.pointer::<Sbrk>() };
     let (Some(brk), Some(sbrk)) = (brk, sbrk) else {
         next::set_errno(libc::ENOMEM);
         return -1;

@@ -63,6 +63,7 @@ macro_rules! wide_stub {
 }
 
 pub mod exec;
+pub mod exec_lists;
 pub mod general;
 pub mod image;
 pub mod loader;
