@@ -1,5 +1,6 @@
-//! Records, nodes and symbols for the vectors, with every field and every code in use.
+//! Records, nodes, symbols and events for the vectors, with every field and every code in use.
 
+use heaptape_format::event::{DomainId, Event, Operation, OperationKind};
 use heaptape_format::stack::{CutReason, Frame, StackNode};
 use heaptape_format::symbols::{SourceFrame, Symbol};
 use heaptape_format::tables::*;
@@ -160,4 +161,36 @@ pub(crate) fn some_nodes() -> [StackNode; 3] {
         native(1, 1, 0x1234, false),
         native(2, 2, 0x800, true),
     ]
+}
+
+/// An event of `operation` in which every field that it has is set.
+pub(crate) fn full_event(operation: Operation, number: u64) -> Event {
+    let mut event = Event::new(operation, number * 5);
+    let kind = operation.kind();
+    let (dies, lives) = match kind {
+        OperationKind::Alloc | OperationKind::Map => (false, true),
+        OperationKind::Free | OperationKind::Unmap => (true, false),
+        _ => (true, true),
+    };
+    if dies {
+        event.old_address = 0x7000_0000 + number * 48;
+    }
+    if lives {
+        event.address = 0x5000_0000 + number * 32;
+        event.size = number * 1000;
+        event.stack = number as u32 % 5;
+    }
+    if matches!(kind, OperationKind::Unmap | OperationKind::Remap) {
+        event.old_size = 4096 * number;
+    }
+    if matches!(kind, OperationKind::Realloc | OperationKind::Remap) {
+        event.end_stamp = event.stamp + 3;
+    }
+    if operation.is_aligned() {
+        event.alignment_log2 = 4 + number as u8;
+    }
+    if operation.is_custom() {
+        event.domain = DomainId(16 + number as u16);
+    }
+    event
 }

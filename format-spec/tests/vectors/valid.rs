@@ -4,7 +4,7 @@ use crate::build::*;
 use crate::content::*;
 use heaptape_format::ADDRESS_MAX;
 use heaptape_format::chunk::{ChunkInfo, ChunkKind};
-use heaptape_format::event::{DomainId, Event, Operation, OperationKind};
+use heaptape_format::event::{DomainId, Event, Operation};
 use heaptape_format::stack::CutReason;
 use heaptape_format::symbols::{Symbol, put_symbols};
 use heaptape_format::tables::*;
@@ -119,38 +119,6 @@ fn every_kind_zstd() -> Vec<u8> {
     let info = ChunkInfo::table(ChunkKind::SYMBOLS, symbols.len() as u32, 0);
     tape.zstd(info, &put_symbols(&symbols));
     tape.bytes
-}
-
-/// An event of `operation` in which every field that it has is set.
-fn full_event(operation: Operation, number: u64) -> Event {
-    let mut event = Event::new(operation, number * 5);
-    let kind = operation.kind();
-    let (dies, lives) = match kind {
-        OperationKind::Alloc | OperationKind::Map => (false, true),
-        OperationKind::Free | OperationKind::Unmap => (true, false),
-        _ => (true, true),
-    };
-    if dies {
-        event.old_address = 0x7000_0000 + number * 48;
-    }
-    if lives {
-        event.address = 0x5000_0000 + number * 32;
-        event.size = number * 1000;
-        event.stack = number as u32 % 5;
-    }
-    if matches!(kind, OperationKind::Unmap | OperationKind::Remap) {
-        event.old_size = 4096 * number;
-    }
-    if matches!(kind, OperationKind::Realloc | OperationKind::Remap) {
-        event.end_stamp = event.stamp + 3;
-    }
-    if operation.is_aligned() {
-        event.alignment_log2 = 4 + number as u8;
-    }
-    if operation.is_custom() {
-        event.domain = DomainId(16 + number as u16);
-    }
-    event
 }
 
 fn operations() -> Vec<u8> {
