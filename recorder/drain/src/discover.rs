@@ -88,6 +88,7 @@ impl Drainer {
         {
             state.notes.process.parent_pid = parent.pid;
         }
+        state.has_ended |= state.is_root && self.root.status.is_some();
         self.find_replaced(&mut state);
         self.images.insert(
             (index, owner.generation),

@@ -178,6 +178,9 @@ impl Drainer {
     pub fn root_ended(&mut self, status: i32) {
         self.root.status = Some(status);
         self.root.is_awaited = false;
+        for process in self.processes.iter_mut().flatten() {
+            process.has_ended |= process.is_root;
+        }
     }
 
     /// Path of the session's file.

@@ -46,6 +46,7 @@ impl Drainer {
     pub(crate) fn end_process(&mut self, index: u32) {
         self.discover_streams();
         self.end_streams_of(index);
+        self.name_children(index);
         let Some(mut process) = self
             .processes
             .get_mut(index as usize)
@@ -53,7 +54,6 @@ impl Drainer {
         else {
             return;
         };
-        self.name_children(&process);
         let ending = self.ending_of(&process);
         if process.is_root && process.notes.process.command.is_empty() {
             process.notes.process.command.clone_from(&self.root.command);

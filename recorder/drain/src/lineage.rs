@@ -122,9 +122,12 @@ impl Drainer {
         }
     }
 
-    /// The children that were forked or started by an image that ends get their tapes now when
-    /// they have allocated, so that its tape can name them.
-    pub(crate) fn name_children(&mut self, parent: &ProcessState) {
+    /// The children that were forked or started by the image in slot `parent`, which ends, get
+    /// their tapes now when they have allocated, so that its tape can name them.
+    pub(crate) fn name_children(&mut self, parent: u32) {
+        let Some(Some(parent)) = self.processes.get(parent as usize) else {
+            return;
+        };
         let key = Some((parent.slot, parent.generation));
         let children: Vec<u32> = self
             .processes

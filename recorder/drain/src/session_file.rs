@@ -25,6 +25,10 @@ use std::path::{Path, PathBuf};
 const POOL_BYTES_MAX: u64 = 256 << 20;
 /// A folder with less room than this is only taken when no other has more.
 const POOL_BYTES_GOOD: u64 = 8 << 20;
+/// Threads that can be recorded at the same time.
+const STREAMS_MAX: usize = 8192;
+/// What a file size limit leaves to the rest of a session.
+const CONTROL_BYTES: u64 = 12 << 10;
 /// Chunks that have memory from the start: 8 MiB.
 const CHUNKS_AT_START: usize = 512;
 
@@ -319,9 +323,11 @@ fn pool_bytes(folder: &Path) -> u64 {
     }
     let free = (room.f_bavail as u64).saturating_mul(room.f_frsize as u64);
     let by_memory = memory_limit().map_or(u64::MAX, |limit| limit / 16);
+    let by_file = file_size_limit().saturating_sub(CONTROL_BYTES);
     (free / 4)
+        .max(free.min(SEGMENT_BYTES as u64))
         .min(by_memory)
-        .min(file_size_limit() / 2)
+        .min(by_file)
         .min(POOL_BYTES_MAX)
 }
 
@@ -346,18 +352,21 @@ fn memory_limit() -> Option<u64> {
         .min()
 }
 
-/// A layout whose rings take at most `room` bytes, or the smallest there is.
+/// A layout whose rings take at most `room` bytes, or the smallest there is. A stream can hold two
+/// chunks, one that it writes and one that was read: there are never more streams than half the
+/// chunks, so that no producer waits for a chunk that cannot come.
 fn layout_for(room: u64) -> Layout {
-    let segments = (room / SEGMENT_BYTES as u64).clamp(1, POOL_BYTES_MAX / SEGMENT_BYTES as u64);
-    let (processes, streams) = match segments {
-        0..4 => (64, 128),
-        4..16 => (512, 1024),
-        _ => (4096, 8192),
+    let chunks = (room.min(POOL_BYTES_MAX) / CHUNK_BYTES as u64).max(2) as usize;
+    let processes = match chunks / SEGMENT_CHUNKS {
+        0 => 8,
+        1..4 => 64,
+        4..16 => 512,
+        _ => 4096,
     };
     Layout {
         processes,
-        streams,
-        chunks: segments as usize * SEGMENT_CHUNKS,
+        streams: (chunks / 2).min(STREAMS_MAX),
+        chunks,
     }
 }
 const _: () = assert!(CHUNKS_AT_START * CHUNK_BYTES == 8 << 20);
@@ -417,13 +426,17 @@ mod tests {
 
     #[test]
     fn layouts_keep_within_their_room() {
-        for room in [0, 1 << 20, 5 << 20, 16 << 20, 256 << 20, u64::MAX] {
+        for room in [0, 40 << 10, 1 << 20, 5 << 20, 16 << 20, 256 << 20, u64::MAX] {
             let layout = layout_for(room);
             assert!(layout.is_valid(), "{room}");
+            assert!(layout.streams * 2 <= layout.chunks, "{room}");
             let pool = (layout.chunks * CHUNK_BYTES) as u64;
-            assert!(pool <= room.clamp(SEGMENT_BYTES as u64, POOL_BYTES_MAX));
+            assert!(pool <= room.clamp(2 * CHUNK_BYTES as u64, POOL_BYTES_MAX));
         }
         assert!(layout_for(1 << 20).file_bytes() < 1200 << 10);
+        let smallest = layout_for(0);
+        let control = smallest.file_bytes() - 2 * CHUNK_BYTES;
+        assert!(control as u64 <= CONTROL_BYTES);
     }
 
     #[test]

@@ -327,7 +327,7 @@ impl TapeWriter {
 
 fn full_text(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::ENOSPC) => "no space left on the tape's disk".into(),
+        Some(libc::ENOSPC) => "the tape's disk is full (no space left)".into(),
         Some(libc::EFBIG) => "the tape met the file size limit (ulimit -f)".into(),
         Some(libc::EDQUOT) => "the disk quota for the tape is used up".into(),
         _ => format!("the tape cannot be written: {error}"),

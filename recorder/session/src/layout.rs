@@ -249,7 +249,8 @@ pub struct Layout {
     pub processes: usize,
     /// Stream slots.
     pub streams: usize,
-    /// Chunks: a multiple of [`SEGMENT_CHUNKS`], at most [`SEGMENTS_MAX`] segments.
+    /// Chunks: at most [`SEGMENTS_MAX`] segments. The last segment may be cut short: it is mapped
+    /// whole and used as far as there are chunks.
     pub chunks: usize,
 }
 
@@ -292,7 +293,6 @@ impl Layout {
             && self.streams > 0
             && self.streams <= 1 << 20
             && self.chunks > 0
-            && self.chunks.is_multiple_of(SEGMENT_CHUNKS)
             && self.chunks <= SEGMENTS_MAX * SEGMENT_CHUNKS
     }
 }
