@@ -3,9 +3,9 @@
 //! | room | what comes out |
 //! |---|---|
 //! | [`tape`] | an opened tape: its tables, its chunks, its stack table, its damage |
-//! | [`history`] | events of all streams in one order, resolved into blocks that live and die |
+//! | `history` | events of all streams in one order, resolved into blocks that live and die |
 //! | [`index`] | totals, steps, slices and survivors, kept in a sidecar file |
-//! | [`snapshot`] | live blocks at a moment, lifetimes in a window, owners of an address |
+//! | `snapshot` | live blocks at a moment, lifetimes in a window, owners of an address |
 //! | [`timeline`] | live bytes over time |
 //! | [`moment`] | `12.5s`, `peak:2`, `mark:load` and what they stand for |
 //! | [`recording`] | all of it behind one type: start here |
@@ -14,12 +14,12 @@
 //! | [`report`] | text for people, JSON, CSV |
 pub mod block;
 pub mod error;
-pub mod history;
+mod history;
 pub mod index;
 pub mod moment;
 pub mod recording;
 pub mod report;
-pub mod snapshot;
+mod snapshot;
 pub mod stats;
 pub mod symbols;
 pub mod tape;

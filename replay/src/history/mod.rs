@@ -2,11 +2,11 @@
 //!
 //! | file | in | out |
 //! |---|---|---|
-//! | [`transitions`] | an event chunk | what begins to live or dies at which address |
-//! | [`windows`] | the chunks of all streams | transitions of a stretch of time, in order |
-//! | [`ties`] | transitions of one address at one stamp | the order in which they fit |
-//! | [`heap`] | windows | who is alive, and every death |
-//! | [`mappings`] | maps and unmaps | the same for address space |
+//! | `transitions` | an event chunk | what begins to live or dies at which address |
+//! | `windows` | the chunks of all streams | transitions of a stretch of time, in order |
+//! | `ties` | transitions of one address at one stamp | the order in which they fit |
+//! | `heap` | windows | who is alive, and every death |
+//! | `mappings` | maps and unmaps | the same for address space |
 //!
 //! Memory: the live blocks, one window, and for each stream what is left of one chunk. The result
 //! does not depend on how events are cut into chunks or windows, nor on the number of threads.

@@ -2,12 +2,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`build`] | one pass over the tape, in parallel, in the order of time |
-//! | [`steps`] | the live heap over time at a bounded resolution |
+//! | `build` | one pass over the tape, in parallel, in the order of time |
+//! | `steps` | the live heap over time at a bounded resolution |
 //! | [`peaks`] | the highest separate moments |
-//! | [`survivors`] | blocks that live across the borders of time slices |
-//! | [`file`] | the sidecar's bytes |
-//! | [`place`] | where the sidecar is, and whether it is still true |
+//! | `survivors` | blocks that live across the borders of time slices |
+//! | `file` | the sidecar's bytes |
+//! | `place` | where the sidecar is, and whether it is still true |
 //!
 //! An answer is the same with an index from a file, a new one, and one in memory alone: all are
 //! read from the same bytes. An index that is stale or damaged is built again, silently.
