@@ -18,9 +18,12 @@ FRAME void before_grabs(void) {
     KEEP_FRAME();
 }
 
+static int after_failures;
+
 FRAME void after_grabs(void) {
     for (int i = 0; i < 1000; i++) {
         sink = malloc(96);
+        after_failures += sink == NULL;
     }
     KEEP_FRAME();
 }
@@ -122,6 +125,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     after_grabs();
+    if (after_failures) {
+        say("%d allocations failed\n", after_failures);
+    }
     say("end %s\n", role);
     return 17;
 }
