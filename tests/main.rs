@@ -13,7 +13,6 @@ mod counts;
 mod domains;
 mod faults;
 mod libraries;
-mod library;
 mod models;
 mod not_recorded;
 mod processes;

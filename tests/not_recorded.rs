@@ -1,4 +1,4 @@
-//! Images that cannot be recorded run as if bare, and are named: static, musl, 32-bit, ASan.
+//! Images that cannot be recorded run as if bare, and are named: static, musl, 32-bit, with a sanitizer.
 
 use heaptape_tests::answers::{array, text};
 use heaptape_tests::{Outcome, Room, build};
@@ -35,7 +35,7 @@ fn images() -> Vec<(PathBuf, &'static str)> {
                 "plain-asan",
                 &["-O1", "-fsanitize=address"],
             ),
-            "ASan",
+            "sanitizer",
         ),
     ]
 }
