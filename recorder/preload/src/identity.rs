@@ -9,6 +9,9 @@ use heaptape_session::sys;
 /// Field of /proc/self/stat after the command's closing parenthesis.
 const STAT_START_TIME: usize = 19;
 
+/// Why a program that has a `malloc` of its own shows no allocations.
+const OWN_ALLOCATOR: &[u8] = b"brings its own allocator";
+
 /// When the process started, in clock ticks since boot (field 22 of its stat); 0: unknown.
 #[must_use]
 pub fn start_time() -> u64 {
@@ -50,10 +53,15 @@ pub fn find_library() {
 }
 
 /// Writes the blobs that introduce a process image. The level is being born: nobody else has it.
-pub fn write(level: &mut Level, allocator: Option<&CStr>) {
+/// `is_bypassed`: the program calls an allocator of its own.
+pub fn write(level: &mut Level, allocator: Option<&CStr>, is_bypassed: bool) {
     let mut path = [0; libc::PATH_MAX as usize];
     let executable = link(c"/proc/self/exe", &mut path);
     recording::append_blob(level, blob::EXECUTABLE, &[executable]);
+    if is_bypassed {
+        let parts: [&[u8]; 3] = [&[OWN_ALLOCATOR.len() as u8], OWN_ALLOCATOR, executable];
+        recording::append_blob(level, blob::NOT_RECORDED, &parts);
+    }
     let folder = link(c"/proc/self/cwd", &mut path);
     recording::append_blob(level, blob::WORKING_FOLDER, &[folder]);
     write_command(level);

@@ -46,6 +46,8 @@ static DEPTH_MAX: AtomicU32 = AtomicU32::new(0);
 static SIZE_MIN: AtomicU64 = AtomicU64::new(0);
 /// Not zero: the real allocator may call our hooks (it is not the C library's).
 static IS_FOREIGN: AtomicU32 = AtomicU32::new(0);
+/// Not zero: the executable has a malloc of its own, which comes before ours.
+static IS_BYPASSED: AtomicU32 = AtomicU32::new(0);
 /// C string with the path of the object that holds the real allocator; 0: unknown.
 static ALLOCATOR_PATH: AtomicU64 = AtomicU64::new(0);
 
@@ -290,24 +292,31 @@ fn mode_of(chosen: u32) -> u32 {
     if is_plain { gate::PLAIN } else { gate::GENERAL }
 }
 
-/// Finds out which object holds the real allocator.
-fn find_allocator() {
-    let path_of = |address: usize| {
-        let mut info: libc::Dl_info = libc::Dl_info {
-            dli_fname: ptr::null(),
-            dli_fbase: ptr::null_mut(),
-            dli_sname: ptr::null(),
-            dli_saddr: ptr::null_mut(),
-        };
-        // SAFETY: dladdr only looks the address up; `info` is valid for it to fill in.
-        unsafe { libc::dladdr(address as *const c_void, &raw mut info) };
-        info
+/// What the loader knows of an address.
+fn object_of(address: usize) -> libc::Dl_info {
+    let mut info = libc::Dl_info {
+        dli_fname: ptr::null(),
+        dli_fbase: ptr::null_mut(),
+        dli_sname: ptr::null(),
+        dli_saddr: ptr::null_mut(),
     };
-    let allocator = path_of(next::malloc_address());
-    let library = path_of(libc::getauxval as *const () as usize);
+    // SAFETY: dladdr only looks the address up; `info` is valid for it to fill in.
+    unsafe { libc::dladdr(address as *const c_void, &raw mut info) };
+    info
+}
+
+/// Finds out which object holds the real allocator, and whether calls come through us at all.
+fn find_allocator() {
+    let allocator = object_of(next::malloc_address());
+    let library = object_of(libc::getauxval as *const () as usize);
     let is_foreign = allocator.dli_fbase != library.dli_fbase;
     IS_FOREIGN.store(u32::from(is_foreign), Ordering::Relaxed);
     ALLOCATOR_PATH.store(allocator.dli_fname as u64, Ordering::Relaxed);
+    // SAFETY: dlsym with a constant name.
+    let first = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
+    let ours = object_of(find_allocator as *const () as usize);
+    let is_bypassed = object_of(first as usize).dli_fbase != ours.dli_fbase;
+    IS_BYPASSED.store(u32::from(is_bypassed), Ordering::Relaxed);
 }
 
 /// Writes who we are into the first stream of the process.
@@ -318,7 +327,8 @@ pub fn introduce(level: &mut Level, stream: u32) {
     let allocator = ptr::NonNull::new(ALLOCATOR_PATH.load(Ordering::Relaxed) as *mut c_char);
     // SAFETY: the loader's name of an object that stays loaded: a C string.
     let allocator = allocator.map(|name| unsafe { CStr::from_ptr(name.as_ptr()) });
-    identity::write(level, allocator);
+    let is_bypassed = IS_BYPASSED.load(Ordering::Relaxed) != 0;
+    identity::write(level, allocator, is_bypassed);
     crate::api::write_domains(level);
 }
 

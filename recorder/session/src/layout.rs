@@ -93,7 +93,8 @@ pub struct SessionHeader {
     _separate: [u64; 8],
     /// The drainer adds one at each pass: a drainer that no longer does is dead or stopped.
     pub heartbeat: AtomicU64,
-    /// Producers that wait for a chunk right now: the drainer hurries.
+    /// Producers that wait for a chunk or a slot right now: the drainer hurries. One that is killed
+    /// while it waits leaves its one behind, so this is a hint and never a reason to go on for ever.
     pub waiting: AtomicU32,
     /// Where the next search for a free chunk begins.
     pub chunk_hint: AtomicU32,
@@ -101,7 +102,8 @@ pub struct SessionHeader {
     pub process_high: AtomicU32,
     /// All stream slots ever claimed have an index below this.
     pub stream_high: AtomicU32,
-    /// Process images that found no free slot or could not map the session.
+    /// Process images that found no free process slot. One that cannot map the session at all
+    /// (another user, another root folder, no address space) runs as if bare and counts nowhere.
     pub refused_images: AtomicU32,
     /// Process id and start time of the process that was started. The drainer's.
     pub root_pid: AtomicU64,
@@ -124,6 +126,9 @@ pub mod phase {
     /// In use.
     pub const RUNNING: u64 = 2;
     /// Process: the image is about to be replaced by exec (goes back to RUNNING when exec fails).
+    /// The next image claims a slot of its own, unless it cannot be recorded: then the last thing
+    /// that this image wrote is a `NOT_RECORDED` blob. An exec by a raw system call is not seen:
+    /// the image stays RUNNING, and is over when a younger image of the process claims a slot.
     pub const EXEC: u64 = 3;
     /// Its owner is done with it: the drainer empties it and gives it back.
     pub const FINISHED: u64 = 4;
@@ -133,6 +138,12 @@ pub mod phase {
 ///
 /// `owner` is `pid << 32 | generation << 8 | phase`; the generation (24 bits) changes each time
 /// the slot is given back.
+///
+/// An image claims its slot at its first allocation or when the library is loaded, whichever comes
+/// first, and with it the first stream, which begins with the blobs that say who it is. A forked
+/// child claims one at once when the C library made the fork, else at its first event; its first
+/// stream comes with that event, so a child that never allocates has none. A child of `vfork` has
+/// no slot: it writes to its suspended parent's streams.
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub struct ProcessSlot {
@@ -142,13 +153,17 @@ pub struct ProcessSlot {
     pub start_time: AtomicU64,
     /// Inode of its pid namespace, 0 when unknown.
     pub pid_namespace: AtomicU64,
-    /// Forked: ticks since the recording's start at the fork. Else the image's first ticks.
+    /// Forked: ticks since the recording's start at the fork, taken in the parent behind all its
+    /// preparations when the C library made the fork, else when the child was first seen. What the
+    /// parent allocated before is inherited. Not forked: the image's first ticks.
     pub cut_ticks: AtomicU64,
     /// Slot of the parent image + 1, 0: none (the first image).
     pub parent: AtomicU32,
     /// Generation of the parent's slot when this one was claimed.
     pub parent_generation: AtomicU32,
-    /// 0 started by heaptape, 1 forked, 2 by exec, 3 attached.
+    /// 0 started by heaptape, 1 forked, 2 by exec, 3 attached. By exec: `parent` is the image that
+    /// ran in this process before when `image` is not 0, else the one that started the process
+    /// (`vfork` or `posix_spawn`, and exec).
     pub origin: AtomicU32,
     /// Number of this image within the process, from 0.
     pub image: AtomicU32,
@@ -156,13 +171,15 @@ pub struct ProcessSlot {
     pub next_stream: AtomicU32,
     /// 0 unknown, 1: `exit_code` is the code it exits with.
     pub exit_known: AtomicU32,
-    /// See `exit_known`.
+    /// See `exit_known`. Written by exit handlers, `_exit` and its kin as the process ends, so a
+    /// later value is the right one, and a signal may still end the process otherwise.
     pub exit_code: AtomicU32,
-    /// 0 recording, 1 paused from outside.
+    /// 0 recording, 1 paused from outside: allocations are not recorded, frees are, and a realloc
+    /// is the free of its old block.
     pub paused: AtomicU32,
     /// 0 recording; else the [`turned_off`] reason.
     pub turned_off: AtomicU32,
-    /// Events of threads that found no stream slot.
+    /// Events of threads that found no stream slot, or were not ready for a signal handler.
     pub lost: AtomicU32,
     /// Identity of the tape that the drainer writes for this image; zero: none yet.
     pub tape_id: [AtomicU64; 2],
@@ -188,13 +205,18 @@ pub mod turned_off {
 pub struct StreamSlot {
     /// See above.
     pub owner: AtomicU64,
-    /// Not zero while the thread is inside the recorder: set before a stamp is taken.
+    /// Not zero while the thread is inside the recorder: set before a stamp is taken, cleared after
+    /// the event is published. Its value is the stack pointer of the call. During a realloc (and
+    /// munmap, mremap, a shrinking sbrk) it stays set while the real function works, and while the
+    /// thread waits for a chunk.
     pub guard: AtomicU64,
     /// First chunk + 1; 0: none yet.
     pub first_chunk: AtomicU32,
     /// Kernel's id of the thread.
     pub thread_id: AtomicU32,
-    /// 0 the thread itself, 1 nested signal handlers.
+    /// 0 the thread itself, 1 nested signal handlers. A thread may have several streams of a level,
+    /// one after the other: when it allocates after its last destructors (such a stream is never
+    /// FINISHED; its thread is gone), and when a signal handler left the recorder by `longjmp`.
     pub level: AtomicU32,
     /// Number of the stream within its process image.
     pub number: AtomicU32,
@@ -209,7 +231,7 @@ pub struct StreamSlot {
     /// Why: the format's `LostReason`.
     pub lost_reason: AtomicU32,
     _reserved: u32,
-    /// The thread's name, zero-padded.
+    /// The thread's name, zero-padded; read at birth, when it renames itself, and at its end.
     pub name: [AtomicU64; 2],
     /// The drainer's, as the next two: what is in the tape already, so that another drainer can go
     /// on after its death. Two places, written in turn; see [`crate::ring::Consumer::commit`].

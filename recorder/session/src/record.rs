@@ -19,6 +19,10 @@
 //! ```
 //! Ticks count from the recording's start and have 56 bits. Nodes are numbered from 1 in the
 //! order in which their records stand in the stream (NODE and CUT alike).
+//!
+//! Allocations below [`crate::layout::SessionHeader::size_min`] have no record, and neither have
+//! those of a paused process; their frees do, and look like frees of unknown blocks. A realloc to
+//! such a size is recorded as the end of its old block (operation 36, as a realloc that frees).
 
 /// Code of a stack node.
 pub const NODE: u8 = 0xe0;
@@ -44,13 +48,16 @@ pub mod blob {
     pub const COMMAND: u8 = 3;
     /// The working folder.
     pub const WORKING_FOLDER: u8 = 4;
-    /// Path of the object that provides the real malloc.
+    /// Path of the object that provides the real malloc. This and the three before stand at the
+    /// start of the process image's first stream.
     pub const ALLOCATOR: u8 = 5;
     /// Name of a mark.
     pub const MARK: u8 = 6;
-    /// u16 domain, name.
+    /// u16 domain, name. A forked child repeats those that it has inherited.
     pub const DOMAIN: u8 = 7;
-    /// u8 length and text of the reason, then the command: a child that cannot be recorded.
+    /// u8 length and text of the reason, then the command: a child that cannot be recorded, or
+    /// (after EXEC) the image that takes this one's place. A program that brings an allocator of
+    /// its own says so of itself.
     pub const NOT_RECORDED: u8 = 8;
     /// The thread's name.
     pub const THREAD_NAME: u8 = 9;

@@ -86,3 +86,23 @@ fn what_constructors_allocate_is_recorded() {
     assert_eq!(got, said(&recording));
     assert_eq!(got.len(), 2);
 }
+
+#[test]
+fn a_program_with_its_own_allocator_says_so() {
+    let session = Session::new("own", Setup::default());
+    let program = compile(session.folder(), "own_malloc.c", "own", &["-rdynamic"]);
+    let recording = session.record(&mut session.command(&program));
+    assert_eq!(recording.text(), "own\n");
+    let process = &recording.processes[0];
+    assert_eq!(recording.events_of(process), []);
+    let mut expected = b"\x18brings its own allocator".to_vec();
+    expected.extend(program.display().to_string().bytes());
+    assert_eq!(recording.blobs_of(process, blob::NOT_RECORDED), [expected]);
+    let ordinary = session.compile("plain.c", "plain");
+    let recording = session.record(&mut session.command(ordinary));
+    let blobs = recording
+        .streams
+        .iter()
+        .flat_map(|stream| stream.blobs(blob::NOT_RECORDED));
+    assert_eq!(blobs.count(), 1);
+}
