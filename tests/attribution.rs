@@ -33,7 +33,7 @@ const RUST: &[(&str, &str, Amount)] = &[
     ("hash-map", "containers::fill_map", AtLeast(160, 1)),
     ("tree-map", "containers::fill_tree", AtLeast(80, 1)),
     ("rc", "containers::make_rc", Exactly(216, 1)),
-    ("collect", "containers::collect", AtLeast(160, 4)),
+    ("collect", "containers::collect", AtLeast(140, 4)),
 ];
 
 /// The line that carries `PLACE name`.

@@ -49,7 +49,7 @@ fn make_rc() -> Rc<[u8; 200]> {
 
 #[inline(never)]
 fn collect() -> Vec<String> {
-    let mut all = (0..3).map(|i| format!("a rather long text, number {i}")).collect(); // PLACE collect
+    let mut all = (0..3).map(|i| format!("this is text number {i}")).collect(); // PLACE collect
     // Behind the allocation, so that it is no jump out of this function.
     std::hint::black_box(&mut all);
     all
