@@ -29,10 +29,12 @@ fn build() -> Result<(), String> {
             println!("cargo::rerun-if-changed=../{part}/{changed}");
         }
     }
-    println!("cargo::rerun-if-changed=build.rs");
+    for file in ["build.rs", "../Cargo.toml"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     let target = out.join("preload");
     run_cargo(variable("CARGO")?, root, &target)?;
-    let made = target.join("release/libheaptape_preload.so");
+    let made = target.join("library/libheaptape_preload.so");
     let content = std::fs::read(&made).map_err(|error| format!("{}: {error}", made.display()))?;
     let library = out.join("libheaptape.so");
     // Left as it is when it did not change, so that nothing is compiled again for it.
@@ -53,7 +55,7 @@ fn run_cargo(cargo: OsString, root: &Path, target: &Path) -> Result<(), String> 
         "rustc",
         "--quiet",
         "--locked",
-        "--release",
+        "--profile=library",
         "--package=heaptape-preload",
         "--features=interpose",
         "--crate-type=cdylib",
@@ -72,9 +74,7 @@ fn run_cargo(cargo: OsString, root: &Path, target: &Path) -> Result<(), String> 
     if std::env::var("CARGO_NET_OFFLINE").is_ok_and(|value| value == "true" || value == "1") {
         command.arg("--offline");
     }
-    command
-        .env("CARGO_TARGET_DIR", target)
-        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+    command.env("CARGO_TARGET_DIR", target);
     let status = command
         .status()
         .map_err(|error| format!("cargo: {error}"))?;

@@ -21,6 +21,7 @@ pub mod names;
 pub mod native;
 pub mod paths;
 pub mod pattern;
+mod shield;
 pub mod wrappers;
 
 pub use attribution::Attribution;

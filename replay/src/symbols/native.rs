@@ -6,6 +6,7 @@
 
 use super::names;
 use super::paths::tidy;
+use super::shield::shielded;
 use blazesym::helper::read_elf_build_id;
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
@@ -79,6 +80,8 @@ pub struct LookUp {
 const BATCH_PLACES: usize = 512;
 /// A module with more places than this is shared among threads.
 const PART_PLACES_MIN: usize = 8192;
+/// The note on a file that the symbol library cannot digest.
+const MALFORMED: &str = "the file is malformed";
 /// Where separate debug files are looked for.
 const DEBUG_FOLDERS: [&str; 2] = ["/usr/lib/debug", "/lib/debug"];
 
@@ -101,7 +104,8 @@ pub fn look_up<'t>(
     }
     let mut work = Vec::new();
     for ((path, build_id), mut places) in by_file {
-        match source_files(Path::new(path), build_id) {
+        let files = shielded(|| source_files(Path::new(path), build_id));
+        match files.unwrap_or_else(|| Err(MALFORMED.to_owned())) {
             Ok(files) => {
                 places.sort_unstable_by_key(|place| place.look_up_address());
                 let parts = rayon::current_num_threads().min(places.len() / PART_PLACES_MIN + 1);
@@ -121,7 +125,10 @@ pub fn look_up<'t>(
     let progress = Progress::new(places.len(), found.symbols.len(), progress);
     let named: Vec<Vec<Symbol>> = work
         .into_par_iter()
-        .map(|(files, places)| name_part(&files, &places, &progress))
+        .map(|(files, places)| {
+            shielded(|| name_part(&files, &places, &progress))
+                .unwrap_or_else(|| places.into_iter().map(unknown).collect())
+        })
         .collect();
     found.symbols.extend(named.into_iter().flatten());
     found

@@ -15,7 +15,7 @@ pub(crate) fn library() -> &'static Path {
     LIBRARY.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preload-test");
         let status = Command::new(env!("CARGO"))
-            .args(["rustc", "--quiet", "--locked", "--release"])
+            .args(["rustc", "--quiet", "--locked", "--profile=library"])
             .args(["--package", "heaptape-preload", "--features", "interpose"])
             .args(["--lib", "--crate-type", "cdylib", "--target-dir"])
             .arg(&folder)
@@ -25,8 +25,8 @@ pub(crate) fn library() -> &'static Path {
             .status()
             .expect("cargo runs");
         assert!(status.success(), "the library does not build");
-        let built = folder.join("release/libheaptape_preload.so");
-        let named = folder.join("release/libheaptape.so");
+        let built = folder.join("library/libheaptape_preload.so");
+        let named = folder.join("library/libheaptape.so");
         std::fs::copy(built, &named).expect("the library is there");
         named
     })
