@@ -317,7 +317,7 @@ fn preload_entry(old: &[u8], carry: Carry<'_>, text: &mut Text<'_>) -> Option<*c
     let is_on = carry != Carry::Off;
     let has_us = parts().any(is_us);
     let mut is_first = true;
-    let ours = (is_on && !has_us).then(library);
+    let ours = (is_on && !has_us && !library().is_empty()).then(library);
     let others = parts().filter(|part| is_on || !is_us(part));
     let mut chosen = ours.into_iter().chain(others).peekable();
     chosen.peek()?;
@@ -352,4 +352,106 @@ pub unsafe fn turns_off(list: *const *const c_char) -> bool {
         // SAFETY: entries are C strings.
         .map(|entry| unsafe { CStr::from_ptr(entry) }.to_bytes())
         .any(|entry| entry == b"HEAPTAPE=0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    const ON: Carry<'static> = Carry::On {
+        session: b"/run/s",
+        slot: 4_294_967_295,
+        generation: 10,
+    };
+
+    /// The entries that `build` makes of `list`, with our library's path as `US`.
+    fn built(list: &[&str], carry: Carry<'_>) -> Vec<String> {
+        find_library(b"/folder");
+        let ours = String::from_utf8_lossy(library()).into_owned();
+        let texts: Vec<CString> = list
+            .iter()
+            .map(|text| CString::new(text.replace("US", &ours)).expect("no zero"))
+            .collect();
+        let mut pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+        pointers.push(ptr::null());
+        let mut out = vec![ptr::null(); list.len() + ADDED_MAX + 1];
+        // SAFETY: a list of C strings that ends with null.
+        let mut memory = vec![0; unsafe { text_bytes(pointers.as_ptr()) }];
+        let mut text = Text::new(&mut memory);
+        // SAFETY: as above.
+        assert!(unsafe { build(pointers.as_ptr(), carry, &mut out, &mut text) });
+        // SAFETY: what was built is such a list.
+        let entries = unsafe { entries(out.as_ptr()) };
+        entries
+            .map(|entry| {
+                // SAFETY: entries are C strings.
+                let text = unsafe { CStr::from_ptr(entry) };
+                text.to_string_lossy().replace(&ours, "US")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_session_is_carried_on() {
+        let added = ["HEAPTAPE_SESSION=/run/s", "HEAPTAPE_PARENT=4294967295.10"];
+        let expect = |list: &[&str], kept: &[&str]| {
+            let expected: Vec<&str> = kept.iter().chain(&added).copied().collect();
+            assert_eq!(built(list, ON), expected, "{list:?}");
+        };
+        expect(&[], &["LD_PRELOAD=US"]);
+        expect(&["A=1", "B"], &["A=1", "B", "LD_PRELOAD=US"]);
+        expect(&["LD_PRELOAD=", "A=1"], &["A=1", "LD_PRELOAD=US"]);
+        expect(&["LD_PRELOAD=a.so b.so"], &["LD_PRELOAD=US:a.so:b.so"]);
+        expect(&["LD_PRELOAD=a.so:US"], &["LD_PRELOAD=a.so:US"]);
+        let old = [
+            "HEAPTAPE_SESSION=/old",
+            "HEAPTAPE_PARENT=1.1",
+            "HEAPTAPE_OUT=x",
+        ];
+        expect(&old, &["HEAPTAPE_OUT=x", "LD_PRELOAD=US"]);
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_recorded_gets_nothing_of_ours() {
+        let old = [
+            "A=1",
+            "LD_PRELOAD=US",
+            "HEAPTAPE_SESSION=/old",
+            "HEAPTAPE_PARENT=1.1",
+        ];
+        assert_eq!(built(&old, Carry::Off), ["A=1"]);
+        assert_eq!(
+            built(&["LD_PRELOAD=a.so:US b.so"], Carry::Off),
+            ["LD_PRELOAD=a.so:b.so"]
+        );
+        assert_eq!(built(&[], Carry::Off), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let entry = CString::new("A=1").expect("no zero");
+        let list = [entry.as_ptr(), ptr::null()];
+        for (places, bytes) in [(1, 4000), (4, 4000), (5, 20)] {
+            let mut out = vec![ptr::null(); places];
+            let mut memory = vec![0; bytes];
+            let mut text = Text::new(&mut memory);
+            // SAFETY: a list of C strings that ends with null.
+            assert!(!unsafe { build(list.as_ptr(), ON, &mut out, &mut text) });
+        }
+    }
+
+    #[test]
+    fn numbers_come_and_go() {
+        for value in [0, 9, 10, 65_535, u32::MAX] {
+            let mut memory = [0; 16];
+            let mut text = Text::new(&mut memory);
+            text.put_number(value);
+            let length = text.end().expect("it fits");
+            let digits = &memory[..length];
+            assert_eq!(digits, value.to_string().as_bytes());
+            assert_eq!(number(digits), u64::from(value));
+        }
+        assert_eq!(number(b"12x3"), 12);
+    }
 }

@@ -55,29 +55,25 @@ pub fn find_library() {
 /// Writes the blobs that introduce a process image. The level is being born: nobody else has it.
 /// `is_bypassed`: the program calls an allocator of its own.
 pub fn write(level: &mut Level, allocator: Option<&CStr>, is_bypassed: bool) {
-    let mut path = [0; libc::PATH_MAX as usize];
-    let executable = link(c"/proc/self/exe", &mut path);
-    recording::append_blob(level, blob::EXECUTABLE, &[executable]);
-    if is_bypassed {
-        let parts: [&[u8]; 3] = [&[OWN_ALLOCATOR.len() as u8], OWN_ALLOCATOR, executable];
-        recording::append_blob(level, blob::NOT_RECORDED, &parts);
-    }
-    let folder = link(c"/proc/self/cwd", &mut path);
-    recording::append_blob(level, blob::WORKING_FOLDER, &[folder]);
-    write_command(level);
-    if let Some(name) = allocator {
-        recording::append_blob(level, blob::ALLOCATOR, &[name.to_bytes()]);
-    }
-}
-
-fn write_command(level: &mut Level) {
+    // Not on the stack: a fork's first event may come from a signal handler with a small one.
     let Some(memory) = sys::map_private(BLOB_BYTES_MAX) else {
         return;
     };
     // SAFETY: fresh memory of that length, ours alone.
     let buffer = unsafe { core::slice::from_raw_parts_mut(memory, BLOB_BYTES_MAX) };
+    let executable = link(c"/proc/self/exe", buffer);
+    recording::append_blob(level, blob::EXECUTABLE, &[executable]);
+    if is_bypassed {
+        let parts: [&[u8]; 3] = [&[OWN_ALLOCATOR.len() as u8], OWN_ALLOCATOR, executable];
+        recording::append_blob(level, blob::NOT_RECORDED, &parts);
+    }
+    let folder = link(c"/proc/self/cwd", buffer);
+    recording::append_blob(level, blob::WORKING_FOLDER, &[folder]);
     let command = read(c"/proc/self/cmdline", buffer);
     recording::append_blob(level, blob::COMMAND, &[command]);
+    if let Some(name) = allocator {
+        recording::append_blob(level, blob::ALLOCATOR, &[name.to_bytes()]);
+    }
     // SAFETY: the buffer is not used any more.
     unsafe { sys::unmap(memory, BLOB_BYTES_MAX) };
 }

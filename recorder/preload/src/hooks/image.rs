@@ -342,3 +342,126 @@ fn has_sanitizer_symbol(file: &File, texts: u64, bytes: u64) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::{Path, PathBuf};
+
+    /// A file with this content, removed at the end.
+    struct Sample(PathBuf);
+
+    impl Sample {
+        fn new(name: &str, content: &[u8]) -> Self {
+            let path =
+                std::env::temp_dir().join(format!("heaptape-image-{}-{name}", std::process::id()));
+            std::fs::write(&path, content).expect("a file");
+            Self(path)
+        }
+
+        fn reason(&self) -> Option<&'static str> {
+            reason(&self.0)
+        }
+    }
+
+    impl Drop for Sample {
+        fn drop(&mut self) {
+            let _left = std::fs::remove_file(&self.0);
+        }
+    }
+
+    fn reason(path: &Path) -> Option<&'static str> {
+        let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
+        reason_against(libc::AT_FDCWD, &path)
+    }
+
+    /// A program of this machine, changed at some places.
+    fn program(changes: &[(usize, u8)]) -> Vec<u8> {
+        let mut bytes = std::fs::read("/bin/cat").expect("a program");
+        for (at, byte) in changes {
+            bytes[*at] = *byte;
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_header_decides() {
+        assert_eq!(reason(Path::new("/bin/cat")), None);
+        assert_eq!(reason(Path::new("/nonexistent")), None);
+        assert_eq!(reason(Path::new("/lib64/ld-linux-x86-64.so.2")), None);
+        let is = |name, changes: &[(usize, u8)]| Sample::new(name, &program(changes)).reason();
+        assert_eq!(is("same", &[]), None);
+        assert_eq!(is("class", &[(4, 1)]), Some("32-bit executable"));
+        assert_eq!(
+            is("machine", &[(18, 183)]),
+            Some("executable for another processor")
+        );
+        assert_eq!(
+            is("headers", &[(56, 0), (57, 0)]),
+            Some("static executable")
+        );
+    }
+
+    #[test]
+    fn a_scripts_interpreter_decides() {
+        let is = |name, text: &str| Sample::new(name, text.as_bytes()).reason();
+        let broken = Sample::new("broken", &program(&[(4, 1)]));
+        let line = |format: &str| format.replace("IT", &broken.0.display().to_string());
+        let expected = Some("32-bit executable");
+        assert_eq!(is("plain", &line("#!IT\n")), expected);
+        assert_eq!(is("blank", &line("#! \t IT -x y\nmore")), expected);
+        assert_eq!(is("unended", &line("#!IT")), expected);
+        assert_eq!(is("shell", "#!/bin/sh\n"), None);
+        assert_eq!(is("none", "echo\n"), None);
+        assert_eq!(is("empty", ""), None);
+        assert_eq!(is("nothing", "#!\n"), None);
+        assert_eq!(is("missing", "#!/nonexistent\n"), None);
+        let long = format!("#!/{}", "x".repeat(4000));
+        assert_eq!(is("long", &long), None);
+        let inner = Sample::new("inner", line("#!IT\n").as_bytes());
+        assert_eq!(is("outer", &format!("#!{}\n", inner.0.display())), expected);
+        // A script of itself: the kernel gives up, and so do we.
+        let own = std::env::temp_dir().join(format!("heaptape-image-{}-own", std::process::id()));
+        assert_eq!(is("own", &format!("#!{}\n", own.display())), None);
+    }
+
+    #[test]
+    fn rights_decide() {
+        // SAFETY: geteuid has no arguments and cannot fail.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        let sample = Sample::new("rights", &program(&[]));
+        let set = |mode| std::fs::set_permissions(&sample.0, std::fs::Permissions::from_mode(mode));
+        set(0o4755).expect("own file");
+        // Set-user-ID of the user who starts it changes nothing.
+        assert_eq!(sample.reason(), None);
+        if is_root {
+            std::os::unix::fs::chown(&sample.0, Some(1), Some(1)).expect("root");
+            set(0o4755).expect("root");
+            assert_eq!(sample.reason(), Some("set-user-ID executable"));
+            set(0o2755).expect("root");
+            assert_eq!(sample.reason(), Some("set-group-ID executable"));
+            set(0o755).expect("root");
+            assert_eq!(sample.reason(), None);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn damaged_programs_get_an_answer(
+            changes in proptest::collection::vec((0usize..1200, any::<u8>()), 1..40),
+            length in 0usize..40_000,
+        ) {
+            let mut bytes = program(&changes);
+            bytes.truncate(length);
+            let sample = Sample::new("damaged", &bytes);
+            // Any answer is right; none takes for ever, and nothing panics.
+            let reason = sample.reason();
+            prop_assert!(reason.is_none_or(|reason| reason.len() < 64));
+        }
+    }
+}

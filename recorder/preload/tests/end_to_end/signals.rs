@@ -71,3 +71,27 @@ fn a_handler_that_never_comes_back_does_not_stop_the_recording() {
     assert!(recording.streams.iter().all(|stream| stream.level == 0));
     assert!(recording.streams.len() > 10);
 }
+
+#[test]
+fn a_handler_that_allocates_while_its_thread_is_born_is_recorded_or_counted() {
+    let recording = record("b");
+    let handled = number(&recording, "allocated");
+    assert!(
+        handled > 300,
+        "only {handled} instructions were interrupted"
+    );
+    let process = &recording.processes[0];
+    let events = recording.events_of(process);
+    let of_handler = events.iter().filter(|event| event.size == 777).count();
+    let frees = events.iter().filter(|event| event.operation == 32).count();
+    let lost: u64 = recording.streams.iter().map(|stream| stream.lost).sum();
+    assert!(
+        of_handler > 0 && process.lost > 0,
+        "{of_handler} recorded, {} lost",
+        process.lost
+    );
+    // The thread's own pair is never lost.
+    assert_eq!(events.iter().filter(|event| event.size == 10).count(), 1);
+    let accounted = of_handler + frees - 1 + process.lost as usize + lost as usize;
+    assert_eq!(accounted, 2 * handled);
+}

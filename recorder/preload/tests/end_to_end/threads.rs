@@ -85,3 +85,31 @@ fn short_threads_use_the_same_slots_again() {
     let workers = recording.streams.iter().filter(|stream| stream.is_finished);
     assert_eq!(workers.count(), 1000);
 }
+
+#[test]
+fn what_a_thread_allocates_after_its_last_destructors_has_a_stream_of_its_own() {
+    let session = Session::new("late", Setup::default());
+    let program = session.compile("short_threads.c", "late");
+    // The library's own destructor ends the stream in the fourth round, before the program's.
+    let recording = session.record(session.command(program).args(["5", "9"]));
+    assert_eq!(recording.text(), "done\n");
+    let process = &recording.processes[0];
+    let streams = recording.streams_of(process);
+    let late: Vec<_> = streams[1..]
+        .iter()
+        .filter(|stream| !stream.is_finished)
+        .collect();
+    assert_eq!(late.len(), 5);
+    for stream in &late {
+        let operations: Vec<(u8, u64)> = stream
+            .events()
+            .iter()
+            .map(|event| (event.operation, event.size))
+            .collect();
+        assert_eq!(operations, [(32, 0), (0, 304)]);
+        let twins = streams
+            .iter()
+            .filter(|other| other.thread_id == stream.thread_id);
+        assert_eq!(twins.count(), 2);
+    }
+}

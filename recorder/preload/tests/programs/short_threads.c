@@ -4,10 +4,11 @@
 
 static pthread_key_t key;
 static __thread int rounds;
+static int limit = 3;
 
 static void at_end(void *block) {
     free(block);
-    if (++rounds < 3) pthread_setspecific(key, malloc(300 + rounds));
+    if (++rounds < limit) pthread_setspecific(key, malloc(300 + rounds));
 }
 
 static void *work(void *argument) {
@@ -19,6 +20,7 @@ static void *work(void *argument) {
 int main(int count, char **arguments) {
     pthread_key_create(&key, at_end);
     int threads = atoi(arguments[1]);
+    if (count > 2) limit = atoi(arguments[2]);
     for (int i = 0; i < threads; i++) {
         pthread_t thread;
         CHECK(pthread_create(&thread, NULL, work, NULL) == 0);

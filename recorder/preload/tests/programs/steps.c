@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -12,6 +13,8 @@
 static uintptr_t low, high;
 static volatile long inside, allocated;
 static volatile long leave_at = -1;
+// The handler lets so many instructions pass at first.
+static volatile long patience;
 static sigjmp_buf away;
 
 static int visit(struct dl_phdr_info *info, size_t size, void *data) {
@@ -29,7 +32,7 @@ static void stepped(int signal, siginfo_t *info, void *context) {
     uintptr_t at = ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
     // In the real allocator a handler must not allocate; that is the program's duty.
     if (at < low || at >= high) return;
-    inside++;
+    if (++inside < patience) return;
     if (leave_at == inside) siglongjmp(away, 1);
     if (leave_at >= 0) return;
     void *block = malloc(777);
@@ -50,6 +53,15 @@ static void calls(void) {
     free(block);
 }
 
+// A thread whose first event is interrupted everywhere.
+static void *be_born(void *argument) {
+    STEP_ON();
+    void *volatile block = malloc(10);
+    STEP_OFF();
+    free(block);
+    return NULL;
+}
+
 int main(int count, char **arguments) {
     dl_iterate_phdr(visit, NULL);
     CHECK(high != 0 || count > 2);
@@ -61,6 +73,15 @@ int main(int count, char **arguments) {
         action.sa_flags |= SA_ONSTACK;
     }
     sigaction(SIGTRAP, &action, NULL);
+    if (arguments[1][0] == 'b') {
+        pthread_t thread;
+        // By then the birth is under way; the handler's own call would be a birth before.
+        patience = 100;
+        pthread_create(&thread, NULL, be_born, NULL);
+        pthread_join(thread, NULL);
+        say("allocated %ld", allocated);
+        return 0;
+    }
     if (arguments[1][0] != 'l') {
         calls();
         STEP_ON();
