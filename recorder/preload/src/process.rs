@@ -207,8 +207,10 @@ fn start_fresh() -> bool {
     watch_ends();
     // Where the kernel cannot, only the C library's forks are noticed.
     gate::arm();
-    STAGE.store(STARTED, Ordering::Release);
+    // In this order: a thread that found the gate new and the stage started would take itself for
+    // a fresh fork.
     gate::set(mode);
+    STAGE.store(STARTED, Ordering::Release);
     // The first stream says who we are, and maps the first chunks before the program can change
     // its limits, its rights or its root folder.
     let _first = thread::current().or_else(thread::current_or_born);
