@@ -77,6 +77,7 @@ impl Drainer {
             self.root.adopts_first = false;
             self.root.pid = owner.pid;
             self.root.start_time = slot.start_time.load(Ordering::Relaxed);
+            self.store_root(self.root.pid, self.root.start_time);
         }
         let mut state = Box::new(ProcessState::new(index, slot, owner, header, &self.clock));
         state.is_root = owner.pid == self.root.pid

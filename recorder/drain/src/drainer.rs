@@ -151,10 +151,7 @@ impl Drainer {
 
     /// Says which process was started, with which command.
     pub fn set_root(&mut self, pid: u32, start_time: u64, command: Vec<String>) {
-        let header = self.session.map.header();
-        // Relaxed: for another drainer, which comes after our death.
-        header.root_pid.store(u64::from(pid), Ordering::Relaxed);
-        header.root_start_time.store(start_time, Ordering::Relaxed);
+        self.store_root(pid, start_time);
         self.root = Root {
             pid,
             start_time,
@@ -162,6 +159,14 @@ impl Drainer {
             is_awaited: true,
             ..Root::default()
         };
+    }
+
+    /// For another drainer, which comes after our death.
+    pub(crate) fn store_root(&self, pid: u32, start_time: u64) {
+        let header = self.session.map.header();
+        // Relaxed: nobody reads them while we live.
+        header.root_pid.store(u64::from(pid), Ordering::Relaxed);
+        header.root_start_time.store(start_time, Ordering::Relaxed);
     }
 
     /// The first process that joins is the one that was started (nobody waits for it here).

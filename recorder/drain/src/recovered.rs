@@ -190,6 +190,8 @@ pub fn recover(path: &Path, output: Option<&Path>) -> Result<Outcome, DrainError
         let _ = std::fs::remove_file(&output);
     }
     drainer.names = Some(Names::new(&output));
+    // Killed before it could say which: the first that joined.
+    drainer.root.adopts_first = root_pid == 0;
     drainer.root.pid = root_pid;
     drainer.root.start_time = root_start_time;
     Ok(drainer.finish())
