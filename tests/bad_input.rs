@@ -179,8 +179,12 @@ fn flipped_bytes_are_seen() {
         bytes[at] ^= 0x10;
         room.write("flipped.tape", bytes);
         let verified = room.heaptape(&["verify", "flipped.tape"]);
-        let expected: &[i32] = if at < 192 { &[2] } else { &[1] };
-        assert!(expected.contains(&verified.code), "byte {at}: {verified:?}");
+        let expected = match at {
+            0..192 => 2,
+            _ if is_padding(&whole, at) => 0,
+            _ => 1,
+        };
+        assert_eq!(verified.code, expected, "byte {at}: {verified:?}");
         for verb in ["info", "stats", "churn", "timeline"] {
             let outcome = room.heaptape(&[verb, "flipped.tape"]);
             assert!(
@@ -193,6 +197,13 @@ fn flipped_bytes_are_seen() {
             );
         }
     }
+}
+
+/// True for the up to seven zeros in front of a chunk: nothing is said of them.
+fn is_padding(tape: &[u8], at: usize) -> bool {
+    let rest = &tape[at..];
+    let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+    (1..8).contains(&zeros) && (rest[zeros..].is_empty() || rest[zeros..].starts_with(b"HTck"))
 }
 
 /// An index that does not belong to the tape is not believed.
