@@ -39,6 +39,9 @@ impl Drainer {
             .process_high
             .load(Ordering::Relaxed)
             .min(layout);
+        if self.processes.len() < high as usize {
+            self.processes.resize_with(high as usize, || None);
+        }
         for index in 0..high {
             let Some(slot) = self.session.map.process(index) else {
                 continue;
@@ -144,6 +147,9 @@ impl Drainer {
             .stream_high()
             .load(Ordering::Relaxed)
             .min(memory.streams());
+        if self.streams.len() < high as usize {
+            self.streams.resize_with(high as usize, || None);
+        }
         for index in 0..high {
             let Some(slot) = memory.stream(index) else {
                 continue;

@@ -56,9 +56,9 @@ pub struct Drainer {
     /// The first process's tape, created before the command starts.
     pub(crate) root_file: Option<TapeFile>,
     pub(crate) root: Root,
-    /// By slot.
+    /// By slot, up to the highest that was ever used.
     pub(crate) processes: Vec<Option<Box<ProcessState>>>,
-    /// By slot.
+    /// As `processes`.
     pub(crate) streams: Vec<Option<Box<StreamState>>>,
     /// Every image that was met, by slot and generation.
     pub(crate) images: FxHashMap<(u32, u32), Image>,
@@ -107,8 +107,6 @@ impl Drainer {
     }
 
     pub(crate) fn over(session: Session, clock: Clock) -> Self {
-        let layout = session.map.layout();
-        let (processes, streams) = (layout.processes, layout.streams);
         Self {
             session,
             clock,
@@ -116,8 +114,8 @@ impl Drainer {
             names: None,
             root_file: None,
             root: Root::default(),
-            processes: std::iter::repeat_with(|| None).take(processes).collect(),
-            streams: std::iter::repeat_with(|| None).take(streams).collect(),
+            processes: Vec::new(),
+            streams: Vec::new(),
             images: FxHashMap::default(),
             outcome: Outcome::default(),
             recovered: Vec::new(),

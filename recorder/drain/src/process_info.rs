@@ -4,7 +4,7 @@
 //! is never trusted: it is compared with the start time, since ids are reused.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -27,8 +27,11 @@ impl Stat {
     /// Of process `pid`.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-        Self::parse(&text)
+        // One read: the file is made anew for each.
+        let mut buffer = [0; 1024];
+        let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+        let count = file.read(&mut buffer).ok()?;
+        Self::parse(buffer.get(..count)?)
     }
 
     fn parse(text: &[u8]) -> Option<Self> {

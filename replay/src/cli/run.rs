@@ -146,6 +146,7 @@ impl Run {
         if self.quiet {
             return;
         }
+        say_refused(recorded);
         let root = recorded.outcome.root_tape();
         let path = root.and_then(|tape| tape.path.as_deref());
         if let Some(path) = path
@@ -245,16 +246,20 @@ fn say_problems(recorded: &Recorded) {
             ));
         }
     }
-    let mut refused = outcome.not_recorded.clone();
-    refused.sort();
-    refused.dedup();
-    for (command, reason) in &refused {
-        complain(&format!("{command}: not recorded: {reason}"));
-    }
     if outcome.refused_images > 0 {
         let images = count(u64::from(outcome.refused_images));
         complain(&format!(
             "{images} processes found no place in the session and were not recorded"
         ));
+    }
+}
+
+/// The programs of the tree that ran as if bare.
+fn say_refused(recorded: &Recorded) {
+    let mut refused = recorded.outcome.not_recorded.clone();
+    refused.sort();
+    refused.dedup();
+    for (command, reason) in &refused {
+        complain(&format!("{command}: not recorded: {reason}"));
     }
 }

@@ -227,7 +227,7 @@ impl Recording {
 
     /// The command has ended: ends the recording, or leaves it to a detached drainer.
     fn finish(&self, mut drainer: Drainer, after: impl FnOnce(&Outcome)) -> (Outcome, bool) {
-        if !watch::has_descendants(&drainer) {
+        if !watch::has_descendants(&mut drainer) {
             return (drainer.finish(), false);
         }
         if self.wait {

@@ -213,6 +213,12 @@ impl Signals {
         }
     }
 
+    /// True when the command's stopping would be the answer to a demand.
+    pub(crate) fn expects_stop(&self) -> bool {
+        self.stop_wanted
+            .is_some_and(|moment| moment.elapsed() < STOP_WINDOW)
+    }
+
     /// The command has ended: what was meant for it is dropped, and from now on signals do to us
     /// what they do to any program.
     pub(crate) fn release(mut self, inherited: &Inherited) {
@@ -229,8 +235,9 @@ impl Signals {
 
     /// The command was stopped: stop too when that was demanded of us, until we are continued.
     pub(crate) fn command_stopped(&mut self) {
-        let wanted = self.stop_wanted.take();
-        if wanted.is_some_and(|moment| moment.elapsed() < STOP_WINDOW) {
+        let is_expected = self.expects_stop();
+        self.stop_wanted = None;
+        if is_expected {
             // SAFETY: stops this process; SIGCONT continues it.
             unsafe { libc::raise(libc::SIGSTOP) };
         }

@@ -22,9 +22,14 @@ pub(crate) fn until_command_ends(drainer: &mut Drainer, signals: &mut Signals, p
     others.extend(handle.as_ref().map(ProcessHandle::raw));
     loop {
         let sleep = drainer.pass();
-        drainer.wait(sleep, &others);
-        signals.forward(Some(pid));
-        if let Some(status) = ended(signals, pid) {
+        let is_woken = drainer.wait(sleep, &others);
+        if is_woken {
+            signals.forward(Some(pid));
+        }
+        // Its end is told by the handle; that it stopped is only asked for when it matters.
+        if (is_woken || handle.is_none() || signals.expects_stop())
+            && let Some(status) = ended(signals, pid)
+        {
             drainer.root_ended(status);
             drainer.pass();
             return status;
@@ -57,7 +62,10 @@ fn ended(signals: &mut Signals, pid: u32) -> Option<i32> {
 }
 
 /// True when processes of the tree are left.
-pub(crate) fn has_descendants(drainer: &Drainer) -> bool {
+pub(crate) fn has_descendants(drainer: &mut Drainer) -> bool {
+    // Those that have just ended are seen by waiting.
+    drainer.wait(Duration::ZERO, &[]);
+    drainer.pass();
     !drainer.is_empty() || !drainer.members().is_empty()
 }
 
