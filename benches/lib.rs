@@ -1,1 +1,16 @@
-//! stub
+//! What the benchmarks share: figures, the machine they were taken on, the programs they run.
+//!
+//! | benchmark | what |
+//! |---|---|
+//! | `overhead` | whole programs: bare, recorded, and recorded by heaptrack |
+//! | `instructions` | instructions that the recorder adds to a malloc+free pair |
+//! | `replay` | index and questions |
+//!
+//! They print Markdown to standard output and what they are doing to standard error. How to read
+//! the figures stands in `README.md`.
+
+pub mod machine;
+pub mod programs;
+pub mod spread;
+
+pub use spread::Spread;
