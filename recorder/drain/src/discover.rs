@@ -24,6 +24,7 @@ impl Drainer {
             self.moments.slow = now;
         }
         self.discover_processes(slow);
+        self.take_mark(slow);
         self.discover_streams();
         if slow {
             self.find_dead_threads();

@@ -53,6 +53,15 @@ pub enum DrainError {
         /// The process that drains it.
         drainer: u32,
     },
+    /// No recorded process has this id.
+    #[error("process {pid} is not being recorded by a heaptape of this user")]
+    NotRecorded {
+        /// The id.
+        pid: u32,
+    },
+    /// The drainer did not take a mark in time.
+    #[error("the recording did not take the mark; is its launcher stopped?")]
+    MarkNotTaken,
     /// Reading a half-written tape, or anything else of the system.
     #[error("{}: {source}", path.display())]
     Io {

@@ -22,6 +22,7 @@
 //! | [`clock`] | ticks, stamps, the rate |
 //! | [`session_file`] | where the shared memory is made, and what is left of it |
 //! | [`recovered`] | going on after a drainer that died |
+//! | [`outside`] | pause, go on, marks: asked from outside |
 //! | [`process_info`] | what the kernel says |
 //! | [`outcome`] | what became of it all |
 
@@ -35,6 +36,7 @@ mod lineage;
 pub mod names;
 pub mod notes;
 pub mod outcome;
+pub mod outside;
 mod pool;
 pub mod press;
 pub mod process;

@@ -193,6 +193,15 @@ impl ProcessState {
         self.pairs.push(pair);
     }
 
+    /// Writes what waits, when there is a tape.
+    pub fn write_waiting(&mut self, press: &mut Press) {
+        self.write_samples(press);
+        if let Some(tape) = &mut self.tape {
+            self.notes.write_first(press, tape);
+            self.notes.write_last(press, tape);
+        }
+    }
+
     /// Writes samples and clock pairs that wait.
     pub fn write_samples(&mut self, press: &mut Press) {
         let Some(tape) = &mut self.tape else { return };

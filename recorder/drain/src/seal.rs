@@ -39,7 +39,7 @@ impl Drainer {
         }
         if all {
             for process in self.processes.iter_mut().flatten() {
-                process.write_samples(&mut self.press);
+                process.write_waiting(&mut self.press);
             }
         }
         if let Some(cut) = cut {

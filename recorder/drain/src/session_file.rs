@@ -9,7 +9,7 @@ use crate::error::DrainError;
 use crate::process_info::{self, Stat};
 use crate::tape_file::file_size_limit;
 use heaptape_format::header::ClockKind;
-use heaptape_session::layout::{CHUNK_BYTES, Layout, OUTPUT_WORDS, SEGMENT_CHUNKS, state};
+use heaptape_session::layout::{CHUNK_BYTES, Layout, SEGMENT_CHUNKS, state};
 use heaptape_session::layout::{SEGMENT_BYTES, SessionHeader};
 use heaptape_session::map::{MapError, SessionMap};
 use heaptape_session::sync::{AtomicU64, Ordering};
@@ -251,11 +251,10 @@ pub struct LeftSession {
     pub live_processes: Vec<u32>,
 }
 
-/// The sessions of this user that nobody drains any more.
-#[must_use]
-pub fn left_sessions() -> Vec<LeftSession> {
-    let mut found: Vec<LeftSession> = folders()
-        .iter()
+/// Files that look like sessions.
+pub(crate) fn session_paths() -> impl Iterator<Item = PathBuf> {
+    folders()
+        .into_iter()
         .filter_map(|folder| std::fs::read_dir(folder).ok())
         .flatten()
         .filter_map(|entry| {
@@ -265,6 +264,12 @@ pub fn left_sessions() -> Vec<LeftSession> {
             let ours = bytes.starts_with(b"heaptape-") && bytes.ends_with(b".session");
             ours.then(|| name.path())
         })
+}
+
+/// The sessions of this user that nobody drains any more.
+#[must_use]
+pub fn left_sessions() -> Vec<LeftSession> {
+    let mut found: Vec<LeftSession> = session_paths()
         .filter_map(|path| left_session(&path))
         .collect();
     found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -403,8 +408,8 @@ pub fn random_id() -> [u64; 2] {
 }
 
 /// Stores bytes into shared words, cut to fit, zero-padded.
-fn store_text(words: &[AtomicU64; OUTPUT_WORDS], text: &[u8]) {
-    let mut bytes = text.iter().copied().take((OUTPUT_WORDS - 1) * 8);
+pub(crate) fn store_text(words: &[AtomicU64], text: &[u8]) {
+    let mut bytes = text.iter().copied().take(words.len().saturating_sub(1) * 8);
     for word in words {
         let value = std::array::from_fn(|_| bytes.next().unwrap_or(0));
         word.store(u64::from_le_bytes(value), Ordering::Relaxed);
@@ -412,7 +417,7 @@ fn store_text(words: &[AtomicU64; OUTPUT_WORDS], text: &[u8]) {
 }
 
 /// The bytes up to the first zero.
-fn load_text(words: &[AtomicU64]) -> Vec<u8> {
+pub(crate) fn load_text(words: &[AtomicU64]) -> Vec<u8> {
     words
         .iter()
         .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())

@@ -105,6 +105,15 @@ pub struct SessionHeader {
     /// Process images that found no free process slot. One that cannot map the session at all
     /// (another user, another root folder, no address space) runs as if bare and counts nowhere.
     pub refused_images: AtomicU32,
+    /// A mark from outside of the recorded processes: 0 none, `pid << 8 | 1` process `pid` writes
+    /// it, `pid << 8 | 2` the drainer may take it and store 0.
+    pub mark_state: AtomicU64,
+    /// When, in ticks since the recording's start.
+    pub mark_ticks: AtomicU64,
+    /// The process slot that it is for.
+    pub mark_process: AtomicU64,
+    /// Its name, zero-padded.
+    pub mark_name: [AtomicU64; MARK_WORDS],
     /// Process id and start time of the process that was started. The drainer's.
     pub root_pid: AtomicU64,
     /// See `root_pid`.
@@ -114,6 +123,8 @@ pub struct SessionHeader {
     pub output: [AtomicU64; OUTPUT_WORDS],
 }
 
+/// Words of [`SessionHeader::mark_name`].
+pub const MARK_WORDS: usize = 32;
 /// Words of [`SessionHeader::output`].
 pub const OUTPUT_WORDS: usize = 256;
 

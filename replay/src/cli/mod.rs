@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod churn;
+mod control;
 mod diff;
 mod drain;
 mod index;
@@ -79,6 +80,9 @@ enum Verb {
     Symbolize(symbolize::Symbolize),
     Verify(verify::Verify),
     Recover(recover::Recover),
+    Mark(control::Mark),
+    Pause(control::Pause),
+    Resume(control::Resume),
     Drain(drain::Drain),
 }
 
@@ -98,6 +102,9 @@ impl Verb {
             Self::Symbolize(verb) => verb.run(output),
             Self::Verify(verb) => verb.run(output),
             Self::Recover(verb) => verb.run(output),
+            Self::Mark(verb) => verb.run(output),
+            Self::Pause(verb) => verb.run(output),
+            Self::Resume(verb) => verb.run(output),
             Self::Drain(verb) => verb.run(output),
         }
     }

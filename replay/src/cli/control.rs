@@ -1,0 +1,58 @@
+//! `heaptape mark`, `heaptape pause`, `heaptape resume`: asked of a program that is being recorded.
+
+use super::output::Output;
+use super::{Exit, Outcome};
+use clap::Args;
+use heaptape_drain::outside;
+
+/// Set a named moment in the tape of a running program
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  heaptape mark 4711 loaded")]
+pub(super) struct Mark {
+    /// The recorded process.
+    pid: u32,
+    /// The moment's name.
+    name: String,
+}
+
+/// Record no allocations of a running program until heaptape resume
+///
+/// Frees of blocks that are known are still recorded.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  heaptape pause 4711")]
+pub(super) struct Pause {
+    /// The recorded process.
+    pid: u32,
+}
+
+/// Record a paused program again
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  heaptape resume 4711")]
+pub(super) struct Resume {
+    /// The recorded process.
+    pid: u32,
+}
+
+impl Mark {
+    pub(super) fn run(self, _output: &mut Output) -> Outcome {
+        if self.name.is_empty() {
+            anyhow::bail!("a mark must have a name");
+        }
+        outside::mark(self.pid, &self.name)?;
+        Ok(Exit::DONE)
+    }
+}
+
+impl Pause {
+    pub(super) fn run(self, _output: &mut Output) -> Outcome {
+        outside::pause(self.pid, true)?;
+        Ok(Exit::DONE)
+    }
+}
+
+impl Resume {
+    pub(super) fn run(self, _output: &mut Output) -> Outcome {
+        outside::pause(self.pid, false)?;
+        Ok(Exit::DONE)
+    }
+}
