@@ -148,3 +148,32 @@ fn the_recorder_can_be_turned_off() {
         .count();
     assert_eq!(grabs, 0);
 }
+
+/// A library that is there and never begins to record: the tape does not claim to be complete.
+#[test]
+fn a_recorder_that_does_not_start_is_told() {
+    let room = Room::new();
+    let library = build::c_library("plugin.c", "libother.so", &["-DNAME=other", "-DSIZE=1"]);
+    let family = build::c("family.c", &[]);
+    let argv = [
+        "run",
+        "-o",
+        "t.tape",
+        "--",
+        family.to_str().unwrap(),
+        "work",
+        "3",
+    ];
+    let mut command = room.heaptape_command(&argv);
+    command.env("HEAPTAPE_LIB", library);
+    let outcome = room.run(&mut command);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (3, ""));
+    assert!(
+        outcome.stderr.contains("not recorded"),
+        "nothing tells: {outcome:?}"
+    );
+    if !room.tapes().is_empty() {
+        let info = room.json(&["info", "t.tape"]);
+        assert_eq!(info["complete"], false, "{info:#}");
+    }
+}
