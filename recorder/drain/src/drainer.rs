@@ -16,6 +16,7 @@ use crate::recovered::Recovered;
 use crate::session_file::{Session, Settings};
 use crate::stream::StreamState;
 use crate::tape_file::TapeFile;
+use heaptape_session::ring::Memory;
 use heaptape_session::sync::Ordering;
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
@@ -233,13 +234,13 @@ impl Drainer {
 
     /// How long the pool surely lasts, when `claimed` chunks were claimed in the last `since_ns`.
     fn sleep(&self, claimed: u32, since_ns: u64) -> Duration {
-        let header = self.session.map.header();
-        let free = header
-            .chunks_ready
-            .load(Ordering::Relaxed)
+        let free = self
+            .session
+            .map
+            .chunks_ready()
             .saturating_sub(self.chunks_used);
-        if header.waiting.load(Ordering::Relaxed) > 0 {
-            return Duration::ZERO;
+        if self.is_awaited(self.chunks_used) {
+            return if self.busy { Duration::ZERO } else { SLEEP_MIN };
         }
         let lasts_ns = match claimed {
             0 => u64::MAX,

@@ -205,16 +205,18 @@ impl Drainer {
             .root
             .status
             .map_or(Ending::Unknown, Ending::from_status);
-        if let Some((command, reason)) = &self.root.not_recorded {
-            notes.children.push(Child {
-                pid: self.root.pid,
-                command: command.clone(),
-                reason: reason.clone(),
-                ..Child::default()
-            });
-            let refused = (command.clone(), reason.clone());
-            self.outcome.not_recorded.push(refused);
-        }
+        let (command, reason) = self.root.not_recorded.clone().unwrap_or_else(|| {
+            let command = self.root.command.first().cloned().unwrap_or_default();
+            (command, "the recorder did not start in it".to_owned())
+        });
+        notes.children.push(Child {
+            pid: self.root.pid,
+            command: command.clone(),
+            reason: reason.clone(),
+            ..Child::default()
+        });
+        let message = format!("not recorded: {reason}");
+        self.outcome.not_recorded.push((command, reason));
         notes.write_first(&mut self.press, &mut tape);
         notes.write_last(&mut self.press, &mut tape);
         tape.table(&mut self.press, &[self.clock.pair()], (0, self.clock.now()));
@@ -223,6 +225,7 @@ impl Drainer {
             stamp: self.clock.now(),
             how,
             code,
+            message,
             ..End::default()
         };
         let finished = tape.finish(&mut self.press, end);

@@ -29,7 +29,10 @@ pub enum DrainError {
         source: io::Error,
     },
     /// The tape that was named exists.
-    #[error("the tape {} exists; choose another name or pass --force to replace it", path.display())]
+    #[error(
+        "the tape {} exists; choose another name or pass --force to replace it",
+        path.display()
+    )]
     TapeExists {
         /// Its path.
         path: PathBuf,

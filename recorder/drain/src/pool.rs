@@ -24,6 +24,14 @@ impl Drainer {
         self.chunks_used = self.count_used();
     }
 
+    /// True when producers wait for chunks, of which `used` are in use. A producer that died while
+    /// it waited is counted for ever: alone its word is no reason to hurry.
+    pub(crate) fn is_awaited(&self, used: u32) -> bool {
+        let ready = self.session.map.chunks_ready();
+        let waiting = &self.session.map.header().waiting;
+        ready.saturating_sub(used) <= ready / 8 && waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Chunks that have an owner.
     pub(crate) fn count_used(&self) -> u32 {
         let memory = &self.session.map;

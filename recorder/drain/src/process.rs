@@ -152,8 +152,8 @@ impl ProcessState {
         state
     }
 
-    /// Reads the resident size at `now_ns` (CLOCK_MONOTONIC). A size that did not change is kept once a second. False when
-    /// it did not change.
+    /// Reads the resident size at `now_ns` (CLOCK_MONOTONIC). A size that did not change is kept
+    /// once a second. False when it did not change.
     pub fn sample(&mut self, clock: &Clock, now_ns: u64) -> bool {
         let Some((resident_bytes, shared_bytes)) =
             self.probe.as_ref().and_then(ResidentProbe::read)

@@ -32,7 +32,7 @@ impl Drainer {
         } else {
             None
         };
-        let hurry = self.session.map.header().waiting.load(Ordering::Relaxed) > 0;
+        let hurry = self.is_awaited(self.count_used());
         self.busy = false;
         for index in 0..self.streams.len() as u32 {
             self.tend_stream(index, all || hurry);

@@ -89,7 +89,10 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         },
         started_unix_ns: header.start_realtime_ns,
         duration_ns: ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp)),
-        complete: end.is_some() && lost_events == 0 && damaged == 0,
+        // A message says that something was not recorded.
+        complete: end.is_some_and(|end| end.message.is_empty())
+            && lost_events == 0
+            && damaged == 0,
         ended_by: ended_by(end),
         events,
         lost_events,
