@@ -115,10 +115,25 @@ pub fn processes_with_environment(entry: &[u8], start_time: u64) -> Vec<u32> {
             Stat::of(pid).is_some_and(|stat| !stat.is_zombie() && stat.start_time >= start_time)
         })
         .filter(|&pid| {
-            std::fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|text| text.split(|&byte| byte == 0).any(|found| found == entry))
+            environment(pid)
+                .split(|&byte| byte == 0)
+                .any(|found| found == entry)
         })
         .collect()
+}
+
+/// The environment that process `pid` was started with. In the middle of an exec it is empty for a
+/// moment: an empty one is read again.
+fn environment(pid: u32) -> Vec<u8> {
+    for _ in 0..3 {
+        let text = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        // A thread of the kernel has no executable.
+        if !text.is_empty() || link(pid, "exe").is_none() {
+            return text;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Vec::new()
 }
 
 /// The command line of process `pid`, arguments lossily made UTF-8.
