@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
                   heaptape run --free-stacks -o app.tape -- ./app"
 )]
 pub(super) struct Run {
-    /// The tape [default: heaptape.<command>.<pid>.tape].
+    /// The tape [default: heaptape.COMMAND.PID.tape].
     #[arg(short, long, value_name = "TAPE")]
     output: Option<PathBuf>,
     /// Replace a tape of that name.
