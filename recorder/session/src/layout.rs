@@ -93,8 +93,9 @@ pub struct SessionHeader {
     _separate: [u64; 8],
     /// The drainer adds one at each pass: a drainer that no longer does is dead or stopped.
     pub heartbeat: AtomicU64,
-    /// Producers that wait for a chunk or a slot right now: the drainer hurries. One that is killed
-    /// while it waits leaves its one behind, so this is a hint and never a reason to go on for ever.
+    /// Producers that wait for a chunk or a slot right now: the drainer hurries. One that is
+    /// killed while it waits leaves its one behind, so this is a hint and never a reason to go on
+    /// for ever.
     pub waiting: AtomicU32,
     /// Where the next search for a free chunk begins.
     pub chunk_hint: AtomicU32,

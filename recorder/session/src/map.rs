@@ -44,8 +44,9 @@ pub enum MapError {
 pub struct SessionMap {
     base: *mut u8,
     layout: Layout,
-    /// Address of each mapped segment; 0: not yet, [`OUT_OF_REACH`]: it could not be. Private to the process and outside the models,
-    /// so never loom's (whose atomics cannot be made in a constant).
+    /// Address of each mapped segment; 0: not yet, [`OUT_OF_REACH`]: it could not be. Private to
+    /// the process and outside the models, so never loom's (whose atomics cannot be made in a
+    /// constant).
     segments: [PrivateAtomicU64; SEGMENTS_MAX],
     path: [u8; PATH_BYTES_MAX],
 }
