@@ -164,6 +164,10 @@ impl Session {
         let header = self.map.header();
         let pid = std::process::id();
         let start_time = Stat::of(pid).map_or(0, |stat| stat.start_time);
+        let namespace = process_info::pid_namespace(pid).unwrap_or(0);
+        header
+            .drainer_pid_namespace
+            .store(namespace, Ordering::Relaxed);
         header.drainer_pid.store(pid, Ordering::Relaxed);
         header
             .drainer_start_time

@@ -167,6 +167,16 @@ pub fn library() -> &'static [u8] {
     place.get(..length).unwrap_or_default()
 }
 
+/// The same, as a C string.
+#[must_use]
+pub fn library_path() -> Option<&'static CStr> {
+    // Acquire: pairs with Release in `find_library`.
+    let is_known = LIBRARY_BYTES.load(Ordering::Acquire) != 0;
+    // SAFETY: no longer written once the length is set.
+    let place = unsafe { &*LIBRARY.0.get() };
+    CStr::from_bytes_until_nul(place).ok().filter(|_| is_known)
+}
+
 /// Zero-terminated texts, one after the other, in given memory.
 #[derive(Debug)]
 pub struct Text<'a> {
@@ -339,6 +349,20 @@ fn is_us(part: &[u8]) -> bool {
     let ours = file_name(library());
     let theirs = part.rsplit(|byte| *byte == b'/').next();
     theirs.is_some() && theirs == ours
+}
+
+/// True when the environment `list` names a session, and not the one at `path`: the new image is
+/// to be recorded by somebody else (`heaptape run` inside a recorded program).
+///
+/// # Safety
+/// `list` must be null or an environment.
+#[must_use]
+pub unsafe fn leads_elsewhere(list: *const *const c_char, path: &CStr) -> bool {
+    // SAFETY: as for this function.
+    unsafe { entries(list) }
+        // SAFETY: entries are C strings.
+        .map(|entry| split(unsafe { CStr::from_ptr(entry) }.to_bytes()))
+        .any(|(name, value)| name == SESSION && value != path.to_bytes())
 }
 
 /// True when the environment `list` turns the recorder off itself.

@@ -314,12 +314,34 @@ fn find_allocator() {
     let is_foreign = allocator.dli_fbase != library.dli_fbase;
     IS_FOREIGN.store(u32::from(is_foreign), Ordering::Relaxed);
     ALLOCATOR_PATH.store(allocator.dli_fname as u64, Ordering::Relaxed);
+    IS_BYPASSED.store(u32::from(is_bypassed()), Ordering::Relaxed);
+}
+
+/// True when calls of `malloc` do not come to us: the program's own file defines it.
+///
+/// A file that was linked to a fixed address and takes the function's address has an entry for it
+/// too, which only leads on to the definition that the loader found: ours.
+fn is_bypassed() -> bool {
     // SAFETY: dlsym with a constant name.
     let first = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
-    let ours = object_of(find_allocator as *const () as usize);
-    let is_bypassed = object_of(first as usize).dli_fbase != ours.dli_fbase;
-    IS_BYPASSED.store(u32::from(is_bypassed), Ordering::Relaxed);
+    let ours = object_of(is_bypassed as *const () as usize);
+    let theirs = object_of(first as usize);
+    if theirs.dli_fbase == ours.dli_fbase {
+        return false;
+    }
+    let mut info = theirs;
+    let mut symbol: *mut c_void = ptr::null_mut();
+    // SAFETY: as dladdr; both places are valid to be filled in.
+    unsafe { dladdr1(first, &raw mut info, &raw mut symbol, RTLD_DL_SYMENT) };
+    let symbol: *const libc::Elf64_Sym = symbol.cast_const().cast();
+    // SAFETY: null, or an entry of the symbol table of an object that is loaded.
+    unsafe { symbol.as_ref() }.is_none_or(|symbol| symbol.st_shndx != SECTION_UNDEFINED)
 }
+
+/// `dladdr1` gives the entry of the symbol table.
+const RTLD_DL_SYMENT: c_int = 1;
+/// A symbol that its object does not define.
+const SECTION_UNDEFINED: u16 = 0;
 
 /// Writes who we are into the first stream of the process.
 pub fn introduce(level: &mut Level, stream: u32) {
@@ -335,6 +357,12 @@ pub fn introduce(level: &mut Level, stream: u32) {
 }
 
 unsafe extern "C" {
+    fn dladdr1(
+        address: *const c_void,
+        info: *mut libc::Dl_info,
+        extra: *mut *mut c_void,
+        flags: c_int,
+    ) -> c_int;
     fn __register_atfork(
         prepare: Option<unsafe extern "C" fn()>,
         parent: Option<unsafe extern "C" fn()>,

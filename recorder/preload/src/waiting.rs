@@ -1,7 +1,7 @@
 //! Waiting for the drainer to give something back, a bounded time.
 //!
-//! The drainer's heartbeat says whether waiting makes sense. A drainer that is silent for about two
-//! seconds, a closed session, or memory that this process cannot reach turn the process off. Naps
+//! The drainer's heartbeat says whether waiting makes sense. A drainer that is gone, one that is
+//! silent for about two seconds, a closed session, or memory that this process cannot reach turn the process off. Naps
 //! are counted and not time: a target that was stopped does not find its drainer silent.
 
 use crate::{gate, process};
@@ -14,6 +14,8 @@ use heaptape_session::sys;
 const NAP_NS: u32 = 1_000_000;
 /// A drainer that does not beat for so many naps is dead or stopped for long.
 const SILENT_NAPS_MAX: u32 = 2000;
+/// After so many silent naps, and each further so many, it is asked whether it exists at all.
+const SILENT_NAPS_TO_ASK: u32 = 100;
 
 /// True when nobody will read what we write; turns the process off then.
 #[must_use]
@@ -60,7 +62,8 @@ impl Wait {
             return true;
         }
         self.silent_naps += 1;
-        if self.silent_naps < SILENT_NAPS_MAX {
+        let is_gone = self.silent_naps.is_multiple_of(SILENT_NAPS_TO_ASK) && is_drainer_gone();
+        if self.silent_naps < SILENT_NAPS_MAX && !is_gone {
             return true;
         }
         process::turn_off(if heartbeat == self.heartbeat {
@@ -77,6 +80,24 @@ impl Drop for Wait {
         let header = process::session().header();
         header.waiting.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// True when the drainer's process no longer exists. Asked in the drainer's own pid namespace
+/// only: elsewhere its number means nothing.
+fn is_drainer_gone() -> bool {
+    let header = process::session().header();
+    let (pid, namespace) = (
+        header.drainer_pid.load(Ordering::Relaxed),
+        header.drainer_pid_namespace.load(Ordering::Relaxed),
+    );
+    let is_here =
+        process::slot().is_some_and(|slot| slot.pid_namespace.load(Ordering::Relaxed) == namespace);
+    if pid == 0 || namespace == 0 || !is_here {
+        return false;
+    }
+    // SAFETY: signal 0 is sent to nobody; the call only says whether there is such a process.
+    let result = unsafe { sys::syscall6(libc::SYS_kill, [pid as usize, 0, 0, 0, 0, 0]) };
+    result == -(libc::ESRCH as isize)
 }
 
 /// True when there are free chunks and this process cannot map them.

@@ -89,6 +89,8 @@ pub struct SessionHeader {
     pub session_id: [AtomicU64; 2],
     /// Start time of the drainer's process (field 22 of /proc/PID/stat).
     pub drainer_start_time: AtomicU64,
+    /// Inode of the drainer's pid namespace, 0 when unknown.
+    pub drainer_pid_namespace: AtomicU64,
     /// Keeps what changes at run time off the line of what does not.
     _separate: [u64; 8],
     /// The drainer adds one at each pass: a drainer that no longer does is dead or stopped.

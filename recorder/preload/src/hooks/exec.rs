@@ -65,7 +65,12 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
         return real(list);
     }
     // SAFETY: as for this function.
-    let stays_out = process::has(options::NO_FOLLOW) || unsafe { environment::turns_off(list) };
+    let is_elsewheres = unsafe { environment::leads_elsewhere(list, process::session().path()) };
+    // SAFETY: as for this function.
+    let stays_out = is_elsewheres
+        || process::has(options::NO_FOLLOW)
+        || unsafe { environment::turns_off(list) };
+    let reason = reason.or_else(|| is_out_of_reach().then_some(OUT_OF_REACH));
     let carry = if stays_out || reason.is_some() {
         Carry::Off
     } else {
@@ -83,8 +88,12 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
     if let Some(slot) = owned.flatten() {
         slots::set_process_phase(slot, phase::EXEC);
     }
-    // SAFETY: as for this function.
-    let result = unsafe { with_environment(list, carry, real) };
+    let result = if is_elsewheres {
+        real(list)
+    } else {
+        // SAFETY: as for this function.
+        unsafe { with_environment(list, carry, real) }
+    };
     if let Some(slot) = owned.flatten() {
         slots::set_process_phase(slot, phase::RUNNING);
     }
@@ -92,6 +101,27 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
         note(reason, &name);
     }
     result
+}
+
+/// The reason for an image that would find neither us nor the session.
+const OUT_OF_REACH: &str = "recorder out of reach (another user or root folder)";
+
+/// True when the new image, with this thread's rights and root folder, cannot open the library or
+/// the session: the dynamic loader would complain on its standard error.
+fn is_out_of_reach() -> bool {
+    let is_denied = |path: &CStr, flags| {
+        let fd = sys::open(path, flags);
+        if fd >= 0 {
+            sys::close(fd);
+        }
+        // Any other failure (no descriptor left) says nothing about the image.
+        matches!(
+            -fd,
+            libc::EACCES | libc::EPERM | libc::ENOENT | libc::ENOTDIR | libc::ELOOP
+        )
+    };
+    environment::library_path().is_some_and(|path| is_denied(path, libc::O_RDONLY))
+        || is_denied(process::session().path(), libc::O_RDWR)
 }
 
 /// Writes down that a command is not recorded, and why.
