@@ -15,6 +15,12 @@ pub fn cpu_seconds() -> f64 {
     ticks_used(&text) as f64 / ticks_per_second.max(1) as f64
 }
 
+/// A time of the kernel's in seconds.
+#[must_use]
+pub fn seconds(time: libc::timeval) -> f64 {
+    time.tv_sec as f64 + time.tv_usec as f64 / 1e6
+}
+
 /// Ticks of user, nice, system, irq and softirq in the first line of `/proc/stat`.
 fn ticks_used(stat: &str) -> u64 {
     let fields = stat.lines().next().unwrap_or("").split_whitespace().skip(1);

@@ -9,9 +9,10 @@ use heaptape_benches::programs::command;
 use heaptape_drain::process_info::Stat;
 use heaptape_drain::{Drainer, Names, Settings};
 use heaptape_session::layout::options;
+use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// How the program itself is started, so that the library is in the program alone and not in
@@ -88,11 +89,12 @@ impl Counter {
         valgrind
             .arg(&self.program)
             .args([shape, &depth.to_string(), &pairs.to_string()])
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(File::create(self.folder.join("messages"))?);
         let frames = match layer {
             Layer::Bare | Layer::Off => {
                 let status = valgrind.env("HEAPTAPE", "0").status()?;
-                ensure!(status.success(), "{valgrind:?}: {status}");
+                ensure!(status.success(), self.failure(&valgrind, status));
                 0
             }
             Layer::WithoutStacks | Layer::Full => self.record(layer, &mut valgrind, pairs)?,
@@ -104,6 +106,11 @@ impl Counter {
             instructions,
             frames,
         })
+    }
+
+    fn failure(&self, command: &Command, status: ExitStatus) -> String {
+        let messages = std::fs::read_to_string(self.folder.join("messages"));
+        format!("{command:?}: {status}\n{}", messages.unwrap_or_default())
     }
 
     /// Runs `command` in a session that is drained here; the frames of its stacks.
@@ -127,12 +134,12 @@ impl Counter {
         };
         drainer.finish();
         let status = ended?;
-        ensure!(status.success(), "{command:?}: {status}");
+        ensure!(status.success(), self.failure(command, status));
         frames_of_pairs(&tape, pairs)
     }
 }
 
-fn drain(drainer: &mut Drainer, mut child: Child) -> std::io::Result<std::process::ExitStatus> {
+fn drain(drainer: &mut Drainer, mut child: Child) -> std::io::Result<ExitStatus> {
     let start_time = Stat::of(child.id()).map_or(0, |stat| stat.start_time);
     drainer.set_root(child.id(), start_time, vec!["pair".to_owned()]);
     loop {

@@ -71,7 +71,7 @@ fn rows(workload: Workload, columns: &[Column]) -> Option<String> {
         .and_then(|column| column.added(bare));
     let mut text = format!(
         "\n### {}: bare {wall:.3} s, CPU {cpu:.3} s, {:.2} M events\n\n\
-         | recorder | wall × | CPU × | added ms | added ns/event | B/event | peak MiB \
+         | recorder | wall × | CPU × | added CPU ms | added ns/event | B/event | peak MiB \
          | added CPU ÷ heaptrack's | added wall ÷ heaptrack's | busy |\n\
          |---|---|---|---|---|---|---|---|---|---|\n",
         workload.name(),
@@ -84,37 +84,37 @@ fn rows(workload: Workload, columns: &[Column]) -> Option<String> {
             writeln!(text, "| {name} | not quoted: {lost} events were lost |").ok()?;
             continue;
         }
-        let added = column.added(bare)?;
-        let of_reference = |ours: f64, theirs: Option<f64>| match theirs {
-            Some(theirs) if theirs >= REFERENCE_MIN => format!("{:.3}", ours / theirs),
-            _ => "–".to_owned(),
+        let is_bare = column.recorder == Recorder::Bare;
+        let added = column.added(bare).filter(|_| !is_bare);
+        let of_reference = |of: fn(Added) -> f64| {
+            let (ours, theirs) = (of(added?), of(reference?));
+            (theirs >= REFERENCE_MIN).then(|| format!("{:.3}", ours / theirs))
         };
         let bytes = Spread::of(column.recorded.iter().map(|&bytes| bytes as f64));
-        writeln!(
-            text,
-            "| {name} | {} | {} | {:.0} | {} | {} | {:.0} | {} | {} | {:.2} |",
-            column.spread(|take| take.wall / wall)?,
-            column.spread(|take| take.cpu / cpu)?,
-            added.cpu * 1e3,
-            per_event(added.cpu * 1e9, events),
-            bytes.map_or("–".to_owned(), |bytes| per_event(bytes.median, events)),
-            column.spread(|take| take.peak_bytes as f64 / MIB)?.median,
-            of_reference(added.cpu, reference.map(|reference| reference.cpu)),
-            of_reference(added.wall, reference.map(|reference| reference.wall)),
-            column.spread(|take| take.busy)?.max,
-        )
-        .ok()?;
+        let cells = [
+            Some(column.spread(|take| take.wall / wall)?.to_string()),
+            Some(column.spread(|take| take.cpu / cpu)?.to_string()),
+            added.map(|added| format!("{:.0}", added.cpu * 1e3)),
+            added.and_then(|added| per_event(added.cpu * 1e9, events)),
+            bytes.and_then(|bytes| per_event(bytes.median, events)),
+            Some(format!(
+                "{:.0}",
+                column.spread(|take| take.peak_bytes as f64 / MIB)?.median
+            )),
+            of_reference(|added| added.cpu),
+            of_reference(|added| added.wall),
+            Some(format!("{:.2}", column.spread(|take| take.busy)?.max)),
+        ];
+        let cells = cells.map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
+        writeln!(text, "| {name} | {} |", cells.join(" | ")).ok()?;
     }
     Some(text)
 }
 
 /// A thousand events are no workload: what a start costs is not spread over them.
-fn per_event(amount: f64, events: f64) -> String {
-    if events < 1000.0 {
-        return "–".to_owned();
-    }
+fn per_event(amount: f64, events: f64) -> Option<String> {
     let digits = if amount / events < 10.0 { 2 } else { 0 };
-    format!("{:.digits$}", amount / events)
+    (events >= 1000.0).then(|| format!("{:.digits$}", amount / events))
 }
 
 #[cfg(test)]

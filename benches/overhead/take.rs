@@ -4,7 +4,7 @@
 //! waited for: drainers, compressors, interpreters and symbols count.
 
 use anyhow::Context;
-use heaptape_benches::machine;
+use heaptape_benches::machine::{self, seconds};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -78,10 +78,6 @@ fn wait(pid: u32) -> std::io::Result<(ExitStatus, libc::rusage)> {
             return Err(error);
         }
     }
-}
-
-fn seconds(time: libc::timeval) -> f64 {
-    time.tv_sec as f64 + time.tv_usec as f64 / 1e6
 }
 
 #[cfg(test)]

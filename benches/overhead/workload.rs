@@ -118,7 +118,7 @@ impl Recorder {
             }
             Self::Heaptrack => {
                 let mut heaptrack = command("heaptrack");
-                heaptrack.args(["--record-only", "-o"]);
+                heaptrack.arg("-o");
                 heaptrack.arg(folder.join("log"));
                 heaptrack
             }

@@ -22,7 +22,9 @@ mod support;
 use anyhow::Context;
 use clap::Parser;
 use heaptape_benches::machine;
+use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use support::generate::{long_script, play};
 use support::write::{self, Layout};
 
@@ -49,7 +51,7 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let folder = tempfile::tempdir()?;
-    let used = machine::cpu_seconds();
+    let (used, start) = (machine::cpu_seconds(), Instant::now());
     println!("{}", machine::description());
     let mut tapes = Vec::new();
     if !arguments.no_synthetic {
@@ -73,8 +75,26 @@ fn main() -> anyhow::Result<()> {
     for (name, path) in &tapes {
         measure(name, path, &threads)?;
     }
-    eprintln!("{:.0} s of CPU in all", machine::cpu_seconds() - used);
+    warn_when_busy(machine::cpu_seconds() - used, start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// `used`: CPU of the whole machine in `wall` seconds.
+fn warn_when_busy(used: f64, wall: f64) {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the place is valid for the call.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: all zeroes is a valid value, and the kernel filled it in.
+    let usage = unsafe { usage.assume_init() };
+    let ours = machine::seconds(usage.ru_utime) + machine::seconds(usage.ru_stime);
+    let busy = ((used - ours) / wall).max(0.0);
+    println!("\nOthers used {busy:.2} cores meanwhile.");
+    if busy > machine::BUSY_MAX {
+        println!(
+            "**More than {}: these figures are not to be quoted.**",
+            machine::BUSY_MAX
+        );
+    }
 }
 
 fn measure(name: &str, path: &Path, threads: &[usize]) -> anyhow::Result<()> {
