@@ -100,6 +100,8 @@ impl Drainer {
             Image {
                 pid: owner.pid,
                 parent: state.parent,
+                origin: state.notes.process.origin,
+                cut_stamp: state.notes.process.cut_stamp,
                 ..Image::default()
             },
         );

@@ -184,6 +184,9 @@ impl Drainer {
         self.root.is_awaited = false;
         for process in self.processes.iter_mut().flatten() {
             process.has_ended |= process.is_root;
+            if process.is_root {
+                process.end_seen.get_or_insert(self.clock.now());
+            }
         }
     }
 
@@ -289,6 +292,7 @@ impl Drainer {
                 && let Some(Some(process)) = self.processes.get_mut(slot as usize)
             {
                 process.has_ended = true;
+                process.end_seen.get_or_insert(self.clock.now());
             }
         }
         other.iter().any(|poll| poll.revents != 0)
@@ -304,7 +308,10 @@ impl Drainer {
     #[must_use]
     pub fn members(&self) -> Vec<u32> {
         let entry = self.session.environment_entry();
-        crate::process_info::processes_with_environment(&entry, self.root.start_time)
+        let look = || crate::process_info::processes_with_environment(&entry, self.root.start_time);
+        let found = look();
+        // A process that forked and ended while we looked may have hidden its child.
+        if found.is_empty() { look() } else { found }
     }
 
     /// What became of the recording so far.

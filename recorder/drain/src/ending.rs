@@ -147,7 +147,7 @@ impl Drainer {
         process.notes.write_last(&mut self.press, &mut tape);
         let (how, code) = ending.codes();
         let end = End {
-            stamp: self.clock.now(),
+            stamp: self.end_stamp(process).max(tape.last_event_stamp()),
             how,
             code,
             message: self.turned_off_text(process),
@@ -172,6 +172,18 @@ impl Drainer {
             counts,
             problem,
         });
+    }
+
+    /// When the image ended: as it said itself, else when its end was seen.
+    fn end_stamp(&self, process: &ProcessState) -> u64 {
+        let now = self.clock.now();
+        let said = self.session.map.process(process.slot).and_then(|slot| {
+            let is_over = process_owner(slot).phase == phase::EXEC
+                || slot.exit_known.load(Ordering::Relaxed) != 0;
+            let ticks = slot.end_ticks.load(Ordering::Relaxed);
+            (is_over && ticks != 0).then(|| self.clock.stamp(ticks))
+        });
+        said.or(process.end_seen).map_or(now, |end| end.min(now))
     }
 
     fn turned_off_text(&self, process: &ProcessState) -> String {

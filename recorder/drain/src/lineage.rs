@@ -17,6 +17,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// `Process::origin` of a forked image.
+const FORKED: u8 = 1;
 /// How long the launcher may take for its symbols.
 const LAUNCHER_LIMIT: Duration = Duration::from_secs(600);
 
@@ -35,6 +37,7 @@ impl Drainer {
         let Some(parent) = process.parent else {
             return;
         };
+        let parent = self.recorded_ancestor(process, parent);
         if let Some(mut other) = self
             .processes
             .get_mut(parent.0 as usize)
@@ -72,6 +75,34 @@ impl Drainer {
             reason: String::new(),
         };
         self.add_child(parent, child);
+    }
+
+    /// The image whose tape is to be named as the parent's.
+    ///
+    /// A forked image that is gone and made no event has no tape. What it handed on is what it
+    /// inherited itself, so that its own fork is the cut and its parent the parent.
+    fn recorded_ancestor(&mut self, process: &mut ProcessState, parent: (u32, u32)) -> (u32, u32) {
+        let mut ancestor = parent;
+        while let Some(image) = self.images.get(&ancestor) {
+            let place = self
+                .processes
+                .get(ancestor.0 as usize)
+                .and_then(Option::as_ref);
+            let is_here = place.is_some_and(|other| other.generation == ancestor.1);
+            let next = image.parent.filter(|_| image.origin == FORKED);
+            let (false, None, Some(next)) = (is_here, &image.tape, next) else {
+                break;
+            };
+            if process.notes.process.origin == FORKED {
+                process.notes.process.cut_stamp = image.cut_stamp;
+            }
+            ancestor = next;
+        }
+        process.parent = Some(ancestor);
+        if let Some(image) = self.images.get_mut(&(process.slot, process.generation)) {
+            image.parent = Some(ancestor);
+        }
+        ancestor
     }
 
     /// Puts a child into the parent's tape, whether that is still open or not.

@@ -49,6 +49,10 @@ pub(crate) struct Image {
     pub(crate) tape: Option<PathBuf>,
     /// Its tape is closed.
     pub(crate) is_closed: bool,
+    /// How it came to be, as `ProcessSlot::origin` says.
+    pub(crate) origin: u8,
+    /// Stamp of the fork that made it, or of its start.
+    pub(crate) cut_stamp: u64,
     /// The parent image.
     pub(crate) parent: Option<(u32, u32)>,
     /// Its record, for amending after its tape was closed.

@@ -92,6 +92,8 @@ pub struct ProcessState {
     pub tape: Option<TapeWriter>,
     /// The process has ended.
     pub has_ended: bool,
+    /// Stamp at which that was seen.
+    pub end_seen: Option<u64>,
     /// Another image of the same process has begun.
     pub is_replaced: bool,
     /// Records that could not be understood.
@@ -136,6 +138,7 @@ impl ProcessState {
             tape: None,
             // Without a handle it is hidden or gone; hidden ones are found out by their phase.
             has_ended: handle.is_none() && known.is_some(),
+            end_seen: None,
             is_replaced: false,
             faults: 0,
             written: FxHashMap::default(),

@@ -89,6 +89,8 @@ pub struct TapeWriter {
     full: Option<String>,
     /// Events that were refused since: how many, first and last stamp.
     refused: Option<(u64, u64, u64)>,
+    /// Largest stamp of the events that were given to it.
+    last_event_stamp: u64,
     out: Vec<u8>,
 }
 
@@ -106,6 +108,7 @@ impl TapeWriter {
             counts: EventCounts::default(),
             full,
             refused: None,
+            last_event_stamp: 0,
             out,
         }
     }
@@ -120,6 +123,7 @@ impl TapeWriter {
             counts,
             full: None,
             refused: None,
+            last_event_stamp: 0,
             out: Vec::new(),
         }
     }
@@ -134,6 +138,7 @@ impl TapeWriter {
             counts: EventCounts::default(),
             full: Some(reason),
             refused: None,
+            last_event_stamp: 0,
             out: Vec::new(),
         }
     }
@@ -225,6 +230,7 @@ impl TapeWriter {
             return;
         }
         let (stamp_first, stamp_last) = press.events.stamps();
+        self.last_event_stamp = self.last_event_stamp.max(stamp_last);
         let mut payload = std::mem::take(&mut press.payload);
         payload.clear();
         press.events.finish(&mut payload);
@@ -244,6 +250,12 @@ impl TapeWriter {
             self.refuse(u64::from(count), stamp_first, stamp_last);
         }
         press.payload = payload;
+    }
+
+    /// Largest stamp of the events that were given to this writer, 0 when there were none.
+    #[must_use]
+    pub fn last_event_stamp(&self) -> u64 {
+        self.last_event_stamp
     }
 
     /// Counts events that could not be written.

@@ -388,11 +388,19 @@ fn watch_ends() {
     unsafe { on_exit(at_exit, ptr::null_mut()) };
 }
 
+/// Ticks before the fork that is under way, for a thread that has no state of its own; 0: none.
+static FORK_TICKS: AtomicU64 = AtomicU64::new(0);
+
 unsafe extern "C" fn before_fork() {
-    thread::note_fork(clock::now::<true, false>(0));
+    let ticks = clock::now::<true, false>(0);
+    // Relaxed: read by the child, whose only thread is this one. Another thread that forks at the
+    // same time moves it by the length of a fork.
+    FORK_TICKS.store(ticks, Ordering::Relaxed);
+    thread::note_fork(ticks);
 }
 
 unsafe extern "C" fn after_fork_in_parent() {
+    FORK_TICKS.store(0, Ordering::Relaxed);
     thread::note_fork(0);
 }
 
@@ -412,6 +420,8 @@ pub fn ends_with(code: c_int) {
         return;
     }
     if let Some(slot) = slot() {
+        slot.end_ticks
+            .store(clock::now::<true, false>(0), Ordering::Relaxed);
         slot.exit_code.store(code as u32 & 0xff, Ordering::Relaxed);
         // Release: pairs with the drainer's Acquire load of `exit_known`.
         slot.exit_known.store(1, Ordering::Release);
@@ -420,7 +430,11 @@ pub fn ends_with(code: c_int) {
 
 /// In a fresh fork: an own slot, or no recording.
 fn follow_fork() {
-    let cut = thread::fork_ticks();
+    let noted = FORK_TICKS.swap(0, Ordering::Relaxed);
+    let cut = match thread::fork_ticks() {
+        0 => noted,
+        ticks => ticks,
+    };
     thread::forget_parents();
     let header = session().header();
     let is_over = header.state.load(Ordering::Relaxed) == state::CLOSED;

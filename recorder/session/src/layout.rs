@@ -188,6 +188,8 @@ pub struct ProcessSlot {
     /// See `exit_known`. Written by exit handlers, `_exit` and its kin as the process ends, so a
     /// later value is the right one, and a signal may still end the process otherwise.
     pub exit_code: AtomicU32,
+    /// Ticks since the recording's start at the exit or exec that was noted last, 0: none was.
+    pub end_ticks: AtomicU64,
     /// 0 recording, 1 paused from outside: allocations are not recorded, frees are, and a realloc
     /// is the free of its old block.
     pub paused: AtomicU32,

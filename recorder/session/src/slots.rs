@@ -201,6 +201,7 @@ pub fn free_process(slot: &ProcessSlot) {
     slot.start_time.store(0, Ordering::Relaxed);
     slot.pid_namespace.store(0, Ordering::Relaxed);
     slot.cut_ticks.store(0, Ordering::Relaxed);
+    slot.end_ticks.store(0, Ordering::Relaxed);
     for field in [
         &slot.parent,
         &slot.parent_generation,

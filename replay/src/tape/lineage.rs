@@ -40,20 +40,25 @@ impl Tape {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        self.opened_parent(&folder.join(name)).or_else(|| {
+        self.opened_parent(&folder.join(name), true).or_else(|| {
             let candidates = self.relatives(folder);
-            candidates.iter().find_map(|path| self.opened_parent(path))
+            candidates
+                .iter()
+                .find_map(|path| self.opened_parent(path, false))
         })
     }
 
-    fn opened_parent(&self, path: &Path) -> Option<Self> {
+    /// The tape at `path`, when it can be the parent's. The one that is named may be that of an
+    /// older ancestor: of an image in between that made no event, there is no tape.
+    fn opened_parent(&self, path: &Path, is_named: bool) -> Option<Self> {
         if !self.is_relative(path) {
             return None;
         }
         let parent = Self::open(path).ok()?;
         let cut = self.process.cut_stamp;
-        let same_process =
-            self.process.parent_pid == 0 || parent.process.pid == self.process.parent_pid;
+        let same_process = is_named
+            || self.process.parent_pid == 0
+            || parent.process.pid == self.process.parent_pid;
         let lived = parent.start_stamp <= cut && (parent.end.is_none() || cut <= parent.end_stamp);
         (same_process && lived).then_some(parent)
     }

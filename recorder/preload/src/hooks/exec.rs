@@ -7,12 +7,13 @@
 
 use crate::environment::{self, ADDED_MAX, Carry, Text};
 use crate::hooks::image;
-use crate::{api, gate, next, process, recording, thread};
+use crate::{api, clock, gate, next, process, recording, thread};
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use heaptape_session::layout::{options, phase};
 use heaptape_session::record::blob;
 use heaptape_session::slots;
+use heaptape_session::sync::Ordering;
 use heaptape_session::sys;
 
 /// A list of C strings that ends with null.
@@ -86,6 +87,9 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
     }
     let owned = (fate == Fate::Replaced && process::is_owner()).then(process::slot);
     if let Some(slot) = owned.flatten() {
+        // Relaxed: the phase publishes it.
+        slot.end_ticks
+            .store(clock::now::<true, false>(0), Ordering::Relaxed);
         slots::set_process_phase(slot, phase::EXEC);
     }
     let result = if is_elsewheres {
