@@ -15,6 +15,9 @@ use heaptape_session::ring::Memory;
 use heaptape_session::slots::{free_process, free_stream, process_owner, stream_owner};
 use heaptape_session::sync::Ordering;
 
+/// What stands in a tape that was closed under a program that goes on.
+const CUT_OFF: &str = "the recording was ended while the program was running";
+
 impl Drainer {
     /// Closes what has ended.
     pub(crate) fn end_processes(&mut self) {
@@ -159,6 +162,7 @@ impl Drainer {
             counts,
             problem,
         } = finished;
+        let problem = problem.or_else(|| self.is_cut_off(process).then(|| CUT_OFF.to_owned()));
         let key = (process.slot, process.generation);
         if let Some(image) = self.images.get_mut(&key) {
             image.is_closed = true;
@@ -199,8 +203,24 @@ impl Drainer {
             heaptape_session::layout::turned_off::NO_MEMORY => {
                 "the recorder stopped: it could get no memory".into()
             }
+            _ if self.is_cut_off(process) => CUT_OFF.into(),
             _ => String::new(),
         }
+    }
+
+    /// True when the tape is closed under a program that goes on (`heaptape recover`).
+    fn is_cut_off(&self, process: &ProcessState) -> bool {
+        let phase = self
+            .session
+            .map
+            .process(process.slot)
+            .map_or(phase::FREE, |slot| process_owner(slot).phase);
+        let is_over = process.has_ended || process.is_replaced || phase == phase::EXEC;
+        process
+            .handle
+            .as_ref()
+            .is_some_and(|handle| !handle.has_ended())
+            && !is_over
     }
 
     /// The tape of a command that never joined the session.
