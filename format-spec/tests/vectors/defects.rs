@@ -29,8 +29,8 @@ pub(crate) fn zstd(change: impl FnOnce(&mut ChunkHeader, &mut Vec<u8>), seal: bo
     tape.bytes
 }
 
-/// A zstd frame of blocks that are stored as they are (RFC 8878 §3.1.1), made by hand: no release of
-/// a compressor changes it.
+/// A zstd frame of blocks that are stored as they are (RFC 8878 §3.1.1), made by hand: no release
+/// of a compressor changes it.
 fn frame(blocks: &[&[u8]]) -> Vec<u8> {
     let length: usize = blocks.iter().map(|block| block.len()).sum();
     let mut bytes = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0]; // magic; one segment, 4 bytes of length

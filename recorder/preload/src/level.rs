@@ -74,8 +74,8 @@ impl Level {
         }
     }
 
-    /// Gives a level whose last call was abandoned half-way a new stream: what that call left in the
-    /// old one is whole records, but numbers of stack nodes may have come apart.
+    /// Gives a level whose last call was abandoned half-way a new stream: what that call left in
+    /// the old one is whole records, but numbers of stack nodes may have come apart.
     pub fn reopen(mut level: NonNull<Self>, number: u32, caller: Caller) -> Option<NonNull<Self>> {
         // SAFETY: the abandoned call does not come back, so this is the only reference.
         let state = unsafe { level.as_mut() };
@@ -130,7 +130,8 @@ impl Level {
         }
     }
 
-    /// In a forked child: what comes to this level is lost, and the parent's chunks are out of reach.
+    /// In a forked child: what comes to this level is lost, and the parent's chunks are out of
+    /// reach.
     pub fn abandon(&mut self) {
         self.producer = Producer::new(u32::MAX, 0);
         self.is_abandoned = true;

@@ -1,8 +1,9 @@
 //! Waiting for the drainer to give something back, a bounded time.
 //!
 //! The drainer's heartbeat says whether waiting makes sense. A drainer that is gone, one that is
-//! silent for about two seconds, a closed session, or memory that this process cannot reach turn the process off. Naps
-//! are counted and not time: a target that was stopped does not find its drainer silent.
+//! silent for about two seconds, a closed session, or memory that this process cannot reach turn
+//! the process off. Naps are counted and not time: a target that was stopped does not find its
+//! drainer silent.
 
 use crate::{gate, process};
 use heaptape_session::layout::{options, state, turned_off};

@@ -140,10 +140,7 @@ mod tests {
 
     #[test]
     fn long_runs_need_no_deep_search() {
-        let runs = [
-            vec![true, false].repeat(100_000),
-            vec![false, true].repeat(10),
-        ];
+        let runs = [[true, false].repeat(100_000), [false, true].repeat(10)];
         let order = alternation(true, &runs).map(|order| order.len());
         assert_eq!(order, Some(200_020));
         assert_eq!(

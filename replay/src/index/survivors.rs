@@ -215,7 +215,9 @@ mod tests {
         }
 
         #[test]
-        fn survivors_come_back(seeds in prop::collection::vec(any::<(u64, u64, u32, u16, bool)>(), 0..40)) {
+        fn survivors_come_back(
+            seeds in prop::collection::vec(any::<(u64, u64, u32, u16, bool)>(), 0..40),
+        ) {
             let mut lifetimes: Vec<Lifetime> = seeds
                 .iter()
                 .map(|&(a, b, c, d, e)| Lifetime {
@@ -241,7 +243,8 @@ mod tests {
             lifetimes.sort_by_key(|lifetime| lifetime.block.born);
             let mut payload = Vec::new();
             put_survivors(&lifetimes, &mut payload);
-            prop_assert_eq!(take_survivors(&payload, lifetimes.len() as u32), Ok(lifetimes.clone()));
+            let count = lifetimes.len() as u32;
+            prop_assert_eq!(take_survivors(&payload, count), Ok(lifetimes.clone()));
             if !lifetimes.is_empty() {
                 payload.pop();
                 prop_assert!(take_survivors(&payload, lifetimes.len() as u32).is_err());

@@ -77,7 +77,8 @@ proptest! {
             let (from, to) = (by_stack(a), by_stack(b));
             let keys = from.keys().chain(to.keys()).copied();
             keys.map(|key| {
-                let (old, new) = (from.get(&key).unwrap_or(&(0, 0)), to.get(&key).unwrap_or(&(0, 0)));
+                let of = |sums: &BTreeMap<_, (i128, i128)>| *sums.get(&key).unwrap_or(&(0, 0));
+                let (old, new) = (of(&from), of(&to));
                 (key, (new.0 - old.0, new.1 - old.1))
             })
             .collect::<BTreeMap<_, _>>()

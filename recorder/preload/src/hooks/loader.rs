@@ -1,6 +1,7 @@
 //! The dynamic loader: objects that come and go change what addresses mean.
 //!
-//! What `dlopen` finds depends on who calls it (the caller's RUNPATH, its namespace, `$ORIGIN`), and
+//! What `dlopen` finds depends on who calls it (the caller's RUNPATH, its namespace, `$ORIGIN`),
+//! and
 //! glibc learns that from the return address. So `dlopen` and `dlmopen` are not wrapped: the stub
 //! tells that a load begins and jumps to the real function, which returns straight to the caller.
 //! That a load ends is never told; one counts as running for ever, which only means that nothing

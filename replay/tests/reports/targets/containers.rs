@@ -1,4 +1,4 @@
-// Each function makes one container grow. The allocation's place is the line marked "HERE name".
+//! Each function makes one container grow. The allocation's place is the line marked "HERE name".
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_char};
 use std::hint::black_box;
@@ -86,8 +86,10 @@ impl Grow for Vec<u8> {
 
 fn probed(tag: &str, work: impl FnOnce()) {
     let tag = CString::new(tag).unwrap();
+    // SAFETY: the probe's function; the tag is a C string for the call.
     unsafe { probe_start(tag.as_ptr()) };
     work();
+    // SAFETY: as above, without arguments.
     unsafe { probe_stop() };
 }
 
