@@ -110,6 +110,12 @@ impl Diff {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let a = TapeAt::parse(&self.from)?;
         let mut b = TapeAt::parse(&self.to)?;
+        if a.path.as_os_str().is_empty() {
+            bail!(
+                "'{}' names no tape: write app.tape{0}; only the second side may be @T alone",
+                self.from.to_string_lossy()
+            );
+        }
         if b.path.as_os_str().is_empty() {
             b.path = a.path.clone();
         }

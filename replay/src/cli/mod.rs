@@ -137,8 +137,21 @@ fn finish(outcome: Outcome, output: &mut Output) -> Exit {
     if is_broken_pipe {
         return Exit::DONE;
     }
-    output::complain(&format!("{error:#}"));
+    output::complain(&told(&error));
     Exit::BAD_INPUT
+}
+
+/// The error and its causes, without those that the text before them states.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Help and version go to standard output; everything else that clap says becomes one line.

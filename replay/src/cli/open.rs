@@ -59,8 +59,15 @@ pub(super) fn moment(
     default: &'static str,
 ) -> Result<(ResolvedMoment, String), Error> {
     let text = text.unwrap_or(default);
-    let moment = recording.resolve(&Moment::parse(text)?)?;
-    Ok((moment, text.to_owned()))
+    let asked = Moment::parse(text)?;
+    let end = recording.resolve(&Moment::End)?;
+    if matches!(asked, Moment::Ns(ns) if ns > end.ns) {
+        let path = recording.tape().path.display();
+        let time = heaptape::report::units::time(end.ns);
+        output::note(&format!("{path}: {text} is after the end ({time})"));
+        return Ok((end, "end".to_owned()));
+    }
+    Ok((recording.resolve(&asked)?, text.to_owned()))
 }
 
 /// `12.3 s`, and how it was asked for when that says more.

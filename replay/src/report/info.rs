@@ -15,6 +15,10 @@ const OPTION_FREE_STACKS: u32 = 1;
 const OPTION_NO_NATIVE_STACKS: u32 = 4;
 /// Names of marks that the text shows.
 const MARKS_SHOWN: usize = 20;
+/// Tapes of children that the text names.
+const CHILDREN_SHOWN: usize = 10;
+/// An image that starts later than this part of its duration says so.
+const LATE_START_PART: u64 = 10;
 
 /// The facts, ready for JSON. Members that need the index are null without it.
 #[derive(Debug, Serialize)]
@@ -40,6 +44,7 @@ pub struct Info {
     threads: usize,
     stacks: Option<u64>,
     frames: usize,
+    cut_stacks: Value,
     tape_bytes: u64,
     children: Vec<String>,
     not_recorded: Vec<Value>,
@@ -90,9 +95,7 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         started_unix_ns: header.start_realtime_ns,
         duration_ns: ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp)),
         // A message says that something was not recorded.
-        complete: end.is_some_and(|end| end.message.is_empty())
-            && lost_events == 0
-            && damaged == 0,
+        complete: end.is_some_and(|end| end.message.is_empty()) && lost_events == 0 && damaged == 0,
         ended_by: ended_by(end),
         events,
         lost_events,
@@ -114,6 +117,7 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         threads: threads.len(),
         stacks: summary.map(|summary| summary.stacks),
         frames: tape.frame_count(),
+        cut_stacks: cut_stacks(tape),
         tape_bytes: tape.tape_bytes,
         children: tape
             .children
@@ -136,6 +140,11 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         message: end.map_or_else(String::new, |end| end.message.clone()),
         damaged,
     }
+}
+
+fn cut_stacks(tape: &Tape) -> Value {
+    let cut = tape.cut_stacks();
+    json!({"depth": cut.depth, "unknown": cut.unknown})
 }
 
 /// Writes the facts as one JSON object.
@@ -162,7 +171,7 @@ pub fn write_text(
     let mut lines: Vec<(&str, String)> = vec![
         ("command", command_line(&info.command)),
         ("process", format!("{} ({})", info.pid, info.executable)),
-        ("duration", units::time(info.duration_ns)),
+        ("duration", duration(tape, info.duration_ns)),
         ("ended by", ended_words(info)),
     ];
     if let Some(summary) = summary {
@@ -176,11 +185,12 @@ pub fn write_text(
             format!("{} made of {frames} frames", units::count(stacks)),
         ));
     }
+    lines.extend(cut_lines(tape));
     if !tape.marks.is_empty() {
         lines.push(("marks", marks(tape)));
     }
     if !info.children.is_empty() {
-        lines.push(("child tapes", info.children.join(", ")));
+        lines.push(("child tapes", children(&info.children)));
     }
     for child in tape
         .children
@@ -276,6 +286,45 @@ fn heap_lines(
     lines
 }
 
+/// How long the image ran, and since when where that is not the start of the recording: times of
+/// events count from there.
+fn duration(tape: &Tape, duration_ns: u64) -> String {
+    let start_ns = tape.header.stamp_to_ns(tape.start_stamp);
+    let time = units::time(duration_ns);
+    if start_ns > duration_ns / LATE_START_PART {
+        let start = units::time(start_ns);
+        format!("{time} (from {start} of the recording on)")
+    } else {
+        time
+    }
+}
+
+fn cut_lines(tape: &Tape) -> Vec<(&'static str, String)> {
+    let cut = tape.cut_stacks();
+    let reasons = [
+        (cut.depth, "the depth limit was reached"),
+        (cut.unknown, "their callers could not be found"),
+    ];
+    let lines = reasons.into_iter().filter(|(count, _)| *count > 0);
+    lines
+        .map(|(count, reason)| ("cut stacks", format!("{}: {reason}", units::count(count))))
+        .collect()
+}
+
+fn children(names: &[String]) -> String {
+    let mut text = names
+        .iter()
+        .take(CHILDREN_SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > CHILDREN_SHOWN {
+        let more = units::count((names.len() - CHILDREN_SHOWN) as u64);
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
 fn command_line(command: &[String]) -> String {
     let quoted = command.iter().map(|word| shell_word(word));
     quoted.collect::<Vec<_>>().join(" ")
@@ -287,9 +336,27 @@ pub fn shell_word(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
+    } else if word.contains(char::is_control) {
+        format!("$'{}'", escaped(word))
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// The inside of `$'…'`.
+fn escaped(word: &str) -> String {
+    let mut text = String::new();
+    for letter in word.chars() {
+        match letter {
+            '\'' | '\\' => text.extend(['\\', letter]),
+            '\n' => text.push_str("\\n"),
+            '\t' => text.push_str("\\t"),
+            '\r' => text.push_str("\\r"),
+            _ if letter.is_control() => text.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            _ => text.push(letter),
+        }
+    }
+    text
 }
 
 fn ended_words(info: &Info) -> String {
@@ -341,6 +408,15 @@ mod tests {
         ] {
             assert_eq!(ended_by(end.as_ref()), text);
         }
+    }
+
+    #[test]
+    fn control_characters_in_commands_are_escaped() {
+        let words = ["python3", "-c", "a = 'x'\nb = \"\\n\"\t\x1b"].map(String::from);
+        assert_eq!(
+            command_line(&words),
+            r#"python3 -c $'a = \'x\'\nb = "\\n"\t\u001b'"#
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The owners of an address, as text and as JSON.
 
-use super::rows_json::JsonFrame;
-use super::rows_text::write_frames;
+use super::rows_json::{JsonFrame, cut_name};
+use super::rows_text::{write_cut, write_frames};
 use super::style::{Paint, Style, printable};
 use super::units::{self, Sizes};
 use crate::block::{Lifetime, StackId, StreamId};
@@ -47,6 +47,8 @@ struct JsonOwner<'o> {
 struct JsonEvent<'o> {
     thread: u32,
     frames: Vec<JsonFrame<'o>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<&'static str>,
 }
 
 impl<'t> Owners<'t> {
@@ -80,6 +82,7 @@ impl<'t> Owners<'t> {
                 .stream(stream)
                 .map_or(0, |stream| stream.thread_id),
             frames: self.frames(stack).map(JsonFrame::new).collect(),
+            cut: self.frames.cut(stack).map(cut_name),
         }
     }
 
@@ -180,7 +183,8 @@ impl<'t> Owners<'t> {
 
     fn write_stack(&self, stack: StackId, style: &Style, out: &mut dyn Write) -> io::Result<()> {
         let frames: Vec<ResolvedFrame> = self.frames(stack).cloned().collect();
-        write_frames(&frames, "      ", style, out)
+        write_frames(&frames, "      ", style, out)?;
+        write_cut(self.frames.cut(stack), "      ", style, out)
     }
 
     /// Modules that have no symbols for a reason worth saying.

@@ -4,6 +4,7 @@ use super::rows::Shown;
 use crate::stats::key::place;
 use crate::stats::query::Answer;
 use crate::symbols::ResolvedFrame;
+use heaptape_format::tables::CutReason;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -39,6 +40,15 @@ impl<'f> JsonFrame<'f> {
     }
 }
 
+/// The word for a cut in JSON.
+#[must_use]
+pub fn cut_name(reason: CutReason) -> &'static str {
+    match reason {
+        CutReason::Depth => "depth",
+        CutReason::Unknown => "unknown",
+    }
+}
+
 /// Writes an answer: the members of `head` (a JSON object with at least one), then `rows`.
 ///
 /// # Errors
@@ -62,6 +72,9 @@ pub fn write<M: Shown>(
         serde_json::to_writer(&mut *out, &frames)?;
         for (name, value) in M::MEMBERS.iter().zip(value.values(&answer.total)) {
             write!(out, ",\"{name}\":{value}")?;
+        }
+        if let Some(reason) = answer.grouper.cut(*key) {
+            write!(out, ",\"cut\":\"{}\"", cut_name(reason))?;
         }
         write!(out, "}}")?;
     }

@@ -9,6 +9,7 @@ use crate::stats::key::place;
 use crate::stats::query::Answer;
 use crate::stats::{Cumulative, GroupBy, KeyId};
 use crate::symbols::ResolvedFrame;
+use heaptape_format::tables::CutReason;
 use std::io::{self, Write};
 
 /// How to write rows.
@@ -132,7 +133,26 @@ fn write_traceback<M: Shown>(
     if frames.is_empty() {
         writeln!(out, "      {}", answer.grouper.text(*key))?;
     }
-    write_frames(&frames, "      ", style, out)
+    write_frames(&frames, "      ", style, out)?;
+    write_cut(answer.grouper.cut(*key), "      ", style, out)
+}
+
+/// Writes why the outermost frames are missing, below the others.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_cut(
+    cut: Option<CutReason>,
+    indent: &str,
+    style: &Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let text = match cut {
+        None => return Ok(()),
+        Some(CutReason::Depth) => "[cut: the depth limit was reached]",
+        Some(CutReason::Unknown) => "[cut: the callers could not be found]",
+    };
+    writeln!(out, "{indent}{}", style.paint(Paint::Dim, text))
 }
 
 /// Writes frames, one a line, the most recent first.

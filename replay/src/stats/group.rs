@@ -11,6 +11,7 @@ use crate::block::StackId;
 use crate::symbols::{
     Attribution, FrameId, FrameTable, Language, ResolvedFrame, StackFrames, StackSource,
 };
+use heaptape_format::tables::CutReason;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Ordering;
 
@@ -57,6 +58,8 @@ struct KeyEntry {
     key: Key,
     /// Frames that stand for it, the most recent first.
     frames: Box<[FrameId]>,
+    /// Tracebacks: why some of their stacks lack the outermost frames.
+    cut: Option<CutReason>,
 }
 
 /// Texts, each once.
@@ -181,7 +184,7 @@ impl Grouper {
         for (bucket, value) in &buckets.sums {
             let stack = stacks
                 .entry(bucket.stack)
-                .or_insert_with(|| self.stack_keys(frames.get(bucket.stack)));
+                .or_insert_with(|| self.stack_keys(frames, bucket.stack));
             if !stack.admitted {
                 continue;
             }
@@ -198,7 +201,8 @@ impl Grouper {
         rows
     }
 
-    fn stack_keys(&mut self, frames: &[FrameId]) -> StackKeys {
+    fn stack_keys(&mut self, frames: &StackFrames, stack: StackId) -> StackKeys {
+        let (frames, cut) = (frames.get(stack), frames.cut(stack));
         let place = self.attribution.place(frames, &self.table, self.language);
         if !self.filter.admits(frames, place, &self.table) {
             return StackKeys::default();
@@ -213,7 +217,7 @@ impl Grouper {
         };
         let keys = match self.group_by {
             GroupBy::Thread | GroupBy::Size | GroupBy::Domain | GroupBy::Kind => Vec::new(),
-            GroupBy::Traceback => vec![self.traceback_key(&spoken)],
+            GroupBy::Traceback => vec![self.traceback_key(&spoken, cut)],
             GroupBy::File | GroupBy::Line | GroupBy::Function | GroupBy::Module => {
                 match self.cumulative {
                     Cumulative::Off => vec![self.frame_key(place)],
@@ -289,12 +293,21 @@ impl Grouper {
         key
     }
 
-    fn traceback_key(&mut self, frames: &[FrameId]) -> KeyId {
-        if frames.is_empty() {
-            return self.frame_key(None);
+    fn traceback_key(&mut self, frames: &[FrameId], cut: Option<CutReason>) -> KeyId {
+        let key = if frames.is_empty() {
+            self.frame_key(None)
+        } else {
+            let labels = frames.iter().map(|&id| self.frame_label(id)).collect();
+            self.key(Key::Traceback(labels), frames)
+        };
+        if let Some(entry) = self.keys.get_mut(key.0 as usize) {
+            // Of two reasons the depth wins, whatever the order in which they were met.
+            entry.cut = match (entry.cut, cut) {
+                (Some(CutReason::Depth), _) | (_, None) => entry.cut,
+                (_, cut) => cut,
+            };
         }
-        let labels: Box<[LabelId]> = frames.iter().map(|&id| self.frame_label(id)).collect();
-        self.key(Key::Traceback(labels), frames)
+        key
     }
 
     fn key(&mut self, key: Key, frames: &[FrameId]) -> KeyId {
@@ -306,6 +319,7 @@ impl Grouper {
         self.keys.push(KeyEntry {
             key,
             frames: frames.into(),
+            cut: None,
         });
         id
     }
@@ -332,6 +346,12 @@ impl Grouper {
             .flatten()
             .map(|&id| key::stand_in(self.table.get(id), self.group_by))
             .collect()
+    }
+
+    /// Why stacks of a traceback's key lack their outermost frames; None when they are whole.
+    #[must_use]
+    pub fn cut(&self, key: KeyId) -> Option<CutReason> {
+        self.keys.get(key.0 as usize).and_then(|entry| entry.cut)
     }
 
     /// Compares the texts of two keys without making them.

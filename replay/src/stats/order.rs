@@ -31,6 +31,39 @@ pub enum SortBy {
     LifetimeMax,
 }
 
+impl SortBy {
+    /// Every order.
+    pub const ALL: [Self; 10] = [
+        Self::Bytes,
+        Self::Count,
+        Self::Average,
+        Self::Key,
+        Self::LiveBytes,
+        Self::LiveCount,
+        Self::Temporary,
+        Self::TemporaryBytes,
+        Self::Lifetime,
+        Self::LifetimeMax,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Count => "count",
+            Self::Average => "average",
+            Self::Key => "key",
+            Self::LiveBytes => "live-bytes",
+            Self::LiveCount => "live-count",
+            Self::Temporary => "temporary",
+            Self::TemporaryBytes => "temporary-bytes",
+            Self::Lifetime => "lifetime",
+            Self::LifetimeMax => "max-lifetime",
+        }
+    }
+}
+
 /// A measure that rows can be sorted by.
 pub trait Sortable: Measure {
     /// The numbers to compare in turn, larger ones first; None when the measure has no such order.

@@ -130,9 +130,13 @@ impl Query {
             )));
         }
         if M::default().ranks(self.sort).is_none() {
-            return Err(QueryError::Usage(
-                "this --sort does not fit this verb; see its --help".to_owned(),
-            ));
+            let fits = |by: &SortBy| M::default().ranks(*by).is_some();
+            let names = SortBy::ALL.into_iter().filter(fits).map(SortBy::name);
+            return Err(QueryError::Usage(format!(
+                "--sort {} does not fit this verb; use {}",
+                self.sort.name(),
+                names.collect::<Vec<_>>().join(", ")
+            )));
         }
         Ok(Grouper::new(
             self.group_by,

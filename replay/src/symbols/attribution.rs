@@ -6,7 +6,7 @@
 
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
 use super::pattern::Pattern;
-use super::wrappers::{LIBRARY_NAMESPACES, LIBRARY_SOURCES, WRAPPERS};
+use super::wrappers::{C_LIBRARY, LIBRARY_NAMESPACES, LIBRARY_SOURCES, WRAPPERS};
 use rustc_hash::FxHashMap;
 
 /// How allocations are given a place.
@@ -84,7 +84,8 @@ impl Attribution {
                 .any(|pattern| pattern.matches(name) || pattern.matches(plain))
     }
 
-    /// Rule 3.
+    /// Rule 3. The C library's functions are followed through all their callers in it; elsewhere
+    /// the first caller that has a name decides.
     fn is_inside_a_wrapper(
         &mut self,
         id: FrameId,
@@ -92,7 +93,9 @@ impl Attribution {
         table: &FrameTable,
     ) -> bool {
         let frame = table.get(id);
-        if frame.function.is_some() || frame.language != Language::Native {
+        let in_c_library = frame.module.starts_with(C_LIBRARY);
+        let may_be_inside = in_c_library || frame.function.is_none();
+        if !may_be_inside || frame.language != Language::Native {
             return false;
         }
         for caller in callers {
@@ -100,8 +103,11 @@ impl Attribution {
             if next.module != frame.module {
                 return false;
             }
-            if next.function.is_some() {
-                return self.is_wrapper(caller, table);
+            if self.is_wrapper(caller, table) {
+                return true;
+            }
+            if next.function.is_some() && !in_c_library {
+                return false;
             }
         }
         false
@@ -245,6 +251,11 @@ mod tests {
             "PyMem_RawMalloc",
             "_PyObject_GC_New",
             "my_allocate",
+            "heaptape_report_alloc",
+            "heaptape_report_realloc",
+            "heaptape_report_free",
+            "heaptape_inline_alloc",
+            "heaptape_inline_realloc",
         ] {
             assert!(attribution.is_listed(name), "{name}");
         }
@@ -258,6 +269,7 @@ mod tests {
             "PyObject_Call",
             "operator newt",
             "strdupa",
+            "heaptape_mark",
         ] {
             assert!(!attribution.is_listed(name), "{name}");
         }
@@ -368,5 +380,34 @@ mod tests {
         ];
         let mut attribution = Attribution::new(&[], false);
         assert_eq!(place_of(&mut attribution, &not_a_wrapper), "libc.so.6+0x77");
+    }
+
+    #[test]
+    fn the_c_librarys_workers_are_part_of_its_wrappers() {
+        let place = |frames: &[(&str, &str)]| {
+            let frames: Vec<ResolvedFrame> = frames
+                .iter()
+                .map(|&(module, function)| frame(module, Some(function), None))
+                .collect();
+            place_of(&mut Attribution::new(&[], false), &frames)
+        };
+        let (libc, app) = ("libc.so.6", "app");
+        let realpath = [(libc, "realpath_stk"), (libc, "realpath"), (app, "main")];
+        assert_eq!(place(&realpath), "main");
+        let vasprintf = [
+            (libc, "_IO_str_overflow"),
+            (libc, "__vfprintf_internal"),
+            (libc, "__vasprintf_internal"),
+            (libc, "asprintf"),
+            (app, "main"),
+        ];
+        assert_eq!(place(&vasprintf), "main");
+        let fopen = [(libc, "__fopen_internal"), (libc, "fopen"), (app, "main")];
+        assert_eq!(place(&fopen), "__fopen_internal");
+        // A callback's caller is no reason.
+        let callback = [(app, "grow"), (libc, "getline"), (app, "main")];
+        assert_eq!(place(&callback), "grow");
+        let between = [(libc, "qsort"), (app, "grow"), (libc, "getline")];
+        assert_eq!(place(&between), "qsort");
     }
 }

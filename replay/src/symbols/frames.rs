@@ -9,7 +9,7 @@ use super::paths::file_name;
 use crate::block::StackId;
 use crate::tape::Tape;
 use heaptape_format::symbols::{SourceFrame, Symbol};
-use heaptape_format::tables::{Frame, Module};
+use heaptape_format::tables::{CutReason, Frame, Module};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The language of a frame.
@@ -145,6 +145,7 @@ impl StackSource for Tape {
 #[derive(Debug, Default)]
 pub struct StackFrames {
     places: FxHashMap<StackId, Box<[FrameId]>>,
+    cuts: FxHashMap<StackId, CutReason>,
     /// What could not be symbolised, one line a module.
     pub notes: Vec<String>,
 }
@@ -155,6 +156,12 @@ impl StackFrames {
     #[must_use]
     pub fn get(&self, stack: StackId) -> &[FrameId] {
         self.places.get(&stack).map_or(&[], |frames| frames)
+    }
+
+    /// Why the outermost frames of a stack are missing; None when they are there.
+    #[must_use]
+    pub fn cut(&self, stack: StackId) -> Option<CutReason> {
+        self.cuts.get(&stack).copied()
     }
 
     /// Resolves `stacks` of `source` into frames of `table`.
@@ -188,15 +195,24 @@ impl StackFrames {
             let place = CodePlace::of_symbol(&symbol);
             resolved.insert(place, intern(source, place, symbol.frames, table));
         }
+        let mut cuts = FxHashMap::default();
         let places = stacks.into_iter().map(|stack| {
-            let frames = source.frames(stack).into_iter().filter_map(CodePlace::of);
+            let frames = source.frames(stack);
+            cuts.extend(frames.iter().find_map(|frame| match frame {
+                Frame::Cut(reason) => Some((stack, *reason)),
+                Frame::Native { .. } => None,
+            }));
             let ids: Box<[FrameId]> = frames
+                .into_iter()
+                .filter_map(CodePlace::of)
                 .flat_map(|place| resolved.get(&place).into_iter().flatten().copied())
                 .collect();
             (stack, ids)
         });
+        let places = places.collect();
         Self {
-            places: places.collect(),
+            places,
+            cuts,
             notes: found.notes,
         }
     }

@@ -294,6 +294,41 @@ fn linked_name(
     let Ok(Symbolized::Sym(sym)) = found else {
         return None;
     };
-    let better = name.is_empty() || (names::is_mangled(&sym.name) && sym.name.contains(name));
-    better.then(|| sym.name.into_owned())
+    is_full_form(&sym.name, name).then(|| sym.name.into_owned())
+}
+
+/// True when the symbol table's name says all that DWARF's bare one does, and more. Its mangled
+/// form need not contain the bare one: a lambda's `operator()` is `cl` there.
+fn is_full_form(linked: &str, bare: &str) -> bool {
+    bare.is_empty() || (names::is_mangled(linked) && names::readable(linked).contains(bare))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_symbol_table_completes_bare_names() {
+        for (linked, bare) in [
+            ("_ZZ4mainENKUliE_clEi", "operator()"),
+            ("_ZZ4mainENKUliE0_clEi", "operator()"),
+            ("_ZN12_GLOBAL__N_14hideEv", "hide"),
+            ("_ZL5twiceIiET_S0_", "twice<int>"),
+            ("_ZL4growi.constprop.0", "grow"),
+            ("anything", ""),
+        ] {
+            assert!(is_full_form(linked, bare), "{linked} {bare}");
+        }
+        for (linked, bare) in [
+            ("_ZN12_GLOBAL__N_14hideEv", "seek"),
+            ("_ZZ4mainENKUliE_clEi", "operator[]"),
+            ("grow", "grow"),
+            ("__GI_grow", "grow"),
+        ] {
+            assert!(!is_full_form(linked, bare), "{linked} {bare}");
+        }
+        let first = names::readable("_ZZ4mainENKUliE_clEi");
+        assert_eq!(first, "main::{lambda(int)#1}::operator()(int) const");
+        assert_ne!(first, names::readable("_ZZ4mainENKUliE0_clEi"));
+    }
 }

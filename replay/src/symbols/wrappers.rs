@@ -8,8 +8,8 @@
 //!    ([`LIBRARY_SOURCES`]), or, where no file is known, its name stands in one of their
 //!    namespaces or crates ([`LIBRARY_NAMESPACES`]). So what a `std::vector`, a `std::map`, a
 //!    `Vec` or a `HashMap` allocates belongs to the line of the program that grew it.
-//! 3. It has no name and stands between a wrapper of its own module and the allocation: an
-//!    internal function of a stripped C library.
+//! 3. It stands between a wrapper of its own module and the allocation, and it belongs to the C
+//!    library or has no name: an internal function that does the wrapper's work.
 //!
 //! When every frame is a wrapper, the outermost counts. `--raw-sites` turns the rule off: then the
 //! most recent frame counts. Tracebacks keep every frame in any case.
@@ -101,6 +101,10 @@ pub const WRAPPERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "what a program reports of its own allocators (heaptape.h)",
+        &["heaptape_report_*", "heaptape_inline_*"],
+    ),
+    (
         "Python's allocation functions",
         &[
             "PyMem_*alloc*",
@@ -115,6 +119,9 @@ pub const WRAPPERS: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// Start of the C library's file name.
+pub const C_LIBRARY: &str = "libc.so";
 
 /// Parts of the paths of standard library sources. `/library/CRATE/src/` is Rust's own tree, as
 /// `/rustc/HASH/library/…`, rust-src and distributions have it.

@@ -10,6 +10,7 @@ mod stacks;
 mod tables;
 mod verify;
 
+pub use stacks::CutStacks;
 pub use verify::Verification;
 
 use crate::block::{StackId, StreamId};
@@ -200,6 +201,12 @@ impl Tape {
     #[must_use]
     pub fn stack_count(&self) -> usize {
         self.own_counts.0
+    }
+
+    /// Stacks of this tape itself that are cut; those that others continue are not counted.
+    #[must_use]
+    pub fn cut_stacks(&self) -> CutStacks {
+        self.stacks.cut(self.own_counts.0)
     }
 
     /// Distinct frames that this tape itself holds.

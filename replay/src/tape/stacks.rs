@@ -13,6 +13,15 @@ use heaptape_format::stack::{CutReason, Frame, StackNode, stack_nodes};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
+/// Call stacks without their outermost frames, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CutStacks {
+    /// The depth limit was reached.
+    pub depth: u64,
+    /// The unwinder could not go on, or the rest is damaged.
+    pub unknown: u64,
+}
+
 /// Consecutive node ids of one stream.
 #[derive(Debug)]
 struct Run {
@@ -161,6 +170,31 @@ impl StackTable {
     /// The stack without its most recent frame.
     pub(super) fn parent(&self, stack: StackId) -> StackId {
         self.node(stack).map_or(StackId::NONE, |(parent, _)| parent)
+    }
+
+    /// The first `count` stacks that no other continues and that are cut.
+    pub(super) fn cut(&self, count: usize) -> CutStacks {
+        let mut reasons: Vec<Option<CutReason>> = Vec::with_capacity(count);
+        let mut continued = vec![false; count];
+        for &(parent, place) in self.nodes.iter().take(count) {
+            let parent = (parent.0 as usize).checked_sub(1);
+            if let Some(parent) = parent.and_then(|parent| continued.get_mut(parent)) {
+                *parent = true;
+            }
+            reasons.push(match self.frames.get(place as usize) {
+                Some(Frame::Cut(reason)) => Some(*reason),
+                _ => parent.and_then(|parent| reasons.get(parent).copied().flatten()),
+            });
+        }
+        let mut cut = CutStacks::default();
+        for (reason, _) in reasons.iter().zip(&continued).filter(|(_, on)| !**on) {
+            match reason {
+                Some(CutReason::Depth) => cut.depth += 1,
+                Some(CutReason::Unknown) => cut.unknown += 1,
+                None => {}
+            }
+        }
+        cut
     }
 
     /// How many stacks and how many distinct frames there are.

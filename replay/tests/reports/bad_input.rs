@@ -64,6 +64,13 @@ fn what_is_no_tape_is_refused_by_every_verb() {
     each_verb_refuses(&folder, "flipped.tape", "damaged");
     each_verb_refuses(&folder, "folder.tape", "folder");
     each_verb_refuses(&folder, "missing.tape", "No such file");
+    for (name, says) in [
+        ("text.tape", "magic bytes"),
+        ("missing.tape", "No such file"),
+    ] {
+        let complaint = folder.fails(&["stats", name], 2);
+        assert_eq!(complaint.matches(says).count(), 1, "{complaint}");
+    }
 }
 
 #[test]
@@ -160,7 +167,18 @@ fn moments_and_addresses_that_are_none_are_explained() {
         &["stats", "x.tape", "--cumulative", "--group-by", "size"],
         &["--cumulative", "size"],
     );
-    refused(&["stats", "x.tape", "--sort", "temporary"], &["--sort"]);
+    refused(
+        &["stats", "x.tape", "--sort", "temporary"],
+        &["--sort temporary", "use bytes, count, average, key\n"],
+    );
+    refused(
+        &["churn", "x.tape", "--sort", "live-bytes"],
+        &["temporary-bytes, lifetime, max-lifetime\n"],
+    );
+    refused(
+        &["diff", "@1s", "@2s"],
+        &["'@1s' names no tape", "app.tape@1s"],
+    );
     refused(
         &["diff", "x.tape@0", "x.tape@end", "--fail-on", "x>1"],
         &["METRIC>LIMIT"],
