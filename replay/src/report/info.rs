@@ -72,13 +72,6 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
     let options = tape.process.options;
     let end = tape.end.as_ref();
     let ns = |stamp| header.stamp_to_ns(stamp);
-    let events = match (summary, end) {
-        (Some(summary), _) => json!({"alloc": summary.allocs, "free": summary.frees,
-            "realloc": summary.reallocs}),
-        (None, Some(end)) => json!({"alloc": end.allocs, "free": end.frees,
-            "realloc": end.reallocs}),
-        (None, None) => json!({"alloc": null, "free": null, "realloc": null}),
-    };
     let damaged = tape.damage.len() as u64 + summary.map_or(0, |summary| summary.damaged_chunks);
     let lost_events = tape.lost_events();
     let threads: BTreeSet<u32> = tape.streams.iter().map(|stream| stream.thread_id).collect();
@@ -97,7 +90,7 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         // A message says that something was not recorded.
         complete: end.is_some_and(|end| end.message.is_empty()) && lost_events == 0 && damaged == 0,
         ended_by: ended_by(end),
-        events,
+        events: event_counts(summary, end),
         lost_events,
         unknown_frees: summary.map(|summary| summary.unknown_frees),
         inherited: summary.map(|all| heap(all.inherited.bytes, all.inherited.count)),
@@ -139,6 +132,16 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
             .collect(),
         message: end.map_or_else(String::new, |end| end.message.clone()),
         damaged,
+    }
+}
+
+fn event_counts(summary: Option<&Summary>, end: Option<&End>) -> Value {
+    match (summary, end) {
+        (Some(summary), _) => json!({"alloc": summary.allocs, "free": summary.frees,
+            "realloc": summary.reallocs}),
+        (None, Some(end)) => json!({"alloc": end.allocs, "free": end.frees,
+            "realloc": end.reallocs}),
+        (None, None) => json!({"alloc": null, "free": null, "realloc": null}),
     }
 }
 

@@ -315,13 +315,13 @@ mod tests {
         ));
         assert!(is_standard_library(
             "x",
-            Some("/root/.cargo/registry/src/i/hashbrown-0.16.0/a.rs")
+            Some("/home/user/.cargo/registry/src/i/hashbrown-0.16.0/a.rs")
         ));
         assert!(!is_standard_library(
             "std::hash<Mine>::operator()(Mine)",
             Some("/app/mine.cc")
         ));
-        assert!(!is_standard_library("main", Some("/work/library/main.c")));
+        assert!(!is_standard_library("main", Some("/src/library/main.c")));
     }
 
     #[test]

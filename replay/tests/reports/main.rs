@@ -12,4 +12,6 @@ mod containers;
 mod embedding;
 mod numbers;
 mod tape;
+mod texts;
+mod unusual;
 mod verbs;

@@ -1,11 +1,11 @@
 //! The answers of each verb, to the byte, on a small tape whose heap is known.
 
 use crate::tape::{Folder, Tape, app};
-use heaptape_format::tables::{Child, CutReason, Frame, ResidentSample};
+use heaptape_format::tables::{Child, ResidentSample};
 use serde_json::{Value, json};
 
 /// Two threads; `grow` (a.c:3) and `table` (b.c:9), the latter through a wrapper.
-fn sample() -> Tape {
+pub(crate) fn sample() -> Tape {
     let mut tape = Tape::new();
     tape.symbol(0x10, &[("grow", "/src/a.c", 3)]);
     tape.symbol(0x20, &[("operator new(unsigned long)", "", 0)]);
@@ -51,7 +51,7 @@ fn sample() -> Tape {
     tape
 }
 
-fn folder() -> Folder {
+pub(crate) fn folder() -> Folder {
     let folder = Folder::new();
     sample().write(&folder.path("x.tape"));
     folder
@@ -102,102 +102,6 @@ fn info_has_the_members_of_the_contract() {
     let text = folder.text(&["info", "x.tape", "--exact"]);
     assert!(text.contains("app 'a b'") && text.contains("182 bytes in 4 blocks at 610 ns"));
     assert!(text.contains("busybox: static executable"));
-}
-
-#[test]
-fn info_is_short_whatever_the_recording() {
-    let folder = Folder::new();
-    let mut tape = sample();
-    let child = tape.children[0].clone();
-    tape.children = (0..25)
-        .map(|pid| Child {
-            tape: format!("x.{pid}.tape"),
-            ..child.clone()
-        })
-        .collect();
-    tape.process.command = vec!["sh".into(), "-c".into(), "a\nb".into()];
-    tape.write(&folder.path("x.tape"));
-    let text = folder.text(&["info", "x.tape"]);
-    assert!(text.contains("x.8.tape, x.9.tape and 15 more\n"), "{text}");
-    assert!(text.contains(r"sh -c $'a\nb'"), "{text}");
-    assert!(text.contains("duration      1.00 ms\n"), "{text}");
-    assert!(!text.contains("cut stacks"), "{text}");
-    let info = folder.json(&["info", "x.tape"]);
-    assert_eq!(info["children"].as_array().unwrap().len(), 25);
-    assert_eq!(info["cut_stacks"], json!({"depth": 0, "unknown": 0}));
-    (tape.process.origin, tape.process.cut_stamp) = (2, 250_000);
-    tape.write(&folder.path("late.tape"));
-    let text = folder.text(&["info", "late.tape"]);
-    let words = "750.0 µs (from 250.0 µs of the recording on)";
-    assert!(text.contains(words), "{text}");
-}
-
-#[test]
-fn cut_stacks_are_marked() {
-    let folder = Folder::new();
-    let mut tape = Tape::new();
-    tape.symbol(0x10, &[("deep", "/src/a.c", 3)]);
-    tape.symbol(0x20, &[("lost", "/src/b.c", 5)]);
-    tape.symbol(0x30, &[("whole", "/src/c.c", 7)]);
-    let deep = [app(0x10), app(0x10), Frame::Cut(CutReason::Depth)];
-    let deep = tape.stack(0, &deep);
-    let lost = tape.stack(0, &[app(0x20), Frame::Cut(CutReason::Unknown)]);
-    let whole = tape.stack(0, &[app(0x30)]);
-    for (place, stack) in [(1, deep), (2, lost), (3, whole)] {
-        tape.alloc(0, place * 10, place * 0x1000, 40 - place, stack);
-    }
-    tape.write(&folder.path("x.tape"));
-    let traceback = ["stats", "x.tape", "--group-by", "traceback"];
-    let rows = folder.json(&traceback)["rows"].clone();
-    let cuts: Vec<Option<&str>> = (0..3).map(|row| rows[row]["cut"].as_str()).collect();
-    assert_eq!(cuts, [Some("depth"), Some("unknown"), None]);
-    assert_eq!(rows[0]["frames"].as_array().unwrap().len(), 2);
-    assert_eq!(rows[2].get("cut"), None);
-    let text = folder.text(&traceback);
-    let below = |frame: &str, line: &str| {
-        let mut lines = text.lines().skip_while(|text| !text.contains(frame));
-        lines.find(|text| !text.contains(frame)).unwrap().trim() == line
-    };
-    assert!(
-        below("deep", "[cut: the depth limit was reached]"),
-        "{text}"
-    );
-    assert!(
-        below("lost", "[cut: the callers could not be found]"),
-        "{text}"
-    );
-    assert_eq!(text.matches("[cut").count(), 2, "{text}");
-    let by_line = folder.json(&["stats", "x.tape"]);
-    assert_eq!(by_line["rows"][0].get("cut"), None);
-    let object = folder.json(&["object", "x.tape", "0x1000"]);
-    assert_eq!(object["owners"][0]["allocated"]["cut"], "depth");
-    let object = folder.text(&["object", "x.tape", "0x1000"]);
-    assert!(
-        object.contains("[cut: the depth limit was reached]"),
-        "{object}"
-    );
-    let info = folder.json(&["info", "x.tape"]);
-    assert_eq!(info["cut_stacks"], json!({"depth": 1, "unknown": 1}));
-    let info = folder.text(&["info", "x.tape"]);
-    assert!(info.contains("1: the depth limit was reached"), "{info}");
-}
-
-#[test]
-fn a_moment_after_the_end_is_the_end() {
-    let folder = folder();
-    let output = folder.run(&["stats", "x.tape", "--at", "99999s", "--format", "json"]);
-    assert_eq!(output.status.code(), Some(0));
-    let note = String::from_utf8(output.stderr).unwrap();
-    let words = "heaptape: note: x.tape: 99999s is after the end (1.00 ms)\n";
-    assert_eq!(note, words);
-    let stats: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(stats["at_ns"], 1_000_000);
-    assert_eq!(stats["total"], json!({"bytes": 82, "count": 3}));
-    // The last moment itself needs no note.
-    assert_eq!(
-        folder.json(&["stats", "x.tape", "--at", "1ms"])["at_ns"],
-        1_000_000
-    );
 }
 
 #[test]
@@ -550,95 +454,4 @@ fn verify_finds_a_flipped_bit() {
     assert_eq!(found["damaged"], 1);
     let offset = found["first_damage_offset"].as_u64().unwrap() as usize;
     assert!(offset <= middle && middle - offset < 4096);
-}
-
-#[test]
-fn text_is_aligned_and_whole_in_a_file() {
-    let folder = Folder::new();
-    let source = folder.path("a.c");
-    std::fs::write(&source, "int main(void) {\n\n  char *p = malloc(10);\n}\n").unwrap();
-    let mut tape = Tape::new();
-    let long = format!("deep<{}>(int)", "std::pair<int, int>, ".repeat(20));
-    tape.symbol(0x10, &[("grow", source.to_str().unwrap(), 3)]);
-    tape.symbol(0x20, &[(&long, "/src/b.cc", 9)]);
-    let (small, large) = (tape.stack(0, &[app(0x10)]), tape.stack(0, &[app(0x20)]));
-    tape.alloc(0, 100, 0x1000, 1_500_000, large);
-    tape.alloc(0, 200, 0x2000, 10, small);
-    tape.write(&folder.path("x.tape"));
-    let text = folder.text(&["stats", "x.tape"]);
-    assert!(text.contains("char *p = malloc(10);"), "{text}");
-    assert!(
-        text.contains("1465 KiB") && !text.contains('\x1b'),
-        "{text}"
-    );
-    assert!(
-        !folder
-            .text(&["stats", "x.tape", "--no-source"])
-            .contains("char *p")
-    );
-    let exact = folder.text(&["stats", "x.tape", "--exact", "--group-by", "function"]);
-    assert!(
-        exact.contains("1,500,000") && exact.contains(&long),
-        "{exact}"
-    );
-    let colored = folder.text(&["stats", "x.tape", "--color", "always"]);
-    assert!(colored.contains("\x1b[36m1465 KiB"), "{colored}");
-    let csv = folder.text(&[
-        "stats",
-        "x.tape",
-        "--group-by",
-        "function",
-        "--format",
-        "csv",
-    ]);
-    let header = "key,function,file,line,module,bytes,count,percent\r\n";
-    assert!(csv.starts_with(header), "{csv}");
-    assert!(
-        csv.contains(&format!("\"{long}\",\"{long}\",/src/b.cc,9,app,1500000,1,")),
-        "{csv}"
-    );
-}
-
-#[test]
-fn a_small_tape_of_a_tree_names_the_large_one() {
-    let folder = folder();
-    let mut large = Tape::new();
-    large.process.pid = 4712;
-    large.process.command = vec!["cc1plus".into()];
-    for block in 0..5000u64 {
-        large.alloc(0, block, 0x1000 + block * 16, block * 977 % 100_003, 0);
-    }
-    large.write(&folder.path("x.4712.tape"));
-    let output = folder.run(&["stats", "x.tape"]);
-    let note = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert!(
-        note.contains("note:") && note.contains("x.4712.tape (cc1plus)"),
-        "{note}"
-    );
-    assert_eq!(folder.run(&["stats", "x.4712.tape"]).stderr, b"");
-    // Another session's tape is no part of the tree.
-    large.session = 8;
-    large.write(&folder.path("x.4712.tape"));
-    assert_eq!(folder.run(&["stats", "x.tape"]).stderr, b"");
-}
-
-#[test]
-fn the_summary_of_a_run_says_what_matters() {
-    let folder = folder();
-    let path = folder.path("x.tape");
-    let text = heaptape::report::summary_for_run(&path, &heaptape::report::Style::PLAIN).unwrap();
-    for part in [
-        "1.00 ms",
-        "6 (212 B in total)",
-        "182 B in 4 blocks at 610 ns",
-        "82 B in 3 blocks",
-        "/src/b.c:9",
-        "/src/a.c:3",
-        "heaptape stats",
-        "heaptape leaks",
-        path.to_str().unwrap(),
-    ] {
-        assert!(text.contains(part), "{part} is not in\n{text}");
-    }
 }

@@ -1,0 +1,95 @@
+//! What a person reads: tables and notes in text, CSV, and the summary of a run.
+
+use crate::tape::{Folder, Tape, app};
+use crate::verbs::folder;
+
+#[test]
+fn text_is_aligned_and_whole_in_a_file() {
+    let folder = Folder::new();
+    let source = folder.path("a.c");
+    std::fs::write(&source, "int main(void) {\n\n  char *p = malloc(10);\n}\n").unwrap();
+    let mut tape = Tape::new();
+    let long = format!("deep<{}>(int)", "std::pair<int, int>, ".repeat(20));
+    tape.symbol(0x10, &[("grow", source.to_str().unwrap(), 3)]);
+    tape.symbol(0x20, &[(&long, "/src/b.cc", 9)]);
+    let (small, large) = (tape.stack(0, &[app(0x10)]), tape.stack(0, &[app(0x20)]));
+    tape.alloc(0, 100, 0x1000, 1_500_000, large);
+    tape.alloc(0, 200, 0x2000, 10, small);
+    tape.write(&folder.path("x.tape"));
+    let text = folder.text(&["stats", "x.tape"]);
+    assert!(text.contains("char *p = malloc(10);"), "{text}");
+    assert!(
+        text.contains("1465 KiB") && !text.contains('\x1b'),
+        "{text}"
+    );
+    assert!(
+        !folder
+            .text(&["stats", "x.tape", "--no-source"])
+            .contains("char *p")
+    );
+    let exact = folder.text(&["stats", "x.tape", "--exact", "--group-by", "function"]);
+    assert!(
+        exact.contains("1,500,000") && exact.contains(&long),
+        "{exact}"
+    );
+    let colored = folder.text(&["stats", "x.tape", "--color", "always"]);
+    assert!(colored.contains("\x1b[36m1465 KiB"), "{colored}");
+    let csv = folder.text(&[
+        "stats",
+        "x.tape",
+        "--group-by",
+        "function",
+        "--format",
+        "csv",
+    ]);
+    let header = "key,function,file,line,module,bytes,count,percent\r\n";
+    assert!(csv.starts_with(header), "{csv}");
+    assert!(
+        csv.contains(&format!("\"{long}\",\"{long}\",/src/b.cc,9,app,1500000,1,")),
+        "{csv}"
+    );
+}
+
+#[test]
+fn a_small_tape_of_a_tree_names_the_large_one() {
+    let folder = folder();
+    let mut large = Tape::new();
+    large.process.pid = 4712;
+    large.process.command = vec!["cc1plus".into()];
+    for block in 0..5000u64 {
+        large.alloc(0, block, 0x1000 + block * 16, block * 977 % 100_003, 0);
+    }
+    large.write(&folder.path("x.4712.tape"));
+    let output = folder.run(&["stats", "x.tape"]);
+    let note = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        note.contains("note:") && note.contains("x.4712.tape (cc1plus)"),
+        "{note}"
+    );
+    assert_eq!(folder.run(&["stats", "x.4712.tape"]).stderr, b"");
+    // Another session's tape is no part of the tree.
+    large.session = 8;
+    large.write(&folder.path("x.4712.tape"));
+    assert_eq!(folder.run(&["stats", "x.tape"]).stderr, b"");
+}
+
+#[test]
+fn the_summary_of_a_run_says_what_matters() {
+    let folder = folder();
+    let path = folder.path("x.tape");
+    let text = heaptape::report::summary_for_run(&path, &heaptape::report::Style::PLAIN).unwrap();
+    for part in [
+        "1.00 ms",
+        "6 (212 B in total)",
+        "182 B in 4 blocks at 610 ns",
+        "82 B in 3 blocks",
+        "/src/b.c:9",
+        "/src/a.c:3",
+        "heaptape stats",
+        "heaptape leaks",
+        path.to_str().unwrap(),
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Recordings that are unusual: many children, images that start late, cut stacks, moments after
+//! the end. What reports say of them must be short and true.
+
+use crate::tape::{Folder, Tape, app};
+use crate::verbs::{folder, sample};
+use heaptape_format::tables::{Child, CutReason, Frame};
+use serde_json::{Value, json};
+
+#[test]
+fn info_is_short_whatever_the_recording() {
+    let folder = Folder::new();
+    let mut tape = sample();
+    let child = tape.children[0].clone();
+    tape.children = (0..25)
+        .map(|pid| Child {
+            tape: format!("x.{pid}.tape"),
+            ..child.clone()
+        })
+        .collect();
+    tape.process.command = vec!["sh".into(), "-c".into(), "a\nb".into()];
+    tape.write(&folder.path("x.tape"));
+    let text = folder.text(&["info", "x.tape"]);
+    assert!(text.contains("x.8.tape, x.9.tape and 15 more\n"), "{text}");
+    assert!(text.contains(r"sh -c $'a\nb'"), "{text}");
+    assert!(text.contains("duration      1.00 ms\n"), "{text}");
+    assert!(!text.contains("cut stacks"), "{text}");
+    let info = folder.json(&["info", "x.tape"]);
+    assert_eq!(info["children"].as_array().unwrap().len(), 25);
+    assert_eq!(info["cut_stacks"], json!({"depth": 0, "unknown": 0}));
+    (tape.process.origin, tape.process.cut_stamp) = (2, 250_000);
+    tape.write(&folder.path("late.tape"));
+    let text = folder.text(&["info", "late.tape"]);
+    let words = "750.0 µs (from 250.0 µs of the recording on)";
+    assert!(text.contains(words), "{text}");
+}
+
+#[test]
+fn cut_stacks_are_marked() {
+    let folder = Folder::new();
+    let mut tape = Tape::new();
+    tape.symbol(0x10, &[("deep", "/src/a.c", 3)]);
+    tape.symbol(0x20, &[("lost", "/src/b.c", 5)]);
+    tape.symbol(0x30, &[("whole", "/src/c.c", 7)]);
+    let deep = [app(0x10), app(0x10), Frame::Cut(CutReason::Depth)];
+    let deep = tape.stack(0, &deep);
+    let lost = tape.stack(0, &[app(0x20), Frame::Cut(CutReason::Unknown)]);
+    let whole = tape.stack(0, &[app(0x30)]);
+    for (place, stack) in [(1, deep), (2, lost), (3, whole)] {
+        tape.alloc(0, place * 10, place * 0x1000, 40 - place, stack);
+    }
+    tape.write(&folder.path("x.tape"));
+    let traceback = ["stats", "x.tape", "--group-by", "traceback"];
+    let rows = folder.json(&traceback)["rows"].clone();
+    let cuts: Vec<Option<&str>> = (0..3).map(|row| rows[row]["cut"].as_str()).collect();
+    assert_eq!(cuts, [Some("depth"), Some("unknown"), None]);
+    assert_eq!(rows[0]["frames"].as_array().unwrap().len(), 2);
+    assert_eq!(rows[2].get("cut"), None);
+    let text = folder.text(&traceback);
+    let below = |frame: &str, line: &str| {
+        let mut lines = text.lines().skip_while(|text| !text.contains(frame));
+        lines.find(|text| !text.contains(frame)).unwrap().trim() == line
+    };
+    assert!(
+        below("deep", "[cut: the depth limit was reached]"),
+        "{text}"
+    );
+    assert!(
+        below("lost", "[cut: the callers could not be found]"),
+        "{text}"
+    );
+    assert_eq!(text.matches("[cut").count(), 2, "{text}");
+    let by_line = folder.json(&["stats", "x.tape"]);
+    assert_eq!(by_line["rows"][0].get("cut"), None);
+    let object = folder.json(&["object", "x.tape", "0x1000"]);
+    assert_eq!(object["owners"][0]["allocated"]["cut"], "depth");
+    let object = folder.text(&["object", "x.tape", "0x1000"]);
+    assert!(
+        object.contains("[cut: the depth limit was reached]"),
+        "{object}"
+    );
+    let info = folder.json(&["info", "x.tape"]);
+    assert_eq!(info["cut_stacks"], json!({"depth": 1, "unknown": 1}));
+    let info = folder.text(&["info", "x.tape"]);
+    assert!(info.contains("1: the depth limit was reached"), "{info}");
+}
+
+#[test]
+fn a_moment_after_the_end_is_the_end() {
+    let folder = folder();
+    let output = folder.run(&["stats", "x.tape", "--at", "99999s", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let note = String::from_utf8(output.stderr).unwrap();
+    let words = "heaptape: note: x.tape: 99999s is after the end (1.00 ms)\n";
+    assert_eq!(note, words);
+    let stats: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(stats["at_ns"], 1_000_000);
+    assert_eq!(stats["total"], json!({"bytes": 82, "count": 3}));
+    // The last moment itself needs no note.
+    assert_eq!(
+        folder.json(&["stats", "x.tape", "--at", "1ms"])["at_ns"],
+        1_000_000
+    );
+}
