@@ -80,10 +80,9 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         tape: tape.path.display().to_string(),
         format_version: header.version.0,
         command: tape.process.command.clone(),
-        pid: if tape.process.pid == 0 {
-            header.pid
-        } else {
-            tape.process.pid
+        pid: match tape.process.pid {
+            0 => header.pid,
+            pid => pid,
         },
         started_unix_ns: header.start_realtime_ns,
         duration_ns: ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp)),

@@ -315,7 +315,7 @@ mod tests {
         ));
         assert!(is_standard_library(
             "x",
-            Some("/home/user/.cargo/registry/src/i/hashbrown-0.16.0/a.rs")
+            Some("/opt/cargo/registry/src/i/hashbrown-0.16.0/a.rs")
         ));
         assert!(!is_standard_library(
             "std::hash<Mine>::operator()(Mine)",
