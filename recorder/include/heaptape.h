@@ -61,8 +61,8 @@ extern void heaptape_weak_free(uint16_t domain, const void *block)
     __asm__("heaptape_report_free") HEAPTAPE_WEAK;
 
 /*
- * The inline functions' own symbols must differ from those. They are inlined always, so that no call
- * is added; debug information still names them, and reports take their caller for the block's place.
+ * The inline functions' own symbols must differ from those. They are always inlined, so that no
+ * call is added; debug information still names them, and reports take their caller for the place.
  */
 #define HEAPTAPE_INLINE static inline __attribute__((always_inline, unused))
 HEAPTAPE_INLINE void heaptape_mark(const char *name) __asm__("heaptape_inline_mark");
