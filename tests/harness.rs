@@ -19,7 +19,7 @@ pub mod build;
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -273,6 +273,16 @@ impl Room {
         let [stdout, stderr] = ["out", "err"].map(|n| self.path(&format!(".{number}.{n}")));
         command.stdout(File::create(&stdout).unwrap());
         command.stderr(File::create(&stderr).unwrap());
+        // Whoever started the tests in the background had these ignored, and so would the program.
+        let as_usual = || {
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+                // SAFETY: a plain call that may be made between fork and exec.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
+            Ok(())
+        };
+        // SAFETY: the closure only makes calls that may be made between fork and exec.
+        unsafe { command.pre_exec(as_usual) };
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
