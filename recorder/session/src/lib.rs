@@ -19,6 +19,7 @@
 //! | [`slots`] | claiming and giving back process and stream slots |
 //! | [`ring`] | the single-producer, single-consumer sequence of chunks |
 //! | [`record`] | the words of a record, encoding and decoding side by side |
+//! | [`reasons`] | why an image cannot be recorded, in words |
 //!
 //! Guarantees. No lock lives here: a slot or a chunk is claimed by one compare-and-swap of its
 //! owner word, which names the claimer, so a process that dies between any two instructions
@@ -29,6 +30,7 @@
 
 pub mod layout;
 pub mod map;
+pub mod reasons;
 pub mod record;
 pub mod ring;
 pub mod slots;

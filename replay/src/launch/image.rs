@@ -4,6 +4,7 @@
 //! as if bare: a loader that is told of a library that it cannot load says so on the target's
 //! standard error. Nothing here executes or maps the file; any bytes are read safely.
 
+use heaptape_session::reasons;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -33,18 +34,15 @@ pub(crate) fn look_at(path: &Path) -> Image {
     for _ in 0..INTERPRETERS_MAX {
         // What cannot be read can still be executable; whether it is recorded will show.
         let Ok(file) = File::open(&path) else {
-            return Image::Recordable;
+            return against_rights(&path).map_or(Image::Recordable, Image::Refused);
         };
-        if is_privileged(&file, &path) {
-            return Image::Refused("setuid executable");
-        }
         let mut head = [0; 256];
         let count = file.read_at(&mut head, 0).unwrap_or(0);
         let head = head.get(..count).unwrap_or_default();
         if let Some(interpreter) = interpreter_of_script(head) {
             path = interpreter;
         } else if head.starts_with(b"\x7fELF") {
-            return elf_image(&file, head).unwrap_or(Image::Recordable);
+            return elf_image(&file, head, &path).unwrap_or(Image::Recordable);
         } else {
             return Image::Text;
         }
@@ -64,20 +62,22 @@ fn interpreter_of_script(head: &[u8]) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(word)))
 }
 
-/// True when the kernel would give the program more rights than we have: the loader then ignores
-/// preloaded libraries.
-fn is_privileged(file: &File, path: &Path) -> bool {
-    let Ok(facts) = file.metadata() else {
-        return false;
-    };
+/// The kernel would give the program more rights than we have: the loader then ignores preloaded
+/// libraries.
+fn against_rights(path: &Path) -> Option<&'static str> {
+    let facts = path.metadata().ok()?;
     // SAFETY: a plain call without arguments.
     let user = unsafe { libc::geteuid() };
     // SAFETY: as above.
     let group = unsafe { libc::getegid() };
-    let by_user = facts.mode() & libc::S_ISUID != 0 && facts.uid() != user;
+    if facts.mode() & libc::S_ISUID != 0 && facts.uid() != user {
+        return Some(reasons::SET_USER);
+    }
     let group_bits = libc::S_ISGID | libc::S_IXGRP;
-    let by_group = facts.mode() & group_bits == group_bits && facts.gid() != group;
-    by_user || by_group || (user != 0 && has_capabilities(path))
+    if facts.mode() & group_bits == group_bits && facts.gid() != group {
+        return Some(reasons::SET_GROUP);
+    }
+    (user != 0 && has_capabilities(path)).then_some(reasons::CAPABILITIES)
 }
 
 fn has_capabilities(path: &Path) -> bool {
@@ -113,34 +113,44 @@ const DT_NEEDED: u64 = 1;
 const DT_STRTAB: u64 = 5;
 const DT_STRSZ: u64 = 10;
 const MACHINE_X86_64: u16 = 62;
+/// The dynamic loader that loads our library.
+const LOADER: &[u8] = b"ld-linux-x86-64.so.2";
 
 /// None: the file's tables cannot be read, the loader will say more.
-fn elf_image(file: &File, head: &[u8]) -> Option<Image> {
+fn elf_image(file: &File, head: &[u8], path: &Path) -> Option<Image> {
     if *head.get(4)? != 2 {
-        return Some(Image::Refused("32-bit executable"));
+        return Some(Image::Refused(reasons::BITS_32));
     }
     if *head.get(5)? != 1 || number::<2>(head, 18)? as u16 != MACHINE_X86_64 {
-        return Some(Image::Refused("not an x86_64 executable"));
+        return Some(Image::Refused(reasons::OTHER_PROCESSOR));
+    }
+    if let Some(reason) = against_rights(path) {
+        return Some(Image::Refused(reason));
     }
     let elf = Elf { file };
     let segments = elf.segments(head)?;
     let of_kind = |kind| segments.iter().find(move |segment| segment.kind == kind);
     let Some(interpreter) = of_kind(PT_INTERP) else {
-        return Some(Image::Opaque("static executable"));
+        return Some(Image::Opaque(reasons::STATIC));
     };
     let loader = elf.read(interpreter.offset, interpreter.bytes)?;
-    if contains(&loader, b"ld-musl") {
-        return Some(Image::Refused("musl executable"));
+    let loader = loader.split(|&byte| byte == 0).next().unwrap_or_default();
+    if !loader.ends_with(LOADER) {
+        let is_musl = contains(loader, b"ld-musl");
+        return Some(Image::Refused(if is_musl {
+            reasons::MUSL
+        } else {
+            reasons::OTHER_LOADER
+        }));
     }
-    let strings = elf.dynamic_strings(of_kind(PT_DYNAMIC)?, &segments)?;
-    let sanitizers: [(&[u8], &str); 5] = [
-        (b"\0__asan_init\0", "ASan-linked executable"),
-        (b"libasan.so", "ASan-linked executable"),
-        (b"\0__tsan_init\0", "TSan-linked executable"),
-        (b"\0__msan_init\0", "MSan-linked executable"),
-        (b"\0__hwasan_init\0", "HWASan-linked executable"),
-    ];
-    let found = sanitizers.iter().find(|(name, _)| contains(&strings, name));
+    let (needed, strings) = elf.dynamic_strings(of_kind(PT_DYNAMIC)?, &segments)?;
+    let by_library = needed.iter().find_map(|&name| {
+        let name = strings.get(usize::try_from(name).ok()?..)?;
+        let mut known = reasons::SANITIZER_LIBRARIES.iter();
+        known.find(|(start, _)| name.starts_with(start))
+    });
+    let mut known = reasons::SANITIZER_SYMBOLS.iter();
+    let found = by_library.or_else(|| known.find(|(symbol, _)| contains(&strings, symbol)));
     Some(found.map_or(Image::Recordable, |(_, reason)| Image::Refused(reason)))
 }
 
@@ -171,27 +181,30 @@ impl Elf<'_> {
             .collect()
     }
 
-    /// The dynamic string table: names of needed libraries and of dynamic symbols.
-    fn dynamic_strings(&self, dynamic: &Segment, segments: &[Segment]) -> Option<Vec<u8>> {
+    /// Where the names of needed libraries are in the dynamic string table, and that table: it
+    /// has the names of dynamic symbols too.
+    fn dynamic_strings(
+        &self,
+        dynamic: &Segment,
+        segments: &[Segment],
+    ) -> Option<(Vec<u64>, Vec<u8>)> {
         let table = self.read(dynamic.offset, dynamic.bytes)?;
-        let value = |tag| {
-            table.chunks_exact(16).find_map(|entry| {
+        let values = |tag| {
+            table.chunks_exact(16).filter_map(move |entry| {
                 (number::<8>(entry, 0)? == tag)
                     .then(|| number::<8>(entry, 8))
                     .flatten()
             })
         };
-        // A dynamic executable without needed libraries has nothing to interpose.
-        value(DT_NEEDED)?;
+        let value = |tag| values(tag).next();
         let address = value(DT_STRTAB)?;
         let segment = segments.iter().find(|segment| {
             let inside = address.checked_sub(segment.address);
             segment.kind == PT_LOAD && inside.is_some_and(|inside| inside < segment.bytes)
         })?;
         let offset = segment.offset.checked_add(address - segment.address)?;
-        let mut strings = vec![0];
-        strings.extend(self.read(offset, value(DT_STRSZ)?)?);
-        Some(strings)
+        let strings = self.read(offset, value(DT_STRSZ)?)?;
+        Some((values(DT_NEEDED).collect(), strings))
     }
 }
 
@@ -230,14 +243,14 @@ mod tests {
         let mut head = vec![0; 64];
         head[..6].copy_from_slice(b"\x7fELF\x01\x01");
         let (_folder, path) = written(&head);
-        assert_eq!(look_at(&path), Image::Refused("32-bit executable"));
+        assert_eq!(look_at(&path), Image::Refused(reasons::BITS_32));
         head[4] = 2;
         head[18] = 183;
         let (_folder, path) = written(&head);
-        assert_eq!(look_at(&path), Image::Refused("not an x86_64 executable"));
+        assert_eq!(look_at(&path), Image::Refused(reasons::OTHER_PROCESSOR));
         head[18] = 62;
         let (_folder, path) = written(&head);
-        assert_eq!(look_at(&path), Image::Opaque("static executable"));
+        assert_eq!(look_at(&path), Image::Opaque(reasons::STATIC));
     }
 
     #[test]

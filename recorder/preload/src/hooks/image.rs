@@ -6,6 +6,7 @@
 //! is: then the kernel or the loader has the last word.
 
 use core::ffi::CStr;
+use heaptape_session::reasons;
 use heaptape_session::sys::{self, syscall6};
 
 /// How many `#!` lines the kernel follows.
@@ -28,16 +29,6 @@ const DT_STRSZ: u64 = 10;
 
 /// The dynamic loader that loads us.
 const LOADER: &[u8] = b"ld-linux-x86-64.so.2";
-/// Dynamic symbols that only a program with a sanitizer's runtime inside has: Clang's shows its
-/// entry points, GCC's at least what a program may put in its place.
-const SANITIZER_SYMBOLS: [&[u8]; 5] = [
-    b"__asan_init\0",
-    b"__hwasan_init\0",
-    b"__tsan_init\0",
-    b"__msan_init\0",
-    b"__sanitizer_free_hook\0",
-];
-
 /// A file that is open for reading.
 struct File(i32);
 
@@ -162,10 +153,10 @@ fn reason_against_elf(file: &File, start: &[u8], is_loader: bool) -> Option<&'st
     const CLASS_64: u8 = 2;
     const MACHINE_X86_64: u16 = 62;
     if *start.get(4)? != CLASS_64 {
-        return Some("32-bit executable");
+        return Some(reasons::BITS_32);
     }
     if u16_at(start, 18)? != MACHINE_X86_64 {
-        return Some("executable for another processor");
+        return Some(reasons::OTHER_PROCESSOR);
     }
     if let Some(reason) = reason_against_privileges(file) {
         return Some(reason);
@@ -174,7 +165,7 @@ fn reason_against_elf(file: &File, start: &[u8], is_loader: bool) -> Option<&'st
     let count = u64::from(u16_at(start, 56)?).min(PROGRAM_HEADERS_MAX);
     let headers = ProgramHeaders { file, table, count };
     let Some(interpreter) = headers.find(PT_INTERP) else {
-        return (!is_loader).then_some("static executable");
+        return (!is_loader).then_some(reasons::STATIC);
     };
     let mut name = [0; FIRST_BYTES];
     let name = file.read(&mut name, interpreter.offset);
@@ -182,9 +173,9 @@ fn reason_against_elf(file: &File, start: &[u8], is_loader: bool) -> Option<&'st
     if !name.ends_with(LOADER) {
         let is_musl = name.windows(7).any(|part| part == b"ld-musl");
         return Some(if is_musl {
-            "musl executable"
+            reasons::MUSL
         } else {
-            "executable with another dynamic loader"
+            reasons::OTHER_LOADER
         });
     }
     let dynamic = headers.find(PT_DYNAMIC)?;
@@ -200,11 +191,11 @@ fn reason_against_privileges(file: &File) -> Option<&'static str> {
     // SAFETY: as above.
     let group = unsafe { syscall6(libc::SYS_getegid, [0; 6]) } as u32;
     if status.st_mode & libc::S_ISUID != 0 && status.st_uid != user {
-        return Some("set-user-ID executable");
+        return Some(reasons::SET_USER);
     }
     let is_set_group = status.st_mode & libc::S_ISGID != 0 && status.st_mode & libc::S_IXGRP != 0;
     if is_set_group && status.st_gid != group {
-        return Some("set-group-ID executable");
+        return Some(reasons::SET_GROUP);
     }
     let mut value = [0u8; 64];
     let arguments = [
@@ -217,7 +208,7 @@ fn reason_against_privileges(file: &File) -> Option<&'static str> {
     ];
     // SAFETY: a zero-terminated name and a buffer that is valid for its length.
     let length = unsafe { syscall6(libc::SYS_fgetxattr, arguments) };
-    (length > 0 && user != 0).then_some("executable with file capabilities")
+    (length > 0 && user != 0).then_some(reasons::CAPABILITIES)
 }
 
 struct ProgramHeaders<'a> {
@@ -296,51 +287,42 @@ fn reason_against_libraries(
     let texts = headers.offset_of(value_of(DT_STRTAB)?)?;
     for (tag, value) in dynamic_entries(file, dynamic) {
         let mut name = [0; 64];
-        if tag == DT_NEEDED && is_sanitizer(file.read(&mut name, texts.checked_add(value)?)) {
-            return Some("linked with a sanitizer");
+        if tag != DT_NEEDED {
+            continue;
+        }
+        let name = file.read(&mut name, texts.checked_add(value)?);
+        let mut known = reasons::SANITIZER_LIBRARIES.iter();
+        if let Some((_, reason)) = known.find(|(start, _)| name.starts_with(start)) {
+            return Some(reason);
         }
     }
-    let bytes = value_of(DT_STRSZ)?;
-    has_sanitizer_symbol(file, texts, bytes).then_some("linked with a sanitizer")
-}
-
-fn is_sanitizer(library: &[u8]) -> bool {
-    let name = library.split(|byte| *byte == 0).next().unwrap_or_default();
-    let known: [&[u8]; 5] = [
-        b"libasan.so",
-        b"libhwasan.so",
-        b"libtsan.so",
-        b"liblsan.so",
-        b"libmsan.so",
-    ];
-    let is_clangs = name.starts_with(b"libclang_rt.") && name.windows(3).any(|part| part == b"san");
-    is_clangs || known.iter().any(|prefix| name.starts_with(prefix))
+    sanitizer_symbol(file, texts, value_of(DT_STRSZ)?)
 }
 
 /// A sanitizer's runtime that is linked into the program shows among its dynamic symbols.
-fn has_sanitizer_symbol(file: &File, texts: u64, bytes: u64) -> bool {
+fn sanitizer_symbol(file: &File, texts: u64, bytes: u64) -> Option<&'static str> {
     const OVERLAP: u64 = 32;
     let mut buffer = [0; SEARCH_BYTES];
+    let mut best = reasons::SANITIZER_SYMBOLS.len();
     let mut at = 0;
     while at < bytes {
         let length = (bytes - at).min(SEARCH_BYTES as u64);
         let Some(place) = buffer.get_mut(..length as usize) else {
-            return false;
+            break;
         };
         let found = file.read(place, texts.wrapping_add(at));
-        if found.is_empty() {
-            return false;
-        }
-        let has = |symbol: &&[u8]| found.windows(symbol.len()).any(|part| part == *symbol);
-        if SANITIZER_SYMBOLS.iter().any(has) {
-            return true;
+        let has = |symbol: &[u8]| found.windows(symbol.len()).any(|part| part == symbol);
+        let mut known = reasons::SANITIZER_SYMBOLS.iter().take(best);
+        if let Some(better) = known.position(|(symbol, _)| has(symbol)) {
+            best = better;
         }
         at += length.saturating_sub(OVERLAP).max(1);
-        if length < SEARCH_BYTES as u64 {
-            return false;
+        if found.is_empty() || length < SEARCH_BYTES as u64 {
+            break;
         }
     }
-    false
+    let (_, reason) = reasons::SANITIZER_SYMBOLS.get(best)?;
+    Some(reason)
 }
 
 #[cfg(test)]
@@ -441,9 +423,9 @@ mod tests {
         if is_root {
             std::os::unix::fs::chown(&sample.0, Some(1), Some(1)).expect("root");
             set(0o4755).expect("root");
-            assert_eq!(sample.reason(), Some("set-user-ID executable"));
+            assert_eq!(sample.reason(), Some("setuid executable"));
             set(0o2755).expect("root");
-            assert_eq!(sample.reason(), Some("set-group-ID executable"));
+            assert_eq!(sample.reason(), Some("setgid executable"));
             set(0o755).expect("root");
             assert_eq!(sample.reason(), None);
         }

@@ -70,10 +70,10 @@ fn programs_of_another_loader() {
 
 #[test]
 fn programs_with_a_sanitizer() {
-    check("asan", "linked with a sanitizer", |folder| {
+    check("asan", "ASan-linked executable", |folder| {
         compile(folder, "plain.c", "plain", &["-fsanitize=address"])
     });
-    check("static-asan", "linked with a sanitizer", |folder| {
+    check("static-asan", "sanitizer-linked executable", |folder| {
         compile(
             folder,
             "plain.c",

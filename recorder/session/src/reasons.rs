@@ -1,0 +1,58 @@
+//! Why an image cannot be recorded, in the words that stand in tapes and in last lines.
+//!
+//! The launcher looks at the command before it starts, the recorder at every image that a recorded
+//! program executes: both judge by themselves and say the same.
+
+/// No dynamic loader: nothing can be preloaded.
+pub const STATIC: &str = "static executable";
+/// Another C library.
+pub const MUSL: &str = "musl executable";
+/// Another dynamic loader, and not musl's.
+pub const OTHER_LOADER: &str = "executable with another dynamic loader";
+/// 32-bit code.
+pub const BITS_32: &str = "32-bit executable";
+/// 64-bit code of another architecture.
+pub const OTHER_PROCESSOR: &str = "executable for another processor";
+/// The kernel gives it the rights of another user: the loader ignores what is preloaded.
+pub const SET_USER: &str = "setuid executable";
+/// As [`SET_USER`], of another group.
+pub const SET_GROUP: &str = "setgid executable";
+/// As [`SET_USER`], by capabilities of the file.
+pub const CAPABILITIES: &str = "executable with file capabilities";
+/// AddressSanitizer brings an allocator that must come first.
+pub const ASAN: &str = "ASan-linked executable";
+/// As [`ASAN`], hardware-assisted.
+pub const HWASAN: &str = "HWASan-linked executable";
+/// ThreadSanitizer, likewise.
+pub const TSAN: &str = "TSan-linked executable";
+/// MemorySanitizer, likewise.
+pub const MSAN: &str = "MSan-linked executable";
+/// LeakSanitizer by itself, likewise.
+pub const LSAN: &str = "LSan-linked executable";
+/// A sanitizer's runtime of which nothing tells which it is.
+pub const SANITIZER: &str = "sanitizer-linked executable";
+
+/// Beginnings of the names of libraries that bring a sanitizer, with the reason.
+pub const SANITIZER_LIBRARIES: [(&[u8], &str); 9] = [
+    (b"libasan.so", ASAN),
+    (b"libhwasan.so", HWASAN),
+    (b"libtsan.so", TSAN),
+    (b"liblsan.so", LSAN),
+    (b"libclang_rt.asan", ASAN),
+    (b"libclang_rt.hwasan", HWASAN),
+    (b"libclang_rt.tsan", TSAN),
+    (b"libclang_rt.msan", MSAN),
+    (b"libclang_rt.lsan", LSAN),
+];
+
+/// Dynamic symbols (with their final zero) that only a program with a sanitizer's runtime inside
+/// has, with the reason; what tells more comes first. Clang's runtimes show their entry points,
+/// GCC's at least what a program may put in its place.
+pub const SANITIZER_SYMBOLS: [(&[u8], &str); 6] = [
+    (b"__asan_init\0", ASAN),
+    (b"__hwasan_init\0", HWASAN),
+    (b"__tsan_init\0", TSAN),
+    (b"__msan_init\0", MSAN),
+    (b"__sanitizer_free_hook\0", SANITIZER),
+    (b"__sanitizer_symbolize_flush\0", SANITIZER),
+];
