@@ -132,17 +132,15 @@ impl Drainer {
     /// Fixes the names of the tapes and creates the first one.
     ///
     /// # Errors
-    /// `TapeExists`, `CreateTape`.
-    pub fn create_tape(&mut self, names: Names) -> Result<(), DrainError> {
-        let path = names.root().to_owned();
-        self.session.store_output(&path);
-        let file = names.create_root().map_err(|source| {
-            if source.kind() == std::io::ErrorKind::AlreadyExists {
-                DrainError::TapeExists { path }
-            } else {
-                DrainError::CreateTape { path, source }
-            }
-        })?;
+    /// `CreateTape`.
+    pub fn create_tape(&mut self, mut names: Names) -> Result<(), DrainError> {
+        let file = names
+            .create_root()
+            .map_err(|source| DrainError::CreateTape {
+                path: names.root().to_owned(),
+                source,
+            })?;
+        self.session.store_output(names.root());
         self.root_file = Some(file);
         self.names = Some(names);
         Ok(())

@@ -13,12 +13,28 @@ use thiserror::Error;
 pub enum DrainError {
     /// No folder had room for the session.
     #[error(
-        "no room for the shared memory of a recording ({tried}); \
-         free some space or set HEAPTAPE_SESSION_FOLDER to a folder that has at least 2 MiB free"
+        "no room for the shared memory of a recording, at least {} ({tried}); \
+         free some space or set HEAPTAPE_SESSION_FOLDER to a folder that has 32 MiB free",
+        binary(*needed)
     )]
     NoRoom {
-        /// The folders that were tried, each with its error.
+        /// The smallest session, in bytes.
+        needed: u64,
+        /// The folders that were tried, each with its error and how much is free there.
         tried: String,
+    },
+    /// The file size limit of this process forbids even the smallest session.
+    #[error(
+        "the file size limit of {} (ulimit -f) leaves no room for the shared memory of a \
+         recording, at least {}; raise it, best with ulimit -f unlimited",
+        binary(*limit),
+        binary(*needed)
+    )]
+    FileSizeLimit {
+        /// The limit, in bytes.
+        limit: u64,
+        /// The smallest session, in bytes.
+        needed: u64,
     },
     /// A tape could not be created.
     #[error("cannot create the tape {}: {source}", path.display())]
@@ -30,7 +46,7 @@ pub enum DrainError {
     },
     /// The tape that was named exists.
     #[error(
-        "the tape {} exists; choose another name or pass --force to replace it",
+        "the tape {} exists; choose another name with -o",
         path.display()
     )]
     TapeExists {
@@ -73,4 +89,34 @@ pub enum DrainError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// A number of bytes for a person: in whole KiB or MiB, when it is one (limits are), else rounded
+/// down to KiB.
+pub(crate) fn binary(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ => format!("{} KiB", bytes >> 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_told_in_the_units_of_limits() {
+        let told = [0, 1000, 1024, 512_000, 1 << 20, (1 << 20) + 1, 20 << 20].map(binary);
+        let expected = [
+            "0 bytes",
+            "1000 bytes",
+            "1 KiB",
+            "500 KiB",
+            "1 MiB",
+            "1024 KiB",
+            "20 MiB",
+        ];
+        assert_eq!(told, expected);
+    }
 }

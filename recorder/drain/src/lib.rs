@@ -20,7 +20,8 @@
 //! | [`tape`], [`press`], [`tape_file`] | chunks, encoders, the append-only file |
 //! | [`names`] | which file is whose tape |
 //! | [`clock`] | ticks, stamps, the rate |
-//! | [`session_file`] | where the shared memory is made, and what is left of it |
+//! | [`session_file`] | the file of the shared memory, and what is left of it |
+//! | `session_room` | where that can be, and how large |
 //! | [`recovered`] | going on after a drainer that died |
 //! | [`outside`] | pause, go on, marks: asked from outside |
 //! | [`process_info`] | what the kernel says |
@@ -44,6 +45,7 @@ pub mod process_info;
 pub mod recovered;
 mod seal;
 pub mod session_file;
+mod session_room;
 pub mod stream;
 pub mod tape;
 pub mod tape_file;

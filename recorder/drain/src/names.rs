@@ -2,7 +2,9 @@
 //!
 //! In: the name that was asked for, process ids. Out: new files, never one that exists. The rules:
 //! the last image of the first process owns `NAME.tape`; other images get `NAME.<pid>.tape`, then
-//! `NAME.<pid>.<n>.tape`; a name that exists gets the next n.
+//! `NAME.<pid>.<n>.tape`; a name that exists gets the next n. When `NAME.tape` itself exists the
+//! recording is called `NAME.<n>`, and all its tapes with it. Every name is taken by creating the
+//! file, so that two recordings that want the same one get two.
 
 use crate::tape_file::{TapeFile, file_size_limit};
 use std::ffi::{CString, OsStr, OsString};
@@ -52,7 +54,7 @@ impl Names {
     }
 
     /// The default name for `command`, running as `pid`: `heaptape.<command>.<pid>.tape` in
-    /// `folder`, or the next that does not exist.
+    /// `folder`.
     #[must_use]
     pub fn default_for(folder: &Path, command: &OsStr, pid: u32) -> Self {
         let mut stem = OsString::from("heaptape.");
@@ -61,14 +63,7 @@ impl Names {
             .unwrap_or(OsStr::new("command"));
         stem.push(command);
         stem.push(format!(".{pid}"));
-        let first = folder.join(numbered(&stem, &[]));
-        if !first.exists() {
-            return Self::new(&first);
-        }
-        let free = (1..NUMBER_MAX)
-            .map(|number| folder.join(numbered(&stem, &[number])))
-            .find(|path| !path.exists());
-        Self::new(&free.unwrap_or(first))
+        Self::new(&folder.join(numbered(&stem, &[])))
     }
 
     /// Where the first process's last image has its tape.
@@ -77,12 +72,31 @@ impl Names {
         &self.root
     }
 
-    /// Creates the first process's tape.
+    /// Creates the first process's tape. When its name exists, this recording takes the next name
+    /// that does not: [`Names::root`] says which.
     ///
     /// # Errors
-    /// As creating a file; it may exist.
-    pub fn create_root(&self) -> io::Result<TapeFile> {
-        TapeFile::create(&self.root, self.file_bytes_max)
+    /// As creating a file.
+    pub fn create_root(&mut self) -> io::Result<TapeFile> {
+        let wanted = std::iter::once((self.stem.clone(), self.root.clone()));
+        let rest = (1..NUMBER_MAX).map(|number| {
+            let mut stem = self.stem.clone();
+            stem.push(format!(".{number}"));
+            let path = self.folder.join(numbered(&stem, &[]));
+            (stem, path)
+        });
+        for (stem, path) in wanted.chain(rest) {
+            match TapeFile::create(&path, self.file_bytes_max) {
+                Ok(file) => {
+                    self.stem = stem;
+                    self.root = path;
+                    return Ok(file);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Creates the tape of another image of process `pid`.
@@ -91,28 +105,48 @@ impl Names {
     /// As creating a file.
     pub fn create_other(&self, pid: u32) -> io::Result<TapeFile> {
         let plain = self.folder.join(numbered(&self.stem, &[pid]));
-        let rest = (1..NUMBER_MAX).map(|n| self.folder.join(numbered(&self.stem, &[pid, n])));
-        for path in std::iter::once(plain).chain(rest) {
+        match TapeFile::create(&plain, self.file_bytes_max) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.create_numbered(pid),
+            other => other,
+        }
+    }
+
+    /// Gives the first process's next image a new tape under the name of the one before, which was
+    /// replaced by exec and moves to the path that is returned. The name never stands free in
+    /// between, where the file system can exchange two names.
+    ///
+    /// # Errors
+    /// As creating and renaming files.
+    pub fn replace_root(&mut self, pid: u32) -> io::Result<(PathBuf, TapeFile)> {
+        let mut file = self.create_numbered(pid)?;
+        let other = file.path().to_owned();
+        match rename(&self.root, &other, libc::RENAME_EXCHANGE) {
+            Ok(()) => file.set_path(self.root.clone()),
+            // Somebody took the tape away: there is nothing to be moved.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::remove_file(&other)?;
+                file = self.create_root()?;
+            }
+            Err(_) => {
+                drop(file);
+                // The name that was just made is ours: nothing of anybody's is replaced.
+                if let Err(error) = std::fs::rename(&self.root, &other) {
+                    let _ = std::fs::remove_file(&other);
+                    return Err(error);
+                }
+                file = self.create_root()?;
+            }
+        }
+        Ok((other, file))
+    }
+
+    /// Creates `NAME.<pid>.<n>.tape`, with the first n that is free.
+    fn create_numbered(&self, pid: u32) -> io::Result<TapeFile> {
+        for number in 1..NUMBER_MAX {
+            let path = self.folder.join(numbered(&self.stem, &[pid, number]));
             match TapeFile::create(&path, self.file_bytes_max) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => return other,
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
-    }
-
-    /// Renames the tape of an image that was replaced by exec, so that the next one can have its
-    /// name; the new path.
-    ///
-    /// # Errors
-    /// As renaming a file.
-    pub fn move_root(&self, pid: u32) -> io::Result<PathBuf> {
-        for number in 1..NUMBER_MAX {
-            let path = self.folder.join(numbered(&self.stem, &[pid, number]));
-            match rename_new(&self.root, &path) {
-                Ok(()) => return Ok(path),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
@@ -129,8 +163,8 @@ fn numbered(stem: &OsStr, numbers: &[u32]) -> OsString {
     name
 }
 
-/// Renames without replacing; where the file system cannot do that in one step, in two.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames as `flags` of `renameat2` say.
+fn rename(from: &Path, to: &Path, flags: libc::c_uint) -> io::Result<()> {
     let text = |path: &Path| {
         CString::new(path.as_os_str().as_bytes())
             .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
@@ -143,20 +177,13 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
             old.as_ptr(),
             libc::AT_FDCWD,
             new.as_ptr(),
-            libc::RENAME_NOREPLACE,
+            flags,
         )
     };
     if result == 0 {
         return Ok(());
     }
-    let error = io::Error::last_os_error();
-    if error.raw_os_error() != Some(libc::EINVAL) {
-        return Err(error);
-    }
-    if to.exists() {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    std::fs::rename(from, to)
+    Err(io::Error::last_os_error())
 }
 
 #[cfg(test)]
@@ -185,26 +212,79 @@ mod tests {
     #[test]
     fn a_replaced_first_image_moves_out_of_the_way_and_replaces_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let names = Names::new(&folder.path().join("x.tape"));
+        let mut names = Names::new(&folder.path().join("x.tape"));
         std::fs::write(folder.path().join("x.7.1.tape"), b"somebody's").unwrap();
-        drop(names.create_root().unwrap());
-        assert_eq!(
-            names.create_root().unwrap_err().kind(),
-            io::ErrorKind::AlreadyExists
-        );
-        assert_eq!(file_name(&names.move_root(7).unwrap()), "x.7.2.tape");
-        assert!(!names.root().exists());
-        let kept = std::fs::read(folder.path().join("x.7.1.tape")).unwrap();
-        assert_eq!(kept, b"somebody's");
+        let mut first = names.create_root().unwrap();
+        first.append(b"the first").unwrap();
+        first.finish();
+        let (moved, mut second) = names.replace_root(7).unwrap();
+        assert_eq!(file_name(&moved), "x.7.2.tape");
+        assert_eq!(second.path(), names.root());
+        second.append(b"the second").unwrap();
+        second.finish();
+        let content = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!(content("x.7.1.tape"), "somebody's");
+        assert_eq!(content("x.7.2.tape"), "the first");
+        assert_eq!(content("x.tape"), "the second");
+
+        // Taken away meanwhile: there is nothing to be moved.
+        std::fs::remove_file(names.root()).unwrap();
+        let (_, third) = names.replace_root(7).unwrap();
+        assert_eq!(third.path(), names.root());
+        assert!(!folder.path().join("x.7.3.tape").exists());
+    }
+
+    #[test]
+    fn a_name_that_exists_gives_the_whole_recording_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = folder.path().join("x.tape");
+        std::fs::write(&wanted, b"old").unwrap();
+        let mut names: Vec<Names> = (0..3).map(|_| Names::new(&wanted)).collect();
+        let files: Vec<TapeFile> = names.iter_mut().map(|n| n.create_root().unwrap()).collect();
+        let made: Vec<&str> = files.iter().map(|file| file_name(file.path())).collect();
+        assert_eq!(made, ["x.1.tape", "x.2.tape", "x.3.tape"]);
+        assert_eq!(names[1].root(), files[1].path());
+        let child = names[1].create_other(42).unwrap();
+        assert_eq!(file_name(child.path()), "x.2.42.tape");
+        let (moved, _) = names[1].replace_root(41).unwrap();
+        assert_eq!(file_name(&moved), "x.2.41.1.tape");
+        assert_eq!(std::fs::read(&wanted).unwrap(), b"old");
+        let mut odd = Names::new(&folder.path().join("plain"));
+        assert_eq!(file_name(odd.create_root().unwrap().path()), "plain");
+        let mut odd = Names::new(&folder.path().join("plain"));
+        assert_eq!(file_name(odd.create_root().unwrap().path()), "plain.1.tape");
+    }
+
+    #[test]
+    fn recordings_that_begin_at_once_get_a_name_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = folder.path().join("x.tape");
+        let mut made: Vec<PathBuf> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut names = Names::new(&wanted);
+                        let file = names.create_root().unwrap();
+                        assert_eq!(file.path(), names.root());
+                        file.path().to_owned()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        made.sort();
+        made.dedup();
+        assert_eq!(made.len(), 8);
     }
 
     #[test]
     fn default_names_carry_the_command_and_the_process() {
         let folder = tempfile::tempdir().unwrap();
-        let names = Names::default_for(folder.path(), OsStr::new("/usr/bin/ls"), 9);
+        let mut names = Names::default_for(folder.path(), OsStr::new("/usr/bin/ls"), 9);
         assert_eq!(file_name(names.root()), "heaptape.ls.9.tape");
         drop(names.create_root().unwrap());
-        let next = Names::default_for(folder.path(), OsStr::new("/usr/bin/ls"), 9);
+        let mut next = Names::default_for(folder.path(), OsStr::new("/usr/bin/ls"), 9);
+        drop(next.create_root().unwrap());
         assert_eq!(file_name(next.root()), "heaptape.ls.9.1.tape");
         let odd = Names::new(&folder.path().join("plain"));
         assert_eq!(

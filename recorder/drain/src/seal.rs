@@ -170,7 +170,7 @@ impl Drainer {
     }
 
     fn tape_file(&mut self, process: &ProcessState) -> io::Result<TapeFile> {
-        let Some(names) = self.names.clone() else {
+        let Some(mut names) = self.names.clone() else {
             return Err(io::ErrorKind::NotFound.into());
         };
         if !process.is_root {
@@ -183,13 +183,18 @@ impl Drainer {
             self.root.has_tape = true;
             return Ok(file);
         }
-        if self.root.has_tape {
+        let file = if std::mem::replace(&mut self.root.has_tape, true) {
             // The name belongs to the process's last image: the one before gives it up.
-            let moved = names.move_root(process.pid)?;
-            self.rename_tape(names.root(), &moved);
-        }
-        self.root.has_tape = true;
-        names.create_root()
+            let before = names.root().to_owned();
+            let (moved, file) = names.replace_root(process.pid)?;
+            self.rename_tape(&before, &moved);
+            file
+        } else {
+            names.create_root()?
+        };
+        self.session.store_output(names.root());
+        self.names = Some(names);
+        Ok(file)
     }
 
     /// Images of the first process that came before give up its tape's name, oldest first.

@@ -1,16 +1,16 @@
-//! The session's file: where it is made, how large, and which ones are left over.
+//! The session's file: it is made, opened and removed here, and those that are left over found.
 //!
-//! In: the settings of a recording and how much room there is. Out: a published session, or the
+//! In: the settings of a recording and where there is room. Out: a published session, or the
 //! list of sessions whose drainer is dead. It only ever removes a file that it made or that is a
 //! session of the same user.
 
 use crate::clock::Clock;
-use crate::error::DrainError;
+use crate::error::{DrainError, binary};
 use crate::process_info::{self, Stat};
+use crate::session_room::{Place, folders, layout_for, places, pool_bytes, smallest};
 use crate::tape_file::file_size_limit;
 use heaptape_format::header::ClockKind;
-use heaptape_session::layout::{CHUNK_BYTES, Layout, SEGMENT_CHUNKS, state};
-use heaptape_session::layout::{SEGMENT_BYTES, SessionHeader};
+use heaptape_session::layout::{CHUNK_BYTES, Layout, SessionHeader, state};
 use heaptape_session::map::{MapError, SessionMap};
 use heaptape_session::sync::{AtomicU64, Ordering};
 use std::ffi::{CString, OsString};
@@ -21,16 +21,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// The rings never take more than this.
-const POOL_BYTES_MAX: u64 = 256 << 20;
-/// A folder with less room than this is only taken when no other has more.
-const POOL_BYTES_GOOD: u64 = 8 << 20;
-/// Threads that can be recorded at the same time.
-const STREAMS_MAX: usize = 8192;
-/// What a file size limit leaves to the rest of a session.
-const CONTROL_BYTES: u64 = 12 << 10;
 /// Chunks that have memory from the start: 8 MiB.
 const CHUNKS_AT_START: usize = 512;
+const _: () = assert!(CHUNKS_AT_START * CHUNK_BYTES == 8 << 20);
 
 /// What the recorders are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,34 +50,35 @@ impl Session {
     /// absolute path of the first image's tape.
     ///
     /// # Errors
-    /// `NoRoom` when no folder can hold it.
+    /// `NoRoom` when no folder can hold it, `FileSizeLimit` when none may.
     pub fn create(settings: &Settings, clock: &Clock, output: &Path) -> Result<Self, DrainError> {
-        let mut candidates: Vec<(PathBuf, u64)> = folders()
-            .into_iter()
-            .map(|folder| {
-                let room = pool_bytes(&folder);
-                (folder, room)
-            })
-            .collect();
-        // Folders with enough room first, in their order; then those with the most.
-        candidates.sort_by_key(|(_, room)| std::cmp::Reverse((*room).min(POOL_BYTES_GOOD)));
+        let needed = smallest().file_bytes() as u64;
+        let limit = file_size_limit();
+        if limit < needed {
+            return Err(DrainError::FileSizeLimit { limit, needed });
+        }
         let mut tried = Vec::new();
-        for (folder, room) in &candidates {
-            match Self::create_in(folder, *room) {
+        for Place { folder, free } in places() {
+            match Self::create_in(&folder, layout_for(pool_bytes(free), limit.min(free))) {
                 Ok(session) => {
                     session.fill_in(settings, clock, output);
                     session.map.publish();
                     return Ok(session);
                 }
-                Err(reason) => tried.push(format!("{}: {reason}", folder.display())),
+                Err(reason) => tried.push(format!(
+                    "{}: {reason}, {} free",
+                    folder.display(),
+                    binary(free)
+                )),
             }
         }
         Err(DrainError::NoRoom {
+            needed,
             tried: tried.join("; "),
         })
     }
 
-    fn create_in(folder: &Path, room: u64) -> Result<Self, String> {
+    fn create_in(folder: &Path, layout: Layout) -> Result<Self, String> {
         let [random, _] = random_id();
         // SAFETY: a plain call without arguments.
         let user = unsafe { libc::geteuid() };
@@ -97,7 +91,6 @@ impl Session {
             .mode(0o600)
             .open(&path)
             .map_err(|error| error.to_string())?;
-        let layout = layout_for(room);
         let map = c_path(&path)
             .ok_or(MapError::Path)
             .and_then(|name| {
@@ -305,81 +298,6 @@ fn left_session(path: &Path) -> Option<LeftSession> {
     })
 }
 
-/// Folders that may hold sessions, best first.
-fn folders() -> Vec<PathBuf> {
-    let named = std::env::var_os("HEAPTAPE_SESSION_FOLDER").map(PathBuf::from);
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let rest = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for folder in named.into_iter().chain(runtime).chain(rest) {
-        if folder.is_absolute() && folder.is_dir() && !folders.contains(&folder) {
-            folders.push(folder);
-        }
-    }
-    folders
-}
-
-/// How many bytes of rings a session in `folder` may have.
-fn pool_bytes(folder: &Path) -> u64 {
-    let Some(name) = c_path(folder) else {
-        return 0;
-    };
-    // SAFETY: all-zero bytes are a valid `statvfs`.
-    let mut room: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the path is zero-terminated, the structure valid for the call to fill in.
-    if unsafe { libc::statvfs(name.as_ptr(), &raw mut room) } != 0 {
-        return 0;
-    }
-    let free = (room.f_bavail as u64).saturating_mul(room.f_frsize as u64);
-    let by_memory = memory_limit().map_or(u64::MAX, |limit| limit / 16);
-    let by_file = file_size_limit().saturating_sub(CONTROL_BYTES);
-    (free / 4)
-        .max(free.min(SEGMENT_BYTES as u64))
-        .min(by_memory)
-        .min(by_file)
-        .min(POOL_BYTES_MAX)
-}
-
-/// The smallest memory limit of our cgroup and those above it.
-fn memory_limit() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let root = Path::new("/sys/fs/cgroup");
-    let path = root.join(own.trim_start_matches('/'));
-    let version_1 = root.join("memory/memory.limit_in_bytes");
-    path.ancestors()
-        .take_while(|folder| folder.starts_with(root))
-        .map(|folder| folder.join("memory.max"))
-        .chain(std::iter::once(version_1))
-        .filter_map(|file| {
-            std::fs::read_to_string(file)
-                .ok()?
-                .trim()
-                .parse::<u64>()
-                .ok()
-        })
-        .min()
-}
-
-/// A layout whose rings take at most `room` bytes, or the smallest there is. A stream can hold two
-/// chunks, one that it writes and one that was read: there are never more streams than half the
-/// chunks, so that no producer waits for a chunk that cannot come.
-fn layout_for(room: u64) -> Layout {
-    let chunks = (room.min(POOL_BYTES_MAX) / CHUNK_BYTES as u64).max(2) as usize;
-    let processes = match chunks / SEGMENT_CHUNKS {
-        0 => 8,
-        1..4 => 64,
-        4..16 => 512,
-        _ => 4096,
-    };
-    Layout {
-        processes,
-        streams: (chunks / 2).min(STREAMS_MAX),
-        chunks,
-    }
-}
-const _: () = assert!(CHUNKS_AT_START * CHUNK_BYTES == 8 << 20);
-
 fn c_path(path: &Path) -> Option<CString> {
     CString::new(path.as_os_str().as_bytes()).ok()
 }
@@ -432,21 +350,6 @@ pub(crate) fn load_text(words: &[AtomicU64]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn layouts_keep_within_their_room() {
-        for room in [0, 40 << 10, 1 << 20, 5 << 20, 16 << 20, 256 << 20, u64::MAX] {
-            let layout = layout_for(room);
-            assert!(layout.is_valid(), "{room}");
-            assert!(layout.streams * 2 <= layout.chunks, "{room}");
-            let pool = (layout.chunks * CHUNK_BYTES) as u64;
-            assert!(pool <= room.clamp(2 * CHUNK_BYTES as u64, POOL_BYTES_MAX));
-        }
-        assert!(layout_for(1 << 20).file_bytes() < 1200 << 10);
-        let smallest = layout_for(0);
-        let control = smallest.file_bytes() - 2 * CHUNK_BYTES;
-        assert!(control as u64 <= CONTROL_BYTES);
-    }
 
     #[test]
     fn a_session_says_what_it_was_told_and_goes_away() {

@@ -4,6 +4,7 @@
 //! [`TapeFile`]. When the file cannot grow, the tape is *full*: it stays valid to that point,
 //! takes nothing more, counts what it had to refuse, and still gets its end.
 
+use crate::error::binary;
 use crate::press::Press;
 use crate::tape_file::TapeFile;
 use heaptape_format::chunk::{ChunkInfo, ChunkKind, NO_STREAM};
@@ -100,7 +101,8 @@ impl TapeWriter {
     pub fn begin(mut file: TapeFile, header: TapeHeader) -> Self {
         let mut out = Vec::new();
         header.encode(&mut out);
-        let full = file.append(&out).err().map(|error| full_text(&error));
+        let written = file.append(&out).err();
+        let full = written.map(|error| full_text(&error, file.limit()));
         Self {
             file: Some(file),
             header,
@@ -183,7 +185,7 @@ impl TapeWriter {
                 true
             }
             Err(error) => {
-                self.full = Some(full_text(&error));
+                self.full = Some(full_text(&error, file.limit()));
                 false
             }
         }
@@ -337,10 +339,14 @@ impl TapeWriter {
     }
 }
 
-fn full_text(error: &io::Error) -> String {
+/// Why no more can be written to a tape of at most `limit` bytes.
+fn full_text(error: &io::Error, limit: u64) -> String {
     match error.raw_os_error() {
         Some(libc::ENOSPC) => "the tape's disk is full (no space left)".into(),
-        Some(libc::EFBIG) => "the tape met the file size limit (ulimit -f)".into(),
+        Some(libc::EFBIG) => {
+            let limit = binary(limit);
+            format!("the tape met the file size limit of {limit} (ulimit -f)")
+        }
         Some(libc::EDQUOT) => "the disk quota for the tape is used up".into(),
         _ => format!("the tape cannot be written: {error}"),
     }

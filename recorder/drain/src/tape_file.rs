@@ -88,6 +88,12 @@ impl TapeFile {
         self.bytes
     }
 
+    /// The longest that it may become, in bytes.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit.min(file_size_limit())
+    }
+
     /// Appends `chunks` wholly or not at all, and leaves room for the end of the tape.
     ///
     /// # Errors

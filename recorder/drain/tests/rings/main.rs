@@ -396,7 +396,11 @@ fn a_full_tape_is_valid_and_counts_the_rest() {
     content.assert_prefix(0, &history);
     let end = content.end.unwrap();
     assert_eq!(end.lost + kept as u64, history.events().count() as u64);
-    assert!(end.message.contains("file size limit"), "{}", end.message);
+    assert!(
+        end.message.contains("file size limit of 2 MiB (ulimit -f)"),
+        "{}",
+        end.message
+    );
     assert_eq!(
         outcome.tapes[0].problem.as_deref(),
         Some(end.message.as_str())
