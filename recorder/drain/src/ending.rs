@@ -5,7 +5,7 @@
 //! its end was seen is everything.
 
 use crate::drainer::Drainer;
-use crate::outcome::TapeOutcome;
+use crate::outcome::{NOT_STARTED, TapeOutcome};
 use crate::process::{Ending, ProcessState};
 use crate::tape::{FinishedTape, TapeWriter};
 use crate::tape_file::TapeFile;
@@ -175,6 +175,7 @@ impl Drainer {
             ending,
             counts,
             problem,
+            not_recorded: None,
         });
     }
 
@@ -239,7 +240,7 @@ impl Drainer {
             .map_or(Ending::Unknown, Ending::from_status);
         let (command, reason) = self.root.not_recorded.clone().unwrap_or_else(|| {
             let command = self.root.command.first().cloned().unwrap_or_default();
-            (command, "the recorder did not start in it".to_owned())
+            (command, NOT_STARTED.to_owned())
         });
         notes.children.push(Child {
             pid: self.root.pid,
@@ -248,7 +249,7 @@ impl Drainer {
             ..Child::default()
         });
         let message = format!("not recorded: {reason}");
-        self.outcome.not_recorded.push((command, reason));
+        self.outcome.not_recorded.push((command, reason.clone()));
         notes.write_first(&mut self.press, &mut tape);
         notes.write_last(&mut self.press, &mut tape);
         tape.table(&mut self.press, &[self.clock.pair()], (0, self.clock.now()));
@@ -268,6 +269,7 @@ impl Drainer {
             ending,
             counts: finished.counts,
             problem: finished.problem,
+            not_recorded: Some(reason),
         });
     }
 }

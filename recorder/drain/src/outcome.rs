@@ -19,7 +19,12 @@ pub struct TapeOutcome {
     pub counts: EventCounts,
     /// What went wrong, for a person.
     pub problem: Option<String>,
+    /// The started command never joined the session: why. The tape says this and nothing else.
+    pub not_recorded: Option<String>,
 }
+
+/// Why a command that could be recorded was not: what we know is that it never joined.
+pub const NOT_STARTED: &str = "the recorder did not start in it";
 
 /// See the module.
 #[derive(Debug, Clone, Default)]

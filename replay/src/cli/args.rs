@@ -172,7 +172,8 @@ pub(super) struct ChooseArgs {
     no_source: bool,
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// A size as users write it, in bytes.
+pub(super) fn size(text: &str) -> Result<u64, String> {
     parse_size(text).ok_or_else(|| "write a size as 4096, 64KiB or 1.5MiB".to_owned())
 }
 

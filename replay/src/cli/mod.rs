@@ -2,7 +2,9 @@
 //! to a report. Exit codes and messages are decided here and nowhere else.
 //!
 //! Exit codes: 0 done (also when the reader of our output went away), 1 a gate was not met or a
-//! tape is damaged, 2 bad usage or unreadable input, with one line on standard error.
+//! tape is damaged, 2 bad usage or unreadable input, with one line on standard error. `run` has the
+//! command's own code; what goes wrong before that is 125, 126 or 127, bad usage included, so that
+//! it is not taken for the command's.
 
 mod args;
 mod check;
@@ -42,6 +44,8 @@ impl Exit {
     const DONE: Self = Self(0);
     const GATE_NOT_MET: Self = Self(1);
     const BAD_INPUT: Self = Self(2);
+    /// `run` failed before the command started.
+    const NOT_RUN: Self = Self(125);
 }
 
 /// heaptape records every allocation of a program and answers questions about its heap at any
@@ -184,13 +188,17 @@ fn usage(error: &clap::Error) -> Exit {
             _ => parts.push(line.trim_end_matches('.').to_owned()),
         }
     }
-    let help = match std::env::args_os().nth(1).filter(is_verb) {
+    let verb = std::env::args_os().skip(1).find(is_verb);
+    let help = match &verb {
         Some(verb) => format!("heaptape {} --help tells more", verb.to_string_lossy()),
         None => "heaptape --help lists the verbs".to_owned(),
     };
     parts.push(help);
     output::complain(&parts.join("; "));
-    Exit::BAD_INPUT
+    match verb {
+        Some(verb) if verb == "run" => Exit::NOT_RUN,
+        _ => Exit::BAD_INPUT,
+    }
 }
 
 fn is_verb(word: &OsString) -> bool {

@@ -1,14 +1,16 @@
 //! `heaptape run`: record a command and its process tree.
 
+use super::args::size;
 use super::output::{self, Output, complain};
-use super::{Exit, Outcome};
-use crate::launch::record::{NotStarted, Recorded, Recording};
+use super::{Exit, Outcome, told};
+use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
 use clap::{Args, ValueEnum};
 use heaptape::report::units::count;
 use heaptape::report::{Style, summary_for_run};
 use heaptape::symbols::symbolize_tape;
-use heaptape_drain::{Settings, TapeOutcome};
+use heaptape_drain::{NOT_STARTED, Settings, TapeOutcome};
 use heaptape_session::layout::options;
+use heaptape_session::reasons;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -29,7 +31,7 @@ pub(super) struct Run {
     /// The tape [default: heaptape.COMMAND.PID.tape].
     #[arg(short, long, value_name = "TAPE")]
     output: Option<PathBuf>,
-    /// Replace a tape of that name.
+    /// Replace a tape of that name [default: the tape gets the next free name, NAME.1.tape].
     #[arg(long)]
     force: bool,
     /// Record the command alone, not what it starts.
@@ -38,8 +40,8 @@ pub(super) struct Run {
     /// Keep at most this many frames of each stack (0: all).
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_depth: u32,
-    /// Leave allocations smaller than this many bytes out.
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    /// Leave allocations smaller than this out: bytes, or as 1KiB.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0")]
     min_size: u64,
     /// Which frames stacks have.
     #[arg(long, value_enum, default_value_t = Stacks::Both)]
@@ -111,7 +113,7 @@ impl Run {
                 Ok(Exit(recorded.exit_code))
             }
             Err(NotStarted { exit_code, error }) => {
-                complain(&format!("{error:#}"));
+                complain(&told(&error));
                 Ok(Exit(exit_code))
             }
         }
@@ -142,29 +144,22 @@ impl Run {
             let paths: Vec<&Path> = tapes.iter().filter_map(tape_to_symbolize).collect();
             symbolize(&paths, self.quiet);
         }
-        say_problems(recorded);
+        say_problems(recorded, self.quiet);
         if self.quiet {
             return;
         }
         say_refused(recorded);
         let root = recorded.outcome.root_tape();
-        let path = root.and_then(|tape| tape.path.as_deref());
-        if let Some(path) = path
-            && (self.report || io::stderr().is_terminal())
-        {
-            let style = style_of_stderr(output);
-            let name = shown(path);
-            match summary_for_run(name, &style) {
-                Ok(text) => {
-                    // Nobody listens: there is nobody to tell.
-                    let _ = write!(io::stderr(), "heaptape: recorded\n{text}");
-                }
-                Err(error) => complain(&format!("{}: {error}", name.display())),
-            }
-        } else if let Some(path) = path {
-            complain(&format!("recorded to {}", shown(path).display()));
+        let main = match root {
+            Some(tape) if tape.not_recorded.is_some() => largest(tapes),
+            _ => root,
+        };
+        let path = main.and_then(|tape| tape.path.as_deref());
+        if let Some(path) = path {
+            self.say_recorded(path, output);
         }
-        let others = tapes.len() - usize::from(path.is_some());
+        let others = tapes.iter().filter(|tape| tape.not_recorded.is_none());
+        let others = others.count() - usize::from(path.is_some());
         if others > 0 {
             let noun = if others == 1 { "tape" } else { "tapes" };
             complain(&format!(
@@ -176,6 +171,30 @@ impl Run {
             complain("processes of its tree live on; their tapes are finished when they end");
         }
     }
+
+    /// The summary of the tape at `path`, or where it is.
+    fn say_recorded(&self, path: &Path, output: &Output) {
+        let name = shown(path);
+        if self.report || io::stderr().is_terminal() {
+            match summary_for_run(name, &style_of_stderr(output)) {
+                Ok(text) => {
+                    // Nobody listens: there is nobody to tell.
+                    let _ = write!(io::stderr(), "heaptape: recorded\n{text}");
+                }
+                Err(error) => complain(&format!("{}: {error}", name.display())),
+            }
+        } else {
+            complain(&format!("recorded to {}", name.display()));
+        }
+    }
+}
+
+/// The tape with the most events.
+fn largest(tapes: &[TapeOutcome]) -> Option<&TapeOutcome> {
+    tapes
+        .iter()
+        .filter(|tape| tape.path.is_some() && tape.counts.events() > 0)
+        .max_by_key(|tape| tape.counts.events())
 }
 
 /// The path as the user would write it.
@@ -223,13 +242,19 @@ pub(super) fn symbolize(paths: &[&Path], quiet: bool) {
     bar.finish_and_clear();
 }
 
-/// What the user must know, `--quiet` or not.
-fn say_problems(recorded: &Recorded) {
+/// What went wrong, `--quiet` or not.
+fn say_problems(recorded: &Recorded, quiet: bool) {
     let outcome = &recorded.outcome;
-    if let Some(failure) = &recorded.failure {
-        complain(&format!("nothing was recorded: {failure}"));
+    match &recorded.bare {
+        Some(Bare::NoSession(error)) => complain(&format!("nothing was recorded: {error}")),
+        Some(Bare::TurnedOff) if !quiet => complain("nothing was recorded: HEAPTAPE=0 is set"),
+        _ => {}
     }
     for tape in &outcome.tapes {
+        // With more to say, `say_refused` says it.
+        if quiet && tape.not_recorded.as_deref() == Some(NOT_STARTED) {
+            complain(&format!("the command was not recorded: {NOT_STARTED}"));
+        }
         let name = tape.path.as_deref().map_or_else(
             || format!("process {}", tape.pid),
             |path| shown(path).display().to_string(),
@@ -254,12 +279,52 @@ fn say_problems(recorded: &Recorded) {
     }
 }
 
-/// The programs of the tree that ran as if bare.
+/// The programs of the tree that ran as if bare, the command itself first.
 fn say_refused(recorded: &Recorded) {
-    let mut refused = recorded.outcome.not_recorded.clone();
+    let outcome = &recorded.outcome;
+    let mut refused = outcome.not_recorded.clone();
+    if let Some(root) = outcome.root_tape()
+        && let Some(reason) = &root.not_recorded
+    {
+        let place = refused.iter().position(|(_, other)| other == reason);
+        let command = place.map(|place| refused.remove(place).0);
+        say_root_refused(&command.unwrap_or_default(), reason, root.path.as_deref());
+    }
     refused.sort();
     refused.dedup();
     for (command, reason) in &refused {
         complain(&format!("{command}: not recorded: {reason}"));
     }
+}
+
+/// The command itself was not recorded: why, what to do, and that its tape holds nothing.
+fn say_root_refused(command: &str, reason: &str, tape: Option<&Path>) {
+    let mut line = format!("{command}: not recorded: {reason}");
+    if let Some(remedy) = remedy(reason) {
+        line.push_str("; ");
+        line.push_str(remedy);
+    }
+    if let Some(tape) = tape {
+        line.push_str(&format!(" ({} says only this)", shown(tape).display()));
+    }
+    complain(&line);
+}
+
+/// What to do about a program that cannot be recorded.
+fn remedy(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        reasons::STATIC => "to record it, link it dynamically, without -static",
+        reasons::MUSL | reasons::OTHER_LOADER => "to record it, build it for glibc",
+        reasons::BITS_32 | reasons::OTHER_PROCESSOR => "to record it, build it for x86-64",
+        reasons::SET_USER | reasons::SET_GROUP | reasons::CAPABILITIES => {
+            "to record it, run a copy of it, which has no such rights"
+        }
+        reasons::ASAN
+        | reasons::HWASAN
+        | reasons::TSAN
+        | reasons::MSAN
+        | reasons::LSAN
+        | reasons::SANITIZER => "to record it, build it without -fsanitize",
+        _ => return None,
+    })
 }

@@ -1,31 +1,56 @@
 //! Where `libheaptape.so` is: named, beside us, installed, or carried inside this executable.
 //!
-//! In: the environment. Out: the path of a library that the loader can be told of. A library that
-//! is unpacked is compared byte for byte before it is used: nobody else can slip one in.
+//! In: the environment. Out: the path of a library that the loader can be told of and can map.
 
+use super::unpacked::{Unpacked, check_executable, unpack_into};
 use anyhow::{Context, bail};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use heaptape_drain::tape_file::file_size_limit;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The library itself.
-const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libheaptape.so"));
-/// Names its content.
-const HASH: &str = env!("HEAPTAPE_LIBRARY_HASH");
 /// Its file's name.
 pub(crate) const NAME: &str = "libheaptape.so";
 
-/// The path of the library, absolute.
-pub(crate) fn locate() -> anyhow::Result<PathBuf> {
+/// A library that can be used while this lives.
+#[derive(Debug)]
+pub(crate) enum Library {
+    /// Somebody's: installed, or named.
+    Installed(PathBuf),
+    /// Our own.
+    Unpacked(Unpacked),
+}
+
+impl Library {
+    /// Its absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Installed(path) => path,
+            Self::Unpacked(unpacked) => &unpacked.path,
+        }
+    }
+}
+
+/// Finds the library, or unpacks it.
+///
+/// # Errors
+/// There is none that the loader could use; what to do, for a person.
+pub(crate) fn locate() -> anyhow::Result<Library> {
     if let Some(named) = std::env::var_os("HEAPTAPE_LIB") {
         let named = PathBuf::from(named);
         let path = std::path::absolute(&named).unwrap_or(named);
         if !path.is_file() {
             bail!("HEAPTAPE_LIB names {}, which is no file", path.display());
         }
-        return usable(path);
+        if !is_sayable(&path) {
+            bail!(
+                "the dynamic loader cannot be told of {} (a blank or a colon in its path); \
+                 set HEAPTAPE_LIB to another place",
+                path.display()
+            );
+        }
+        check_executable(&path).with_context(|| path.display().to_string())?;
+        return Ok(Library::Installed(path));
     }
     let folder = std::env::current_exe()
         .ok()
@@ -33,12 +58,12 @@ pub(crate) fn locate() -> anyhow::Result<PathBuf> {
     if let Some(folder) = folder {
         let installed = folder.join("../lib/heaptape").join(NAME);
         for path in [folder.join(NAME), installed] {
-            if path.is_file() && is_sayable(&path) {
-                return Ok(path);
+            if path.is_file() && is_sayable(&path) && check_executable(&path).is_ok() {
+                return Ok(Library::Installed(path));
             }
         }
     }
-    usable(unpack()?)
+    unpack().map(Library::Unpacked)
 }
 
 /// The loader splits what it is told at blanks and colons.
@@ -49,31 +74,37 @@ fn is_sayable(path: &Path) -> bool {
         .any(|byte| matches!(byte, b' ' | b':' | b'\t' | b'\n'))
 }
 
-fn usable(path: PathBuf) -> anyhow::Result<PathBuf> {
-    if !is_sayable(&path) {
-        bail!(
-            "the dynamic loader cannot be told of {} (a blank or a colon in its path); \
-             set XDG_CACHE_HOME or HEAPTAPE_LIB to another place",
-            path.display()
-        );
+/// Puts the library that we carry into the first folder that can have it.
+fn unpack() -> anyhow::Result<Unpacked> {
+    let mut tried = Vec::new();
+    for folder in cache_folders() {
+        let result = if is_sayable(&folder) {
+            unpack_into(&folder)
+        } else {
+            Err(anyhow::anyhow!("a blank or a colon in its path"))
+        };
+        match result {
+            Ok(unpacked) => return Ok(unpacked),
+            Err(error) => tried.push(format!("{}: {}", folder.display(), reason(&error))),
+        }
     }
-    Ok(path)
+    bail!(
+        "the recorder's library finds no place ({}); \
+         set XDG_CACHE_HOME to a folder that can be written and executed from",
+        tried.join("; ")
+    )
 }
 
-/// Puts the library that we carry into a folder of the user's.
-fn unpack() -> anyhow::Result<PathBuf> {
-    let mut last = None;
-    for folder in cache_folders() {
-        if !is_sayable(&folder) {
-            continue;
-        }
-        match unpack_into(&folder) {
-            Ok(path) => return Ok(path),
-            Err(error) => last = Some(error),
-        }
+/// Names the limit that the kernel's word for it hides.
+fn reason(error: &anyhow::Error) -> String {
+    let is_limit = error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.raw_os_error() == Some(libc::EFBIG));
+    if is_limit {
+        let kib = file_size_limit() >> 10;
+        return format!("the file size limit of {kib} KiB (ulimit -f) is too low");
     }
-    Err(last.unwrap_or_else(|| anyhow::anyhow!("no folder for it")))
-        .context("cannot unpack the recorder's library; set HEAPTAPE_LIB or TMPDIR")
+    format!("{error:#}")
 }
 
 /// Folders for it, best first.
@@ -86,50 +117,18 @@ fn cache_folders() -> Vec<PathBuf> {
     let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     // SAFETY: a plain call without arguments.
     let user = unsafe { libc::geteuid() };
-    let mut temporary = vec![std::env::temp_dir(), PathBuf::from("/tmp")];
-    temporary.dedup();
-    cache
-        .map(|folder| folder.join("heaptape"))
+    let mut folders: Vec<PathBuf> = cache
         .into_iter()
-        .chain(
-            temporary
-                .iter()
-                .map(|folder| folder.join(format!("heaptape-{user}"))),
-        )
-        .collect()
-}
-
-fn unpack_into(folder: &Path) -> anyhow::Result<PathBuf> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| folder.display().to_string())?;
-    let facts = fs::symlink_metadata(folder).with_context(|| folder.display().to_string())?;
-    // SAFETY: a plain call without arguments.
-    let user = unsafe { libc::geteuid() };
-    if !facts.is_dir() || facts.uid() != user || facts.mode() & 0o022 != 0 {
-        bail!("{} is not a folder of ours alone", folder.display());
+        .map(|cache| cache.join("heaptape"))
+        .collect();
+    let temporary = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    for folder in temporary {
+        let folder = folder.join(format!("heaptape-{user}"));
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
     }
-    let path = folder.join(format!("libheaptape-{HASH}.so"));
-    if fs::read(&path).is_ok_and(|content| content == LIBRARY) {
-        return Ok(path);
-    }
-    let unfinished = folder.join(format!(".{HASH}.{}", std::process::id()));
-    // What an earlier process of the same id left.
-    let _ = fs::remove_file(&unfinished);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o755)
-        .open(&unfinished)
-        .and_then(|mut file: File| file.write_all(LIBRARY))
-        .and_then(|()| fs::rename(&unfinished, &path));
-    if written.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
-    written.with_context(|| path.display().to_string())?;
-    Ok(path)
+    folders
 }
 
 #[cfg(test)]
@@ -137,26 +136,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_unpacked_once_and_repaired_when_it_was_changed() {
-        let home = tempfile::tempdir().unwrap();
-        let folder = home.path().join("a/b");
-        let path = unpack_into(&folder).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), LIBRARY);
-        let first = fs::metadata(&path).unwrap().ino();
-        assert_eq!(unpack_into(&folder).unwrap(), path);
-        assert_eq!(fs::metadata(&path).unwrap().ino(), first);
-        fs::write(&path, b"something else").unwrap();
-        assert_eq!(unpack_into(&folder).unwrap(), path);
-        assert_eq!(fs::read(&path).unwrap(), LIBRARY);
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn folders_that_others_can_write_are_refused() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(unpack_into(folder.path()).is_err());
-        assert!(!is_sayable(Path::new("/a b/lib.so")) && !is_sayable(Path::new("/a:b")));
+    fn blanks_and_colons_cannot_be_said() {
+        assert!(is_sayable(Path::new("/a/lib.so")));
+        for path in ["/a b/lib.so", "/a:b", "/a\tb", "/a\nb"] {
+            assert!(!is_sayable(Path::new(path)), "{path:?}");
+        }
     }
 }

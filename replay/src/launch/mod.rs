@@ -10,6 +10,8 @@
 //! | [`command`] | finding the program |
 //! | [`image`] | can it be recorded? |
 //! | [`library`] | where `libheaptape.so` is |
+//! | [`unpacked`] | the library that we carry, in a folder of the user's |
+//! | [`glibc`] | is the C library new enough? |
 //! | [`spawn`] | fork and exec |
 //! | [`signals`] | signals on their way to the command, job control |
 //! | [`detach`] | going on in the background |
@@ -17,9 +19,11 @@
 
 pub(crate) mod command;
 pub(crate) mod detach;
+pub(crate) mod glibc;
 pub(crate) mod image;
 pub(crate) mod library;
 pub(crate) mod record;
 pub(crate) mod signals;
 pub(crate) mod spawn;
+pub(crate) mod unpacked;
 pub(crate) mod watch;

@@ -6,9 +6,10 @@
 
 use super::command::{self, NotFound};
 use super::image::{self, Image};
+use super::library::{self, Library};
 use super::signals::{self, Inherited, Signals};
 use super::spawn::{Prepared, Start};
-use super::{detach, library, watch};
+use super::{detach, glibc, watch};
 use anyhow::Context;
 use heaptape_drain::process_info::Stat;
 use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings};
@@ -42,7 +43,16 @@ pub(crate) struct Recorded {
     /// Processes of the tree live on; a detached drainer finishes their tapes.
     pub(crate) goes_on: bool,
     /// Why nothing was recorded at all.
-    pub(crate) failure: Option<DrainError>,
+    pub(crate) bare: Option<Bare>,
+}
+
+/// Why the command ran without a recording.
+#[derive(Debug)]
+pub(crate) enum Bare {
+    /// `HEAPTAPE=0` says so.
+    TurnedOff,
+    /// There could be no session.
+    NoSession(DrainError),
 }
 
 /// Why the command did not start.
@@ -68,6 +78,7 @@ impl Recording {
     /// its process.
     pub(crate) fn run(self, after: impl FnOnce(&Outcome)) -> Result<Recorded, NotStarted> {
         let program = self.find()?;
+        glibc::check()?;
         let image = image::look_at(&program);
         let folder = std::env::current_dir().context("the current folder")?;
         let named = match &self.output {
@@ -76,13 +87,21 @@ impl Recording {
         };
         let shown = named.clone().unwrap_or_else(|| folder.clone());
         let (mut signals, inherited) = signals::catch().context("signals")?;
-        let mut drainer = match Drainer::create(&self.settings, &shown) {
+        let turned_off = std::env::var_os("HEAPTAPE").is_some_and(|value| value == "0");
+        let drainer = if turned_off {
+            // A session in which nobody records would only leave an empty tape.
+            Err(Bare::TurnedOff)
+        } else {
+            Drainer::create(&self.settings, &shown).map_err(Bare::NoSession)
+        };
+        let mut drainer = match drainer {
             Ok(drainer) => drainer,
-            Err(error) => return self.run_bare(&program, &image, &inherited, signals, error),
+            Err(bare) => return self.run_bare(&program, &image, &inherited, signals, bare),
         };
         let started = self.start(&mut drainer, &program, &image, &inherited, named, &folder);
-        let pid = match started {
-            Ok(pid) => pid,
+        // The library stays in use until here, also in a detached drainer.
+        let (pid, _library) = match started {
+            Ok(started) => started,
             Err(error) => {
                 drainer.abandon();
                 return Err(error);
@@ -96,18 +115,18 @@ impl Recording {
             exit_code,
             outcome,
             goes_on,
-            failure: None,
+            bare: None,
         })
     }
 
-    /// There is no room for a session: the command is what matters, so it runs all the same.
+    /// There is no session: the command is what matters, so it runs all the same.
     fn run_bare(
         &self,
         program: &Path,
         image: &Image,
         inherited: &Inherited,
         mut signals: Signals,
-        error: DrainError,
+        bare: Bare,
     ) -> Result<Recorded, NotStarted> {
         let environment: Vec<_> = std::env::vars_os().collect();
         let (program, arguments) = self.as_started(program, image);
@@ -121,7 +140,7 @@ impl Recording {
             exit_code: exit_code(status),
             outcome: Outcome::default(),
             goes_on: false,
-            failure: Some(error),
+            bare: Some(bare),
         })
     }
 
@@ -142,24 +161,31 @@ impl Recording {
         })
     }
 
-    /// The absolute path of the tape that was named. It must not exist, unless it may be replaced.
+    /// The absolute path of the tape that was named. What is there may be another tape, nothing
+    /// else: numbers behind the name of a device would make files among devices.
     fn check_output(&self, folder: &Path, output: &Path) -> Result<PathBuf, NotStarted> {
         let path = folder.join(output);
         if path.file_name().is_none() || path.is_dir() {
             return Err(anyhow::anyhow!("{} is a folder, not a tape", output.display()).into());
         }
-        if self.force {
-            for old in [path.clone(), index_of(&path)] {
-                match std::fs::remove_file(&old) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        let text = format!("cannot replace {}", old.display());
-                        return Err(anyhow::Error::from(error).context(text).into());
-                    }
-                    _ => {}
-                }
-            }
+        if path.metadata().is_ok_and(|file| !file.is_file()) {
+            return Err(anyhow::anyhow!("{} is a device, not a tape", output.display()).into());
         }
         Ok(path)
+    }
+
+    /// Takes away what has the name of the tape that is to be replaced, and its index.
+    fn remove_old(path: &Path) -> Result<(), NotStarted> {
+        for old in [path.to_owned(), index_of(path)] {
+            match std::fs::remove_file(&old) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let text = format!("cannot replace {}", old.display());
+                    return Err(anyhow::Error::from(error).context(text).into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn start(
@@ -170,18 +196,24 @@ impl Recording {
         inherited: &Inherited,
         named: Option<PathBuf>,
         folder: &Path,
-    ) -> Result<u32, NotStarted> {
+    ) -> Result<(u32, Option<Library>), NotStarted> {
         let library = match image {
             Image::Refused(_) => None,
             _ => Some(library::locate()?),
         };
         let session = drainer.session_path();
-        let environment = environment(library.as_deref(), &session);
+        let environment = environment(library.as_ref().map(Library::path), &session);
         let (program, arguments) = self.as_started(program, image);
         let start = Start::new(&program, &arguments, &environment)?;
         let prepared = start.prepare(inherited).context("cannot fork")?;
         let pid = prepared.pid();
         let command = self.command.first().map_or(OsStr::new(""), |word| word);
+        if let Some(path) = named.as_deref().filter(|_| self.force)
+            && let Err(error) = Self::remove_old(path)
+        {
+            prepared.cancel();
+            return Err(error);
+        }
         let names = match named {
             Some(path) => Names::new(&path),
             None => Names::default_for(folder, command, pid),
@@ -202,7 +234,7 @@ impl Recording {
             drainer.root_not_recorded(name, (*reason).to_owned());
         }
         self.go(prepared, &program)?;
-        Ok(pid)
+        Ok((pid, library))
     }
 
     fn go(&self, prepared: Prepared, program: &Path) -> Result<(), NotStarted> {
