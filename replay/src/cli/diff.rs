@@ -100,6 +100,8 @@ struct JsonSide {
 
 #[derive(Debug, Serialize)]
 struct Head<'h> {
+    /// That of `to`.
+    tape: &'h str,
     from: JsonSide,
     to: JsonSide,
     group_by: &'h str,
@@ -120,9 +122,9 @@ impl Diff {
             b.path = a.path.clone();
         }
         let is_same = a.path == b.path;
-        if is_same && a.moment == b.moment {
+        if is_same && a.moment.is_none() && b.moment.is_none() {
             bail!(
-                "{}: both sides are the same moment of one tape; name two, as in {0}@10% {0}@90%",
+                "{}: both sides are the peak of one tape; name two moments, as in {0}@10% {0}@90%",
                 a.path.display()
             );
         }
@@ -160,7 +162,9 @@ impl Diff {
                 rows_text::write(&title, answer, &options, output)?;
             }
             Format::Json => {
+                let to_name = to.name();
                 let head = Head {
+                    tape: &to_name,
                     from: from.json(answer.total.from),
                     to: to.json(answer.total.to),
                     group_by: answer.grouper.group_by().name(),

@@ -29,6 +29,9 @@ pub struct Info {
     pid: u32,
     started_unix_ns: u64,
     duration_ns: u64,
+    /// When the image began and ended, since the start of the recording.
+    start_ns: u64,
+    end_ns: u64,
     complete: bool,
     ended_by: String,
     events: Value,
@@ -86,6 +89,8 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         },
         started_unix_ns: header.start_realtime_ns,
         duration_ns: ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp)),
+        start_ns: ns(tape.start_stamp),
+        end_ns: ns(tape.end_stamp),
         // A message says that something was not recorded.
         complete: end.is_some_and(|end| end.message.is_empty()) && lost_events == 0 && damaged == 0,
         ended_by: ended_by(end),

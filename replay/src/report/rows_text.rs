@@ -55,7 +55,8 @@ pub fn write<M: Shown>(
         table(answer, rows, options).write(&options.style, out)?;
     }
     if !rest.is_empty() {
-        let mut line = format!("  and {} more rows", count(rest.len() as u64));
+        let noun = if rest.len() == 1 { "row" } else { "rows" };
+        let mut line = format!("  and {} more {noun}", count(rest.len() as u64));
         if answer.grouper.cumulative() == Cumulative::Off {
             let mut left_out = M::default();
             for (_, value) in rest {
@@ -124,7 +125,11 @@ fn write_traceback<M: Shown>(
     let mut head = String::new();
     for (heading, cell) in M::HEADINGS.iter().zip(&cells) {
         let joint = if head.is_empty() { "" } else { ", " };
-        let unit = if *heading == "bytes" { "" } else { heading };
+        let unit = match *heading {
+            "bytes" => "",
+            several if cell.text == "1" => several.strip_suffix('s').unwrap_or(several),
+            several => several,
+        };
         let cell_text = style.paint(cell.paint, &cell.text);
         head.push_str(format!("{joint}{cell_text} {unit}").trim_end());
     }

@@ -152,7 +152,10 @@ fn moments_and_addresses_that_are_none_are_explained() {
         &["swap"],
     );
     refused(&["diff", "x.tape@", "x.tape@end"], &["moment"]);
-    refused(&["diff", "x.tape@end", "x.tape@end"], &["same moment"]);
+    refused(
+        &["diff", "x.tape", "x.tape"],
+        &["two moments", "x.tape@90%"],
+    );
     refused(&["object", "x.tape", "7f00zz"], &["7f00zz", "0x"]);
     refused(&["object", "x.tape", ""], &["0x"]);
     refused(

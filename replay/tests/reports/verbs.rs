@@ -80,6 +80,7 @@ fn info_has_the_members_of_the_contract() {
     let expected = json!({
         "tape": "x.tape", "format_version": 1, "command": ["app", "a b"], "pid": 4711,
         "started_unix_ns": 1_700_000_000_000_000_000u64, "duration_ns": 1_000_000,
+        "start_ns": 0, "end_ns": 1_000_000,
         "complete": true, "ended_by": "exit:0",
         "events": {"alloc": 5, "free": 2, "realloc": 1},
         "lost_events": 0, "unknown_frees": 0, "inherited": {"bytes": 0, "count": 0},
@@ -246,6 +247,7 @@ fn recursion_counts_once_unless_as_in_tracemalloc() {
 fn diff_is_to_minus_from() {
     let folder = folder();
     let diff = folder.json(&["diff", "x.tape@mark:half", "@end"]);
+    assert_eq!(diff["tape"], "x.tape");
     let from = json!({"tape": "x.tape", "at_ns": 250, "bytes": 30, "count": 2});
     assert_eq!(diff["from"], from);
     let to = json!({"tape": "x.tape", "at_ns": 1_000_000, "bytes": 82, "count": 3});
@@ -277,6 +279,19 @@ fn diff_is_to_minus_from() {
     assert_eq!(
         (&row["bytes"], &row["bytes_diff"]),
         (&json!(0), &json!(-100))
+    );
+}
+
+#[test]
+fn nothing_changes_from_a_moment_to_itself() {
+    let folder = folder();
+    let diff = folder.json(&["diff", "x.tape@end", "x.tape@end"]);
+    assert_eq!(diff["from"], diff["to"]);
+    let rows = diff["rows"].as_array().unwrap();
+    assert!(!rows.is_empty());
+    assert!(
+        rows.iter()
+            .all(|row| row["bytes_diff"] == 0 && row["count_diff"] == 0)
     );
 }
 
