@@ -2,7 +2,7 @@
 
 use crate::ADDRESS_MAX;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::varint::{Cursor, put_varint, unzigzag, zigzag};
+use crate::varint::{Cursor, put_varint, spread_word, unzigzag, varint_word, zigzag};
 
 macro_rules! columns {
     ($($(#[$docs:meta])* $name:ident = $id:literal, $text:literal;)*) => {
@@ -63,20 +63,95 @@ columns! {
     Domain = 12, "domain";
 }
 
-/// Writes the difference of two addresses so that multiples of 16 stay short. Both must be below
-/// [`ADDRESS_MAX`]; otherwise bits are lost.
-#[inline]
-pub(crate) fn put_address(out: &mut Vec<u8>, from: u64, to: u64) {
-    let delta = to.wrapping_sub(from) as i64;
-    let tagged = if delta & 15 == 0 {
-        zigzag(delta >> 4) << 1
-    } else {
-        (zigzag(delta) << 1) | 1
-    };
-    put_varint(out, tagged);
+/// The bytes of one column while its chunk is made. Each value is written as a whole word of which
+/// only the first bytes count: one check of the room for each value, and none for each byte.
+#[derive(Default)]
+pub(crate) struct ColumnBytes {
+    /// What is behind `used` has no meaning.
+    bytes: Vec<u8>,
+    used: usize,
 }
 
-/// The inverse of [`put_address`]. Shifts and sums are modulo 2^64; what they give is checked.
+impl ColumnBytes {
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.used).unwrap_or_default()
+    }
+
+    /// Empties it; the memory stays.
+    pub(crate) fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Appends the low `length` bytes of `word`.
+    #[inline(always)]
+    fn put(&mut self, word: u64, length: usize) {
+        let room = self.bytes.get_mut(self.used..);
+        if let Some(place) = room.and_then(|room| room.first_chunk_mut::<8>()) {
+            *place = word.to_le_bytes();
+        } else {
+            self.put_and_grow(word);
+        }
+        self.used += length;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_and_grow(&mut self, word: u64) {
+        self.bytes.truncate(self.used);
+        self.bytes.extend_from_slice(&word.to_le_bytes());
+        // Twice as much as there was, and all of it usable at once.
+        self.bytes.reserve(self.bytes.len().max(COLUMN_BYTES_MIN));
+        self.bytes.resize(self.bytes.capacity(), 0);
+    }
+
+    /// Appends one byte.
+    #[inline(always)]
+    pub(crate) fn put_byte(&mut self, byte: u8) {
+        self.put(u64::from(byte), 1);
+    }
+
+    /// Appends a LEB128 integer.
+    #[inline(always)]
+    pub(crate) fn put_varint(&mut self, value: u64) {
+        match varint_word(value) {
+            Some((word, length)) => self.put(word, length),
+            None => self.put_longest(value),
+        }
+    }
+
+    /// Appends the difference of two addresses so that multiples of 16 stay short. Both must be
+    /// below [`ADDRESS_MAX`]; otherwise bits are lost.
+    #[inline(always)]
+    pub(crate) fn put_address(&mut self, from: u64, to: u64) {
+        let delta = to.wrapping_sub(from) as i64;
+        let odd = u64::from(delta & 15 != 0);
+        let whole = if odd == 0 { delta >> 4 } else { delta };
+        let tagged = (zigzag(whole) << 1) | odd;
+        // Distances have no usual length: no branch may depend on it.
+        if tagged < 1 << 56 {
+            let (word, length) = spread_word(tagged);
+            self.put(word, length);
+        } else {
+            self.put_longest(tagged);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_longest(&mut self, value: u64) {
+        let mut bytes = Vec::with_capacity(10);
+        put_varint(&mut bytes, value);
+        for byte in bytes {
+            self.put_byte(byte);
+        }
+    }
+}
+
+/// Room that a column gets first.
+const COLUMN_BYTES_MIN: usize = 1 << 10;
+
+/// The inverse of [`ColumnBytes::put_address`]. Shifts and sums are modulo 2^64; what they give is checked.
 #[inline(always)]
 pub(crate) fn take_address(cursor: &mut Cursor<'_>, from: u64) -> Result<u64, DecodeError> {
     let tagged = cursor.varint()?;
@@ -99,9 +174,28 @@ mod tests {
         #[test]
         fn every_address_comes_back(from in 0..ADDRESS_MAX, to in 0..ADDRESS_MAX, near: i8) {
             for to in [to, to & !15, from.saturating_add_signed(near.into()).min(ADDRESS_MAX - 1)] {
-                let mut bytes = Vec::new();
-                put_address(&mut bytes, from, to);
-                prop_assert_eq!(take_address(&mut Cursor::new(&bytes), from), Ok(to));
+                let mut bytes = ColumnBytes::default();
+                bytes.put_address(from, to);
+                prop_assert_eq!(take_address(&mut Cursor::new(bytes.as_slice()), from), Ok(to));
+            }
+        }
+
+        #[test]
+        fn a_column_holds_what_plain_bytes_hold(
+            values in proptest::collection::vec((any::<u64>(), 0..64u32), 0..3000),
+            rounds in 1..3,
+        ) {
+            let mut column = ColumnBytes::default();
+            for _ in 0..rounds {
+                let mut plain = Vec::new();
+                column.clear();
+                for &(value, shift) in &values {
+                    put_varint(&mut plain, value >> shift);
+                    column.put_varint(value >> shift);
+                    plain.push(shift as u8);
+                    column.put_byte(shift as u8);
+                }
+                prop_assert_eq!(column.as_slice(), plain);
             }
         }
 

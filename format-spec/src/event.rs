@@ -10,10 +10,9 @@ pub use crate::column::Column;
 pub use crate::event_reader::EventReader;
 pub use crate::operation::{DomainId, Operation, OperationKind};
 
-use crate::column::put_address;
+use crate::column::ColumnBytes;
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::recent::RecentAllocations;
-use crate::varint::put_varint;
 use crate::{ADDRESS_MAX, ALIGNMENT_LOG2_MAX, EVENTS_PER_CHUNK_MAX};
 
 /// One event. Which fields have a meaning follows from the operation's kind; the others are zero.
@@ -67,7 +66,7 @@ impl Event {
 
 /// Collects the events of one chunk. Reusable: [`EventEncoder::finish`] empties it.
 pub struct EventEncoder {
-    columns: [Vec<u8>; Column::COUNT],
+    columns: [ColumnBytes; Column::COUNT],
     recent: RecentAllocations,
     events: u32,
     allocations: u32,
@@ -93,7 +92,7 @@ impl Default for EventEncoder {
 }
 
 impl EventEncoder {
-    /// An empty encoder. It takes 8 KiB, and grows with the largest chunk to about 1 MiB.
+    /// An empty encoder. It takes 4 KiB, and grows with the largest chunk to about 1 MiB.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -129,7 +128,7 @@ impl EventEncoder {
     }
 
     #[inline]
-    fn column(&mut self, column: Column) -> &mut Vec<u8> {
+    fn column(&mut self, column: Column) -> &mut ColumnBytes {
         &mut self.columns[column.place()]
     }
 
@@ -142,7 +141,7 @@ impl EventEncoder {
     #[inline]
     pub fn push(&mut self, event: &Event) -> Result<(), DecodeError> {
         self.check(event)?;
-        self.push_head(event);
+        self.push_head(event.operation, event.stamp);
         match event.operation.kind() {
             OperationKind::Alloc => self.push_new(event),
             OperationKind::Free => {
@@ -154,7 +153,7 @@ impl EventEncoder {
                 self.push_old(event);
                 self.push_new(event);
             }
-            OperationKind::Map => self.push_block(event),
+            OperationKind::Map => self.push_block(event.address, event.size, event.stack),
             OperationKind::Unmap => {
                 self.push_old_range(event);
                 self.push_free_stack(event.stack);
@@ -162,17 +161,77 @@ impl EventEncoder {
             OperationKind::Remap => {
                 self.push_end(event);
                 self.push_old_range(event);
-                self.push_block(event);
+                self.push_block(event.address, event.size, event.stack);
             }
             OperationKind::Retag | OperationKind::Reserved => {} // refused by `check`
         }
         if event.operation.is_aligned() {
-            self.column(Column::Alignment).push(event.alignment_log2);
+            self.column(Column::Alignment)
+                .put_byte(event.alignment_log2);
         }
         if event.operation.is_custom() {
-            put_varint(self.column(Column::Domain), u64::from(event.domain.0));
+            self.column(Column::Domain)
+                .put_varint(u64::from(event.domain.0));
         }
         Ok(())
+    }
+
+    /// As [`EventEncoder::push`] for an allocation that has neither an alignment nor a domain of its
+    /// own, which most events are.
+    ///
+    /// # Errors
+    /// As [`EventEncoder::push`]; `Invalid` also for any other operation.
+    #[inline(always)]
+    pub fn push_allocation(
+        &mut self,
+        operation: Operation,
+        stamp: u64,
+        address: u64,
+        size: u64,
+        stack: u32,
+    ) -> Result<(), DecodeError> {
+        if operation.kind() != OperationKind::Alloc || has_extra(operation) {
+            return Err(DecodeError::new(0, DecodeErrorKind::Invalid("operation")));
+        }
+        self.check_place(address)?;
+        self.push_head(operation, stamp);
+        self.recent.insert(address, self.allocations);
+        self.allocations += 1;
+        self.push_block(address, size, stack);
+        Ok(())
+    }
+
+    /// As [`EventEncoder::push`] for a free that has neither a stack nor a domain of its own.
+    ///
+    /// # Errors
+    /// As [`EventEncoder::push_allocation`].
+    #[inline(always)]
+    pub fn push_free(
+        &mut self,
+        operation: Operation,
+        stamp: u64,
+        old_address: u64,
+    ) -> Result<(), DecodeError> {
+        if operation.kind() != OperationKind::Free || has_extra(operation) {
+            return Err(DecodeError::new(0, DecodeErrorKind::Invalid("operation")));
+        }
+        self.check_place(old_address)?;
+        self.push_head(operation, stamp);
+        self.push_native_old(old_address);
+        self.push_free_stack(0);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn check_place(&self, address: u64) -> Result<(), DecodeError> {
+        let kind = if self.events >= EVENTS_PER_CHUNK_MAX {
+            DecodeErrorKind::Limit("events in a chunk")
+        } else if address >= ADDRESS_MAX {
+            DecodeErrorKind::Limit("address")
+        } else {
+            return Ok(());
+        };
+        Err(DecodeError::new(0, kind))
     }
 
     #[inline]
@@ -192,14 +251,14 @@ impl EventEncoder {
     }
 
     #[inline]
-    fn push_head(&mut self, event: &Event) {
+    fn push_head(&mut self, operation: Operation, stamp: u64) {
         if self.events == 0 {
-            self.stamp_first = event.stamp;
-            self.stamp = event.stamp;
+            self.stamp_first = stamp;
+            self.stamp = stamp;
         }
         self.events += 1;
-        self.column(Column::Operation).push(event.operation.0);
-        self.push_stamp(Column::Stamp, event.stamp);
+        self.column(Column::Operation).put_byte(operation.0);
+        self.push_stamp(Column::Stamp, stamp);
     }
 
     #[inline]
@@ -210,14 +269,14 @@ impl EventEncoder {
     #[inline]
     fn push_stamp(&mut self, column: Column, stamp: u64) {
         let delta = stamp.saturating_sub(self.stamp);
-        put_varint(self.column(column), delta);
+        self.column(column).put_varint(delta);
         self.stamp += delta;
     }
 
     #[inline]
     fn push_free_stack(&mut self, stack: u32) {
         self.has_free_stacks |= stack != 0;
-        put_varint(self.column(Column::FreeStack), u64::from(stack));
+        self.column(Column::FreeStack).put_varint(u64::from(stack));
     }
 
     /// The block that dies: a reference into this chunk, else its address.
@@ -225,28 +284,37 @@ impl EventEncoder {
     fn push_old(&mut self, event: &Event) {
         // Custom domains have address spaces of their own: a pool's block may begin where the block
         // of malloc does that holds it.
-        if !event.operation.is_custom()
-            && let Some(ordinal) = self.recent.remove(event.old_address)
-        {
-            let back = u64::from(self.allocations - ordinal);
-            put_varint(self.column(Column::Reference), back);
+        if event.operation.is_custom() {
+            self.column(Column::Reference).put_byte(0);
+            self.push_old_address(event.old_address);
         } else {
-            self.column(Column::Reference).push(0);
-            self.push_old_address(event);
+            self.push_native_old(event.old_address);
+        }
+    }
+
+    #[inline(always)]
+    fn push_native_old(&mut self, old_address: u64) {
+        if let Some(ordinal) = self.recent.remove(old_address) {
+            let back = u64::from(self.allocations.wrapping_sub(ordinal));
+            self.column(Column::Reference).put_varint(back);
+        } else {
+            self.column(Column::Reference).put_byte(0);
+            self.push_old_address(old_address);
         }
     }
 
     #[inline]
-    fn push_old_address(&mut self, event: &Event) {
+    fn push_old_address(&mut self, old_address: u64) {
         let from = self.old_address;
-        put_address(self.column(Column::OldAddress), from, event.old_address);
-        self.old_address = event.old_address;
+        self.column(Column::OldAddress)
+            .put_address(from, old_address);
+        self.old_address = old_address;
     }
 
     #[inline]
     fn push_old_range(&mut self, event: &Event) {
-        self.push_old_address(event);
-        put_varint(self.column(Column::OldSize), event.old_size);
+        self.push_old_address(event.old_address);
+        self.column(Column::OldSize).put_varint(event.old_size);
     }
 
     /// The block that begins to live, with its place among the allocations of this chunk.
@@ -256,16 +324,16 @@ impl EventEncoder {
             self.recent.insert(event.address, self.allocations);
         }
         self.allocations += 1;
-        self.push_block(event);
+        self.push_block(event.address, event.size, event.stack);
     }
 
     #[inline]
-    fn push_block(&mut self, event: &Event) {
+    fn push_block(&mut self, address: u64, size: u64, stack: u32) {
         let from = self.address;
-        put_address(self.column(Column::Address), from, event.address);
-        self.address = event.address;
-        put_varint(self.column(Column::Size), event.size);
-        put_varint(self.column(Column::Stack), u64::from(event.stack));
+        self.column(Column::Address).put_address(from, address);
+        self.address = address;
+        self.column(Column::Size).put_varint(size);
+        self.column(Column::Stack).put_varint(u64::from(stack));
     }
 
     /// Appends the payload to `out` and empties the encoder.
@@ -274,18 +342,21 @@ impl EventEncoder {
         if !self.has_free_stacks {
             self.column(Column::FreeStack).clear();
         }
-        let used = self.columns.iter().filter(|column| !column.is_empty());
+        let columns = self.columns.each_ref().map(ColumnBytes::as_slice);
+        let used = columns.iter().filter(|column| !column.is_empty());
         out.push(used.count() as u8);
-        out.reserve(self.columns.iter().map(|column| column.len() + 5).sum());
-        for (column, bytes) in Column::ALL.iter().zip(&self.columns) {
+        out.reserve(columns.iter().map(|column| column.len() + 5).sum());
+        for (column, bytes) in Column::ALL.iter().zip(columns) {
             if !bytes.is_empty() {
                 out.push(*column as u8);
                 out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
             }
         }
-        for bytes in &mut self.columns {
+        for bytes in columns {
             out.extend_from_slice(bytes);
-            bytes.clear();
+        }
+        for column in &mut self.columns {
+            column.clear();
         }
         self.recent.clear();
         self.has_free_stacks = false;
@@ -294,4 +365,10 @@ impl EventEncoder {
         self.address = 0;
         self.old_address = 0;
     }
+}
+
+/// True for operations whose events have more than the fields of their kind.
+#[inline(always)]
+fn has_extra(operation: Operation) -> bool {
+    operation.is_aligned() || operation.is_custom()
 }

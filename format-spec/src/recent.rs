@@ -2,151 +2,232 @@
 //!
 //! In: addresses as they are allocated and freed. Out: the ordinal of the allocation that a free
 //! ends. It is a bounded cache: it may forget an allocation (the free then states its address), it
-//! never gives a wrong one. Emptying it costs nothing, whatever it holds.
+//! never gives a wrong one, and of one address it only knows the last allocation.
+//!
+//! The table consists of sets of two slots of one word each. An address is multiplied by an odd
+//! constant modulo 2^57, which no two addresses have in common: the upper bits of the product are
+//! the number of the set, and the slot holds all other bits above the ordinal.
 
 use std::mem;
 
-/// Slots at first, as a power of two: enough for a chunk of a quiet thread.
-const SLOTS_LOG2_MIN: u32 = 9;
-/// Slots at most, as a power of two: 512 KiB, about the second cache level of a core.
-const SLOTS_LOG2_MAX: u32 = 15;
+/// log2 of the sets at first: enough for a chunk of a quiet thread.
+const SETS_LOG2_MIN: u32 = 8;
+/// log2 of the sets at most: 256 KiB, a part of a core's second cache level.
+const SETS_LOG2_MAX: u32 = 14;
+/// Addresses above 2^57, which no program has, are not remembered.
+const ADDRESS_BITS: u32 = 57;
+/// An odd constant, shifted so that the product's 57 bits stand at the top of the word.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15 << (64 - ADDRESS_BITS);
 
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    address: u64,
-    ordinal: u32,
-    /// The chunk that wrote this slot; those of other chunks are empty. 0: empty.
-    generation: u32,
+/// Zero: empty. Else the address's bits that the set does not tell, then the ordinal + 1.
+type Slot = u64;
+
+/// A two-way table that grows with the number of allocations in a chunk.
+pub(crate) struct RecentAllocations {
+    sets: Vec<[Slot; 2]>,
+    sets_log2: u32,
+    /// The first allocation for which the table is too small.
+    grows_at: u32,
+    /// Allocations since it was emptied.
+    allocations: u32,
 }
 
-/// A direct-mapped table that grows with the number of allocations in a chunk.
-pub(crate) struct RecentAllocations {
-    slots: Vec<Slot>,
-    slots_log2: u32,
-    generation: u32,
+/// Where an address is looked for.
+#[derive(Clone, Copy)]
+struct Place {
+    set: usize,
+    /// Its bits in a slot.
+    tag: u64,
 }
 
 impl RecentAllocations {
     pub(crate) fn new() -> Self {
         Self {
-            slots: vec![Slot::default(); 1 << SLOTS_LOG2_MIN],
-            slots_log2: SLOTS_LOG2_MIN,
-            generation: 1,
+            sets: vec![[0; 2]; 1 << SETS_LOG2_MIN],
+            sets_log2: SETS_LOG2_MIN,
+            grows_at: 1 << SETS_LOG2_MIN,
+            allocations: 0,
         }
     }
 
-    #[inline]
-    fn slot(&mut self, address: u64) -> Option<&mut Slot> {
-        let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.slots_log2);
-        self.slots.get_mut(hash as usize)
+    #[inline(always)]
+    fn place(&self, product: u64) -> Place {
+        Place {
+            set: (product >> (64 - self.sets_log2)) as usize,
+            tag: product << self.sets_log2,
+        }
+    }
+
+    /// The bits of a slot that hold the ordinal + 1: 15 of the smallest table, 21 of the largest,
+    /// always more than the ordinals that a table of that size meets.
+    #[inline(always)]
+    fn ordinal_mask(&self) -> u64 {
+        (1 << (self.sets_log2 + 64 - ADDRESS_BITS)) - 1
     }
 
     /// Remembers that the chunk's allocation number `ordinal` returned `address`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, address: u64, ordinal: u32) {
-        if ordinal >= 1 << (self.slots_log2 - 1) && self.slots_log2 < SLOTS_LOG2_MAX {
+        while ordinal >= self.grows_at {
             self.grow();
         }
-        let generation = self.generation;
-        if let Some(slot) = self.slot(address) {
-            *slot = Slot {
-                address,
-                ordinal,
-                generation,
-            };
+        self.allocations = ordinal + 1;
+        let place = self.place(address.wrapping_mul(FACTOR));
+        let mask = self.ordinal_mask();
+        let number = u64::from(ordinal) + 1;
+        if address >> ADDRESS_BITS == 0 && number <= mask {
+            self.store(place, number, mask);
         }
+    }
+
+    /// Puts the newest first; the older of the two others makes room, and whatever stood for the
+    /// same address.
+    #[inline(always)]
+    fn store(&mut self, place: Place, number: u64, mask: u64) {
+        let Some([first, second]) = self.sets.get_mut(place.set) else {
+            return;
+        };
+        let is_same = |slot: Slot| slot & !mask == place.tag;
+        let keeps_second = is_same(*first) || (*first == 0 && !is_same(*second));
+        *second = if keeps_second { *second } else { *first };
+        *first = place.tag | number;
     }
 
     /// The allocation that `address` is remembered for; it is forgotten.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, address: u64) -> Option<u32> {
-        let generation = self.generation;
-        let slot = self.slot(address)?;
-        if slot.address != address || slot.generation != generation {
+        let place = self.place(address.wrapping_mul(FACTOR));
+        let mask = self.ordinal_mask();
+        if address >> ADDRESS_BITS != 0 {
             return None;
         }
-        slot.generation = 0;
-        Some(slot.ordinal)
+        let [first, second] = self.sets.get_mut(place.set)?;
+        // The ordinal when the rest is equal, else too much; so it is for an empty slot.
+        let ordinal_in = |slot: Slot| (slot ^ place.tag).wrapping_sub(1);
+        let (in_first, in_second) = (ordinal_in(*first), ordinal_in(*second));
+        let ordinal = in_first.min(in_second);
+        if ordinal >= mask {
+            return None;
+        }
+        if ordinal == in_first {
+            *first = 0;
+        } else {
+            *second = 0;
+        }
+        Some(ordinal as u32)
     }
 
-    /// Forgets everything.
+    /// Forgets everything. A table that was mostly empty gets smaller.
     pub(crate) fn clear(&mut self) {
-        self.generation = match self.generation.checked_add(1) {
-            Some(next) => next,
-            None => {
-                self.slots.fill(Slot::default());
-                1
-            }
-        };
+        let few = self.allocations >> (self.sets_log2 - 3) == 0;
+        if few && self.sets_log2 > SETS_LOG2_MIN {
+            self.sets_log2 -= 2;
+            self.grows_at = 1 << self.sets_log2;
+            self.sets.truncate(1 << self.sets_log2);
+        }
+        self.sets.fill([0; 2]);
+        self.allocations = 0;
     }
 
-    /// Four times the slots, with what they hold. Where two allocations meet, the later stays.
+    /// Four times the sets, with what they hold.
     #[cold]
+    #[inline(never)]
     fn grow(&mut self) {
-        self.slots_log2 = (self.slots_log2 + 2).min(SLOTS_LOG2_MAX);
-        let larger = vec![Slot::default(); 1 << self.slots_log2];
-        let smaller = mem::replace(&mut self.slots, larger);
-        let generation = self.generation;
-        for old in smaller {
-            if old.generation == generation
-                && let Some(slot) = self.slot(old.address)
-                && (slot.generation == 0 || slot.ordinal < old.ordinal)
-            {
-                *slot = old;
+        if self.sets_log2 < SETS_LOG2_MAX {
+            let (old_log2, old_mask) = (self.sets_log2, self.ordinal_mask());
+            self.sets_log2 += 2;
+            let mask = self.ordinal_mask();
+            let smaller = mem::replace(&mut self.sets, vec![[0; 2]; 1 << self.sets_log2]);
+            for (set, slots) in (0u64..).zip(smaller) {
+                // The older one first, so that it is the one that may be dropped.
+                for slot in slots.into_iter().rev().filter(|&slot| slot != 0) {
+                    let product = set << (64 - old_log2) | (slot & !old_mask) >> old_log2;
+                    self.store(self.place(product), slot & old_mask, mask);
+                }
             }
         }
+        self.grows_at = match self.sets_log2 {
+            SETS_LOG2_MAX => u32::MAX,
+            less => 1 << less,
+        };
     }
 }
+const _: () = assert!((SETS_LOG2_MAX - SETS_LOG2_MIN).is_multiple_of(2));
+const _: () = assert!(crate::EVENTS_PER_CHUNK_MAX < 1 << (SETS_LOG2_MAX + 64 - ADDRESS_BITS));
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashMap;
 
+    /// Allocates and frees at random places of `places`; how many of the frees whose allocation is
+    /// in the chunk were found.
+    fn found(recent: &mut RecentAllocations, allocations: u32, places: u64, seed: u64) -> f64 {
+        let mut state = seed;
+        let mut truth = HashMap::new();
+        let (mut kept, mut asked) = (0, 0);
+        for ordinal in 0..allocations {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let address = 0x5555_0000_0000 + (state >> 40) % places * 16;
+            recent.insert(address, ordinal);
+            truth.insert(address, ordinal);
+            let freed = 0x5555_0000_0000 + (state >> 20) % places * 16;
+            match (truth.remove(&freed), recent.remove(freed)) {
+                (Some(expected), Some(number)) => {
+                    assert_eq!(number, expected, "seed {seed}");
+                    (asked, kept) = (asked + 1, kept + 1);
+                }
+                (Some(_), None) => asked += 1,
+                (None, number) => assert_eq!(number, None, "seed {seed}"),
+            }
+        }
+        recent.clear();
+        let mut rest = truth.keys().map(|&address| recent.remove(address));
+        assert!(rest.all(|number| number.is_none()), "seed {seed}");
+        f64::from(kept) / f64::from(asked)
+    }
+
     #[test]
     fn it_forgets_but_never_errs_and_a_chunk_sees_nothing_of_the_last() {
         let mut recent = RecentAllocations::new();
-        let mut state = 1u64;
-        for chunk in 0..5 {
-            let mut truth = HashMap::new();
-            let (mut kept, mut asked) = (0, 0);
-            for ordinal in 0..30_000u32 {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                let address = (state >> 50) * 16;
-                recent.insert(address, ordinal);
-                truth.insert(address, ordinal);
-                let freed = (state >> 20) % (1 << 14) * 16;
-                if let Some(expected) = truth.remove(&freed) {
-                    asked += 1;
-                    if let Some(found) = recent.remove(freed) {
-                        assert_eq!(found, expected, "chunk {chunk}");
-                        kept += 1;
-                    }
-                } else {
-                    assert_eq!(recent.remove(freed), None, "chunk {chunk}");
-                }
+        for chunk in 1..6 {
+            let kept = found(&mut recent, 16_384, 1 << 13, chunk);
+            assert!(kept > 0.95, "{kept}");
+        }
+        // The table is as large as it becomes long before the last allocation.
+        let kept = found(&mut recent, 200_000, 1 << 13, 9);
+        assert!(kept > 0.95, "{kept}");
+        for chunk in 10..60 {
+            found(&mut recent, (chunk as u32 * 7919) % 3000 + 1, 500, chunk);
+        }
+        assert_eq!(recent.sets.len(), 1 << recent.sets_log2);
+    }
+
+    #[test]
+    fn of_one_address_only_the_last_allocation_is_known() {
+        // Whatever else falls into the same sets: the older one must never come back.
+        let mut recent = RecentAllocations::new();
+        for round in 0..2_000u64 {
+            for (ordinal, address) in [16, 4096, 16, round * 16 + 32, 16].into_iter().enumerate() {
+                recent.insert(address, ordinal as u32);
             }
-            assert!(kept * 2 > asked, "{kept} of {asked} kept");
+            assert_eq!(recent.remove(16), Some(4));
+            assert_eq!(recent.remove(16), None);
             recent.clear();
-            assert!(
-                truth
-                    .keys()
-                    .all(|&address| recent.remove(address).is_none())
-            );
         }
     }
 
     #[test]
-    fn generations_wrap_without_reviving_anything() {
+    fn addresses_at_the_limits_are_told_apart() {
         let mut recent = RecentAllocations::new();
-        recent.insert(16, 0);
-        recent.generation = u32::MAX;
-        recent.insert(32, 1);
-        recent.clear();
-        assert_eq!(recent.generation, 1);
-        assert_eq!(recent.remove(16), None);
-        assert_eq!(recent.remove(32), None);
+        let addresses = [0, 1, 16, (1 << 57) - 1, 1 << 57, (1 << 62) - 1, u64::MAX];
+        for (ordinal, address) in addresses.into_iter().enumerate() {
+            recent.insert(address, ordinal as u32);
+        }
+        let numbers = addresses.map(|address| recent.remove(address));
+        let known = [Some(0), Some(1), Some(2), Some(3), None, None, None];
+        assert_eq!(numbers, known);
     }
 }

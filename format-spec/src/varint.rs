@@ -7,27 +7,43 @@ use crate::error::{DecodeError, DecodeErrorKind};
 pub fn put_varint(out: &mut Vec<u8>, value: u64) {
     if value < 1 << 7 {
         out.push(value as u8);
-    } else if value < 1 << 14 {
-        out.extend_from_slice(&[value as u8 | 0x80, (value >> 7) as u8]);
-    } else if value < 1 << 56 {
-        put_spread(out, value);
+    } else if let Some((word, length)) = varint_word(value) {
+        let end = out.len() + length;
+        out.extend_from_slice(&word.to_le_bytes());
+        out.truncate(end);
     } else {
         put_longest(out, value);
     }
 }
 
-/// Three to eight bytes at once: the 7-bit groups are spread over the bytes of one word, which is
-/// cheaper than a loop whose length the processor must guess.
-#[inline]
-fn put_spread(out: &mut Vec<u8>, value: u64) {
-    let length = (70 - value.leading_zeros() as usize) / 7;
+/// The LEB128 form of `value` in the low bytes of a word, and how many they are; what stands above
+/// them is zero. None: it takes nine or ten bytes.
+#[inline(always)]
+pub(crate) fn varint_word(value: u64) -> Option<(u64, usize)> {
+    // Short ones have no branch between one byte and two: in most columns that is a coin's toss.
+    if value < 1 << 14 {
+        let long = u64::from(value > 0x7f);
+        let word = (value & 0x7f) | (long << 7) | (value >> 7 << 8);
+        Some((word, 1 + long as usize))
+    } else if value < 1 << 56 {
+        Some(spread_word(value))
+    } else {
+        None
+    }
+}
+
+/// As [`varint_word`] for `value` below 2^56, whose length may be anything from one byte to eight:
+/// the 7-bit groups are spread over the bytes of one word, which is cheaper than a loop whose
+/// length the processor must guess.
+#[inline(always)]
+pub(crate) fn spread_word(value: u64) -> (u64, usize) {
+    let bits = 64 - (value | 1).leading_zeros();
+    let length = bits.div_ceil(7);
     let word = (value & 0x0fff_ffff) | ((value & 0x00ff_ffff_f000_0000) << 4);
     let word = (word & 0x0000_3fff_0000_3fff) | ((word & 0x0fff_c000_0fff_c000) << 2);
     let word = (word & 0x007f_007f_007f_007f) | ((word & 0x3f80_3f80_3f80_3f80) << 1);
     let continued = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
-    let end = out.len() + length;
-    out.extend_from_slice(&(word | continued).to_le_bytes());
-    out.truncate(end);
+    (word | continued, length as usize)
 }
 
 #[cold]
@@ -181,7 +197,7 @@ impl<'a> Cursor<'a> {
         self.varint_word()
     }
 
-    /// Up to eight bytes at once: the inverse of `put_spread`.
+    /// Up to eight bytes at once: the inverse of `spread_word`.
     #[inline(always)]
     fn varint_word(&mut self) -> Result<u64, DecodeError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();

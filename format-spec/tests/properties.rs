@@ -163,6 +163,43 @@ proptest! {
         }
     }
 
+    /// The short ways write the same bytes as the general one, and refuse what is not theirs.
+    #[test]
+    fn the_short_ways_are_the_general_one(
+        events in vec((event(), any::<bool>()), 0..300),
+        places in vec(0..20u64, 300),
+    ) {
+        let (mut general, mut short) = (EventEncoder::new(), EventEncoder::new());
+        for ((mut event, is_wild), place) in events.into_iter().zip(places) {
+            if !is_wild {
+                // Few addresses, so that frees find their allocations.
+                event.address = place * 16;
+                event.old_address = place * 16;
+            }
+            let (operation, stamp) = (event.operation, event.stamp);
+            let allocated = short.push_allocation(
+                operation, stamp, event.address, event.size, event.stack,
+            );
+            let has_more = operation.is_aligned() || operation.is_custom();
+            let kind = operation.kind();
+            prop_assert_eq!(allocated.is_ok(), kind == OperationKind::Alloc && !has_more);
+            let is_freed = short.push_free(operation, stamp, event.old_address).is_ok();
+            prop_assert_eq!(is_freed, kind == OperationKind::Free && !has_more);
+            if is_freed {
+                event.stack = 0;
+            }
+            if is_freed || allocated.is_ok() {
+                prop_assert_eq!(general.push(&event), Ok(()));
+            }
+        }
+        prop_assert_eq!(short.len(), general.len());
+        prop_assert_eq!(short.stamps(), general.stamps());
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        short.finish(&mut left);
+        general.finish(&mut right);
+        prop_assert_eq!(left, right);
+    }
+
     /// Whatever is pushed, what was accepted is readable, and what was not has left no trace.
     #[test]
     fn the_encoder_refuses_what_the_reader_would(

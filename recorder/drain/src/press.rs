@@ -35,6 +35,11 @@ impl WordSink for Words {
     fn word(&mut self, word: u64) {
         self.0.push(word);
     }
+
+    #[inline]
+    fn words(&mut self, words: impl ExactSizeIterator<Item = u64>) {
+        self.0.extend(words);
+    }
 }
 
 impl Default for Press {

@@ -13,6 +13,7 @@ use crate::tape::TapeWriter;
 use heaptape_format::event::{DomainId, Event, Operation};
 use heaptape_format::tables::{CutReason, Frame, Lost, StackNode, Stream};
 use heaptape_session::layout::StreamSlot;
+use heaptape_session::record::short::{Short, decode_short};
 use heaptape_session::record::{Record, RingEvent, decode};
 use heaptape_session::ring::{Consumer, Memory};
 use heaptape_session::sync::Ordering;
@@ -164,10 +165,12 @@ impl StreamState {
         words.0.clear();
         let count = self.consumer.words(memory, &mut words);
         let mut at = 0;
-        while press.events.len() < EVENTS_PER_CHUNK
-            && let Some(rest) = words.0.get(at..)
-            && !rest.is_empty()
-        {
+        while press.events.len() < EVENTS_PER_CHUNK {
+            at += self.take_short(words.0.get(at..).unwrap_or_default(), clock, press);
+            let rest = words.0.get(at..).unwrap_or_default();
+            if rest.is_empty() || press.events.len() >= EVENTS_PER_CHUNK {
+                break;
+            }
             let Some((record, taken)) = decode(rest) else {
                 // Records never cross pieces: this one is damaged, and with it its piece.
                 self.faults += 1;
@@ -175,36 +178,106 @@ impl StreamState {
                 break;
             };
             at += taken;
-            match record {
-                Record::Event(event) => self.take_event(&event, clock, press),
-                Record::Node(parent, module, offset, exact) => {
-                    let frame = Frame::Native {
-                        module,
-                        offset,
-                        exact,
-                    };
-                    self.take_node(StackNode { parent, frame }, press);
-                }
-                Record::Cut(parent, reason) => {
-                    let frame = Frame::Cut(match reason {
-                        1 => CutReason::Depth,
-                        _ => CutReason::Unknown,
-                    });
-                    self.take_node(StackNode { parent, frame }, press);
-                }
-                Record::Blob(kind, ticks, bytes, content) => {
-                    let stamp = clock.stamp(ticks);
-                    let name = notes.take(kind, stamp, self.facts.index, bytes, content, clock);
-                    if let Some(name) = name.filter(|name| *name != self.facts.name) {
-                        self.facts.name = name;
-                        self.facts_changed = true;
-                    }
-                }
-            }
+            self.take_record(record, clock, press, notes);
         }
         self.consumer.advance(at);
         press.words = words;
         at
+    }
+
+    /// Takes records from the start of `words` while they are plain allocations and frees, which
+    /// almost all are; how many words they took.
+    #[inline]
+    fn take_short(&mut self, words: &[u64], clock: &Clock, press: &mut Press) -> usize {
+        if self.events < self.written_events {
+            return 0;
+        }
+        let (shift, nodes) = (clock.shift(), self.nodes);
+        let (mut at, mut last_stamp) = (0, self.last_stamp);
+        let (mut frees, mut allocs, mut bytes) = (0u64, 0u64, 0u64);
+        let room = EVENTS_PER_CHUNK.saturating_sub(press.events.len());
+        for _ in 0..room {
+            let short = words.get(at..).and_then(decode_short);
+            let stamp_of = |ticks: u64| (ticks >> shift).max(last_stamp);
+            let (stamp, taken) = match short {
+                Some(Short::Allocation {
+                    operation,
+                    ticks,
+                    address,
+                    size,
+                    stack,
+                }) => {
+                    let stamp = stamp_of(ticks);
+                    // A node that never came is no node.
+                    let stack = if stack <= nodes { stack } else { 0 };
+                    let (operation, size) = (Operation(operation), u64::from(size));
+                    let pushed = press
+                        .events
+                        .push_allocation(operation, stamp, address, size, stack);
+                    if pushed.is_err() {
+                        break;
+                    }
+                    (allocs, bytes) = (allocs + 1, bytes + size);
+                    (stamp, Short::ALLOCATION_WORDS)
+                }
+                Some(Short::Free {
+                    operation,
+                    ticks,
+                    address,
+                }) => {
+                    let stamp = stamp_of(ticks);
+                    let pushed = press.events.push_free(Operation(operation), stamp, address);
+                    if pushed.is_err() {
+                        break;
+                    }
+                    frees += 1;
+                    (stamp, Short::FREE_WORDS)
+                }
+                // What is refused above comes here too: the general way counts it as a fault.
+                None => break,
+            };
+            last_stamp = stamp;
+            at += taken;
+        }
+        self.last_stamp = last_stamp;
+        self.events += frees + allocs;
+        press.counts.add_short(allocs, frees, bytes);
+        at
+    }
+
+    fn take_record(
+        &mut self,
+        record: Record<'_>,
+        clock: &Clock,
+        press: &mut Press,
+        notes: &mut Notes,
+    ) {
+        match record {
+            Record::Event(event) => self.take_event(&event, clock, press),
+            Record::Node(parent, module, offset, exact) => {
+                let frame = Frame::Native {
+                    module,
+                    offset,
+                    exact,
+                };
+                self.take_node(StackNode { parent, frame }, press);
+            }
+            Record::Cut(parent, reason) => {
+                let frame = Frame::Cut(match reason {
+                    1 => CutReason::Depth,
+                    _ => CutReason::Unknown,
+                });
+                self.take_node(StackNode { parent, frame }, press);
+            }
+            Record::Blob(kind, ticks, bytes, content) => {
+                let stamp = clock.stamp(ticks);
+                let name = notes.take(kind, stamp, self.facts.index, bytes, content, clock);
+                if let Some(name) = name.filter(|name| *name != self.facts.name) {
+                    self.facts.name = name;
+                    self.facts_changed = true;
+                }
+            }
+        }
     }
 
     fn take_node(&mut self, node: StackNode, press: &mut Press) {
@@ -214,7 +287,6 @@ impl StreamState {
         }
     }
 
-    #[inline]
     fn take_event(&mut self, ring: &RingEvent, clock: &Clock, press: &mut Press) {
         let operation = Operation(ring.operation);
         let stamp = clock.stamp(ring.ticks).max(self.last_stamp);

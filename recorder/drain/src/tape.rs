@@ -49,6 +49,13 @@ impl EventCounts {
         }
     }
 
+    /// Counts allocations, of `bytes` together, and frees.
+    pub fn add_short(&mut self, allocs: u64, frees: u64, bytes: u64) {
+        self.allocs += allocs;
+        self.frees += frees;
+        self.allocated_bytes = self.allocated_bytes.saturating_add(bytes);
+    }
+
     /// Adds `other` to it.
     pub fn merge(&mut self, other: &Self) {
         self.allocs += other.allocs;

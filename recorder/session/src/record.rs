@@ -24,6 +24,8 @@
 //! those of a paused process; their frees do, and look like frees of unknown blocks. A realloc to
 //! such a size is recorded as the end of its old block (operation 36, as a realloc that frees).
 
+pub mod short;
+
 /// Code of a stack node.
 pub const NODE: u8 = 0xe0;
 /// Code of a stack node that says why a stack ends early.

@@ -383,10 +383,8 @@ impl Consumer {
             if let Some(words) = chunk.words.get(self.at as usize..published as usize)
                 && !words.is_empty()
             {
-                for word in words {
-                    // Relaxed: ordered by the Acquire in `linked`.
-                    out.word(word.load(Ordering::Relaxed));
-                }
+                // Relaxed: ordered by the Acquire in `linked`.
+                out.words(words.iter().map(|word| word.load(Ordering::Relaxed)));
                 return words.len();
             }
             if next == 0 {
@@ -475,6 +473,11 @@ impl Consumer {
 pub trait WordSink {
     /// One word.
     fn word(&mut self, word: u64);
+
+    /// Several words; what knows a faster way than one after the other says so.
+    fn words(&mut self, words: impl ExactSizeIterator<Item = u64>) {
+        words.for_each(|word| self.word(word));
+    }
 }
 
 #[cfg(any(test, loom))]
