@@ -38,6 +38,8 @@ impl Stretch {
 pub struct StackBounds {
     home: Stretch,
     other: Stretch,
+    /// Changes whenever a known address is not known any more.
+    epoch: u64,
 }
 
 fn page_of(address: usize) -> usize {
@@ -69,8 +71,9 @@ impl StackBounds {
             thread_control_block()
         };
         let page = page_of(anchor);
-        self.other = Stretch::default();
+        self.drop_other();
         self.home = Stretch::default();
+        self.epoch += 1;
         if is_readable(page) {
             self.home = Stretch {
                 low: page,
@@ -138,13 +141,31 @@ impl StackBounds {
             found.low = found.low.min(self.other.low);
             found.high = found.high.max(self.other.high);
         }
+        if !found.holds(self.other.low, self.other.high) {
+            self.drop_other();
+        }
         self.other = found;
         Some(found.high)
     }
 
     /// From here on the walk follows guesses: only what surely stays mapped is trusted untried.
     pub fn doubt(&mut self) {
-        self.other = Stretch::default();
+        self.drop_other();
+    }
+
+    /// A number that changes whenever something that was known to be readable is dropped: as long
+    /// as it stays, what was read once may be read again without asking.
+    #[inline(always)]
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn drop_other(&mut self) {
+        if self.other != Stretch::default() {
+            self.other = Stretch::default();
+            self.epoch += 1;
+        }
     }
 }
 

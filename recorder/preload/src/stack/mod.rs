@@ -2,8 +2,9 @@
 //! in this stream's stack tree comes out, after the records of new nodes and modules went to the
 //! stream's sink.
 //!
-//! `walk` finds the frames (rows of unwind rules: `cfi`, `rules`, `row`; rare frames: `interpret`,
-//! `expression`; what may be read: `bounds`), `intern` remembers nodes, `modules` numbers objects.
+//! `last` tells which part of the stack is that of the last event; `walk` finds the other frames
+//! (rows of unwind rules: `cfi`, `rules`, `row`; rare frames: `interpret`, `expression`; what may be
+//! read: `bounds`), `intern` remembers nodes, `modules` numbers objects.
 //! Everything here is async-signal-safe: no lock, no allocation but pages from the kernel, no
 //! panic; and it reads the target's memory only where that cannot fault.
 
@@ -12,6 +13,7 @@ pub mod cfi;
 pub mod expression;
 pub mod intern;
 mod interpret;
+mod last;
 pub mod reader;
 pub mod row;
 pub mod rules;
@@ -22,7 +24,8 @@ use core::ptr::NonNull;
 use crate::arena;
 use crate::modules::{self, Changes, ModuleRecord, PathBuffer};
 use intern::InternTable;
-use walk::{EXACT, End, FRAMES_MAX, Frame, Walker};
+use last::LastStack;
+use walk::{EXACT, End, FRAMES_MAX, Frame, Stop, Walker};
 
 /// The caller's registers at an interposed call, as the naked stub found them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,18 +76,10 @@ const CUT: usize = 1 << 62;
 #[derive(Debug)]
 pub struct StackCapture {
     walker: Walker,
-    /// The frames of this event and of the last one, innermost first, in turn.
-    frames: [[Frame; FRAMES_MAX]; 2],
-    /// Which of them is the last event's.
-    last: usize,
-    /// Its length.
-    last_count: usize,
-    /// The key of its root: 0 or a cut.
-    last_root: usize,
-    /// Nodes of the last event's frames, **outermost** first.
-    nodes: [u32; FRAMES_MAX],
-    /// How many of them are valid.
-    nodes_count: usize,
+    /// The frames of this event that were walked, innermost first.
+    found: [Frame; FRAMES_MAX],
+    /// The stack of the last event.
+    last: LastStack,
     /// Frames to look at.
     depth_max: usize,
     intern: InternTable,
@@ -141,9 +136,7 @@ impl StackCapture {
     pub fn init(&mut self, config: StackConfig) {
         self.walker.start();
         self.intern.clear();
-        self.last_count = 0;
-        self.last_root = 0;
-        self.nodes_count = 0;
+        self.last.start();
         self.last_node = 0;
         self.has_unknown_code = false;
         // The first event looks.
@@ -164,67 +157,79 @@ impl StackCapture {
         if changes != self.changes {
             self.catch_up(changes);
         }
-        let now = self.last ^ 1;
-        let [even, odd] = &mut self.frames;
-        let (frames, last) = if now == 0 { (even, odd) } else { (odd, even) };
-        let frames = frames.get_mut(..self.depth_max).unwrap_or_default();
-        let (count, end) = self.walker.walk(caller, frames);
-        let found = frames.get(..count).unwrap_or_default();
-        let (root, found) = match end {
-            End::Complete => (0, found),
-            End::Cut(reason) => (CUT | reason as usize, align_cut(found, reason)),
-        };
-        let common = if root == self.last_root {
-            let last = last.get(..self.last_count).unwrap_or_default();
-            common_count(found, last).min(self.nodes_count)
-        } else {
-            0
-        };
-        let count = found.len();
-        self.last = now;
-        self.last_count = count;
-        self.last_root = root;
-        self.nodes_count = common;
-        if common < count {
-            return self.name_frames(now, root, sink);
+        let mut kept = self.last.search(caller.sp);
+        let frame = self.last.frame(kept);
+        if frame.sp == caller.sp && frame.is_at(caller.pc, caller.rbp) {
+            kept = match self.last.verify(kept) {
+                Ok(()) if self.last.joins(0, kept, self.depth_max) => {
+                    return self.last.settle(kept);
+                }
+                Ok(()) => 0,
+                Err(outer) => outer,
+            };
         }
-        match common.checked_sub(1) {
-            Some(innermost) => self.nodes.get(innermost).copied().unwrap_or(0),
-            None => 0,
-        }
+        self.capture_changed(caller, kept, sink)
     }
 
-    /// Finds or makes the nodes of the frames that differ from the last event's.
+    /// Walks until the stack is that of the last event, from the frame `kept` outwards at best, and
+    /// finds or makes the nodes of what was walked.
     #[inline(never)]
-    fn name_frames(&mut self, now: usize, root: usize, sink: &mut impl StackSink) -> u32 {
-        let count = self.last_count;
-        let mut parent = match self.nodes_count.checked_sub(1) {
-            Some(innermost) => self.nodes.get(innermost).copied().unwrap_or(0),
-            None if root == 0 => 0,
-            None => match self.node(0, root, sink) {
-                0 => return 0,
-                node => node,
-            },
+    fn capture_changed(
+        &mut self,
+        caller: CallerContext,
+        kept: usize,
+        sink: &mut impl StackSink,
+    ) -> u32 {
+        let epoch = self.walker.bounds.epoch();
+        let frames = self.found.get_mut(..self.depth_max).unwrap_or_default();
+        let (at, stop) = self.walker.walk(caller, frames, &self.last, kept);
+        let mut count = at.count;
+        let (mut rebuild, mut parent) = match stop {
+            Stop::Joined(index) => (self.last.rebuild_from(index), self.last.frame(index).node),
+            Stop::End(end) => {
+                let mut root = 0;
+                if let End::Cut(reason) = end {
+                    root = CUT | reason as usize;
+                    count = align_cut(frames.get(..count).unwrap_or_default(), reason);
+                }
+                let is_whole = count == at.count && epoch == self.walker.bounds.epoch();
+                let rebuild = self.last.rebuild(&at, end, root, is_whole);
+                let parent = match root {
+                    0 => 0,
+                    _ => self.node(0, root, sink),
+                };
+                if root != 0 && parent == 0 {
+                    self.last.start();
+                    return 0;
+                }
+                (rebuild, parent)
+            }
         };
-        for place in self.nodes_count..count {
-            let frames = self.frames.get(now);
-            let Some(frame) = frames.and_then(|frames| frames.get(count - 1 - place)) else {
+        for place in (0..count).rev() {
+            let Some(frame) = self.found.get(place) else {
                 return 0;
             };
-            let key = frame.pc;
-            parent = match self.intern.get(parent, key) {
+            parent = match self.last.add(&mut rebuild, frame) {
                 Some(node) => node,
-                None => match self.make_node(parent, key, sink) {
-                    0 => return 0,
-                    node => node,
+                None => match self.node(parent, frame.pc, sink) {
+                    0 => {
+                        self.last.break_off(&rebuild);
+                        return 0;
+                    }
+                    node => {
+                        self.last.name(&rebuild, node);
+                        node
+                    }
                 },
             };
-            if let Some(slot) = self.nodes.get_mut(place) {
-                *slot = parent;
-            }
-            self.nodes_count = place + 1;
         }
+        self.last.finish(&rebuild);
         parent
+    }
+
+    /// Forgets the last stack: the next one is walked to its end.
+    pub fn forget_last(&mut self) {
+        self.last.start();
     }
 
     fn node(&mut self, parent: u32, key: usize, sink: &mut impl StackSink) -> u32 {
@@ -297,41 +302,27 @@ impl StackCapture {
         self.unloads = unloads;
     }
 
+    /// Forgets all nodes, and the stack that is made of them.
     fn forget_nodes(&mut self) {
         self.intern.clear();
-        self.nodes_count = 0;
+        self.last.start();
         self.has_unknown_code = false;
-    }
-}
-
-/// How many frames are the same, counted from the outermost.
-#[inline(always)]
-fn common_count(one: &[Frame], other: &[Frame]) -> usize {
-    let least = one.len().min(other.len());
-    let one = one.get(one.len() - least..).unwrap_or_default();
-    let other = other.get(other.len() - least..).unwrap_or_default();
-    let pairs = one.iter().zip(other);
-    match pairs.rev().position(|(one, other)| one.pc != other.pc) {
-        Some(count) => count,
-        None => least,
     }
 }
 
 /// Where a deep stack is cut must not move with every call, or each would make thousands of new
 /// nodes: frames above the last multiple of 64 KiB that the stack crosses are dropped, unless that
-/// costs more than half of them.
-fn align_cut(found: &[Frame], reason: CutReason) -> &[Frame] {
+/// costs more than half of them. How many are kept.
+fn align_cut(found: &[Frame], reason: CutReason) -> usize {
     const GRAIN: usize = 64 << 10;
+    let count = found.len();
     let Some(outermost) = found.last() else {
-        return found;
+        return count;
     };
-    if reason != CutReason::Depth || found.len() < FRAMES_MAX {
-        return found;
+    if reason != CutReason::Depth || count < FRAMES_MAX {
+        return count;
     }
     let border = outermost.sp & !(GRAIN - 1);
     let kept = found.partition_point(|frame| frame.sp < border);
-    match found.get(..kept) {
-        Some(kept) if kept.len() >= FRAMES_MAX / 2 => kept,
-        _ => found,
-    }
+    if kept >= FRAMES_MAX / 2 { kept } else { count }
 }

@@ -8,6 +8,7 @@
 use super::bounds::{StackBounds, load};
 use super::cfi::{self, Fde, Lookup};
 use super::expression::Memory;
+use super::last::LastStack;
 use super::reader::Section;
 use super::row::{Row, RowKind};
 use super::rules::Scratch;
@@ -26,9 +27,9 @@ const _: () = assert!(ROWS.is_power_of_two());
 /// address. No address of user memory has this bit.
 pub const EXACT: usize = 1 << 63;
 
-/// One frame, and the state of the machine in it: what a comparison with the next event's stack
-/// needs. The return address that led to it lies in the word below `sp`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// One frame: the state of the machine in it. The return address that led to it lies in the word
+/// below `sp`.
+#[derive(Debug, Clone, Copy)]
 pub struct Frame {
     /// The program counter, with [`EXACT`] where it is no return address.
     pub pc: usize,
@@ -36,6 +37,8 @@ pub struct Frame {
     pub sp: usize,
     /// The frame pointer register, whatever it is used for.
     pub rbp: usize,
+    /// How the walk left the frame; [`RowKind::Special`] also when it left otherwise.
+    pub row: Row,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +46,15 @@ struct CachedRow {
     /// The return address; 0 is none.
     pc: usize,
     row: Row,
+}
+
+/// Why a walk did not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It came to its end.
+    End(End),
+    /// At the state of this kept frame, and all outside of it is as it was.
+    Joined(usize),
 }
 
 /// How a walk ended.
@@ -56,7 +68,7 @@ pub enum End {
 
 /// The state between two frames.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
+pub struct Position {
     pub(super) pc: usize,
     pub(super) sp: usize,
     pub(super) rbp: usize,
@@ -64,6 +76,8 @@ pub(super) struct Position {
     pub(super) end: usize,
     /// Frames found so far.
     pub(super) count: usize,
+    /// The innermost kept frame that the walk may still come to; 0: none.
+    kept: usize,
 }
 
 /// What a thread needs to walk its stacks.
@@ -99,49 +113,90 @@ impl Walker {
         first.pc = usize::MAX;
     }
 
-    /// Fills `frames` and returns their count and how the walk ended.
-    #[inline]
-    pub fn walk(&mut self, caller: CallerContext, frames: &mut [Frame]) -> (usize, End) {
+    /// Fills `frames` from `caller` on until the walk ends or comes to a frame of `last` outside of
+    /// which nothing has changed. `kept` is the frame of `last` to look out for first.
+    #[inline(never)]
+    pub fn walk(
+        &mut self,
+        caller: CallerContext,
+        frames: &mut [Frame],
+        last: &LastStack,
+        kept: usize,
+    ) -> (Position, Stop) {
         let mut at = Position {
             pc: caller.pc,
             sp: caller.sp,
             rbp: caller.rbp,
             end: 0,
             count: 0,
+            kept,
         };
         // Unknown: the first step that reads will look.
         at.end = self.bounds.end_around(at.sp).unwrap_or(0);
+        let epoch = self.bounds.epoch();
         loop {
-            self.run(&mut at, frames);
+            while self.run(&mut at, frames, last) {
+                match last.verify(at.kept) {
+                    Ok(()) if last.joins(at.count, at.kept, frames.len()) => {
+                        return (at, Stop::Joined(at.kept));
+                    }
+                    // Another depth, so another end.
+                    Ok(()) => at.kept = 0,
+                    Err(outer) => at.kept = outer,
+                }
+            }
             if let Err(end) = self.step(&mut at, frames) {
-                return (at.count, end);
+                return (at, Stop::End(end));
+            }
+            if self.bounds.epoch() != epoch {
+                at.kept = 0;
             }
         }
     }
 
     /// The hot loop: adds frames as long as their rows are remembered and plain, and their words
-    /// lie in the known stretch. Apart, so that it has all registers for itself; with one way out,
-    /// so that it need not carry why it stopped.
+    /// lie in the known stretch. True when it stopped because the state is that of a kept frame.
+    /// Apart, so that it has all registers for itself.
     #[inline(never)]
-    fn run(&self, at: &mut Position, frames: &mut [Frame]) {
+    fn run(&self, at: &mut Position, frames: &mut [Frame], last: &LastStack) -> bool {
         let Position {
             mut pc,
             mut sp,
             mut rbp,
             end,
             count,
+            mut kept,
         } = *at;
         let range = frames.as_mut_ptr_range();
         // SAFETY: within the array, or just behind it.
         let mut free = unsafe { range.start.add(count.min(frames.len())) };
-        // In bounds by the shift; the compiler sees it.
-        while let Some(&CachedRow { pc: key, row }) = self.rows.get(slot_of(pc)) {
+        let mut limit = last.frame(kept).sp;
+        let mut is_kept = false;
+        loop {
+            if sp >= limit {
+                while last.frame(kept).sp < sp {
+                    kept -= 1;
+                }
+                let frame = last.frame(kept);
+                if frame.sp == sp {
+                    if frame.is_at(pc, rbp) {
+                        is_kept = kept != 0;
+                        break;
+                    }
+                    kept = kept.saturating_sub(1);
+                }
+                limit = last.frame(kept).sp;
+            }
+            // In bounds by the shift; the compiler sees it.
+            let Some(&CachedRow { pc: key, row }) = self.rows.get(slot_of(pc)) else {
+                break;
+            };
             if key != pc || free == range.end {
                 break;
             }
             // SAFETY: not at the end, so this is an element of the array, which is borrowed alone.
             // It counts only when the step is made.
-            unsafe { free.write(Frame { pc, sp, rbp }) };
+            unsafe { free.write(Frame { pc, sp, rbp, row }) };
             let base = if row.counts_from_rbp() { rbp } else { sp };
             let cfa = base.wrapping_add_signed(row.cfa_offset());
             // Signed: a base so high that the sum wraps counts as low.
@@ -167,7 +222,9 @@ impl Walker {
             rbp,
             end,
             count,
+            kept,
         };
+        is_kept
     }
 
     /// Makes one step of any kind; or tells how the walk ends.
@@ -181,6 +238,9 @@ impl Walker {
             Some(slot) if slot.pc == at.pc => slot.row,
             _ => self.learn(at.pc),
         };
+        if let Some(frame) = frames.get_mut(at.count - 1) {
+            frame.row = row;
+        }
         match row.kind() {
             RowKind::End => Err(End::Complete),
             RowKind::StackPointer | RowKind::FramePointer => {
@@ -259,6 +319,7 @@ pub(super) fn add_frame(at: &mut Position, frames: &mut [Frame]) -> Result<(), E
         pc: at.pc,
         sp: at.sp,
         rbp: at.rbp,
+        row: Row::bare(RowKind::Special),
     };
     at.count += 1;
     Ok(())

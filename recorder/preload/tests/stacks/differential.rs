@@ -12,7 +12,7 @@ use crate::harness::{Session, current, probe, session};
 use crate::signals;
 
 pub(crate) type Descend = extern "C" fn(u32, u64);
-type Shape = extern "C" fn(u32, u64, Descend);
+pub(crate) type Shape = extern "C" fn(u32, u64, Descend);
 
 const C_SHAPES: [&str; 14] = [
     "shape_plain",
@@ -41,7 +41,7 @@ const CXX_SHAPES: [&str; 8] = [
     "shape_tree",
 ];
 
-fn shapes() -> &'static [Shape] {
+pub(crate) fn shapes() -> &'static [Shape] {
     static SHAPES: OnceLock<Vec<Shape>> = OnceLock::new();
     SHAPES.get_or_init(|| {
         let c = Library::open(&shared_object("shapes.c", "shapes_c.so", &[]));
@@ -74,7 +74,7 @@ fn shapes() -> &'static [Shape] {
     })
 }
 
-fn mix(seed: u64) -> u64 {
+pub(crate) fn mix(seed: u64) -> u64 {
     let mixed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb) ^ mixed >> 31
 }

@@ -1,4 +1,5 @@
-//! Takes stacks with the code under test and with the `backtrace` crate, and compares them.
+//! Takes stacks with the code under test and with the `backtrace` crate, and compares them; and
+//! with a second capture that remembers no stack, which must give the same.
 
 use std::arch::naked_asm;
 use std::cell::Cell;
@@ -168,6 +169,11 @@ pub(crate) struct Session {
     /// There while the session runs.
     capture: Option<&'static mut StackCapture>,
     pub(crate) tape: Tape,
+    /// Walks every stack to its end.
+    full: Option<&'static mut StackCapture>,
+    full_tape: Tape,
+    /// Nodes of the two captures that were found to be the same stack.
+    pairs: HashMap<u32, u32>,
     /// Stacks taken.
     pub(crate) taken: u64,
     /// Those that the reference gives just so.
@@ -177,6 +183,8 @@ pub(crate) struct Session {
     pub(crate) last: Stack,
     pub(crate) last_reference: Vec<usize>,
     compares: bool,
+    /// One stack in so many is compared with the reference.
+    pub(crate) stride: u64,
 }
 
 thread_local! {
@@ -187,24 +195,33 @@ thread_local! {
 pub(crate) fn session(config: StackConfig, body: impl FnOnce()) -> Session {
     static START: Once = Once::new();
     START.call_once(modules::start);
+    // SAFETY: just made, and only this session uses it.
+    let create = || unsafe { StackCapture::create(config).expect("memory").as_mut() };
     let mut session = Session {
-        // SAFETY: just made, and only this session uses it.
-        capture: Some(unsafe { StackCapture::create(config).expect("memory").as_mut() }),
+        capture: Some(create()),
         tape: Tape::default(),
+        full: Some(create()),
+        full_tape: Tape::default(),
+        pairs: HashMap::new(),
         taken: 0,
         identical: 0,
         different: Vec::new(),
         last: Stack::default(),
         last_reference: Vec::new(),
         compares: true,
+        stride: 1,
     };
     session.tape.nodes.reserve(1 << 20);
+    session.full_tape.nodes.reserve(1 << 20);
+    session.pairs.reserve(1 << 16);
     SESSION.set(&raw mut session);
     body();
     SESSION.set(std::ptr::null_mut());
-    let capture = session.capture.take().expect("still there");
-    // SAFETY: made by `create` above; the thread takes no more stacks.
-    unsafe { StackCapture::destroy(NonNull::from(capture)) };
+    for capture in [session.capture.take(), session.full.take()] {
+        let capture = capture.expect("still there");
+        // SAFETY: made by `create` above; the thread takes no more stacks.
+        unsafe { StackCapture::destroy(NonNull::from(capture)) };
+    }
     session
 }
 
@@ -249,10 +266,15 @@ impl Session {
         let changes = modules::changes();
         let id = capture.capture(caller, &mut self.tape);
         self.taken += 1;
+        self.compare_with_full(caller, id, changes);
+        if !self.taken.is_multiple_of(self.stride) {
+            return;
+        }
         self.last = self.tape.stack(id);
         if !self.compares {
             return;
         }
+        let capture = self.capture.as_mut().expect("the session runs");
         let before = modules::changes();
         let nodes = self.tape.nodes.len();
         let again = capture.capture(caller, &mut self.tape);
@@ -278,6 +300,20 @@ impl Session {
             self.different
                 .push((self.last_reference.clone(), self.last.clone()));
         }
+    }
+
+    /// The stack `id` must be the one that a walk to the end gives.
+    fn compare_with_full(&mut self, caller: CallerContext, id: u32, before: modules::Changes) {
+        let full = self.full.as_mut().expect("the session runs");
+        full.forget_last();
+        let full_id = full.capture(caller, &mut self.full_tape);
+        let is_settled = modules::changes() == before && !before.is_unsettled();
+        if self.tape.room.is_some() || !is_settled || self.pairs.get(&id) == Some(&full_id) {
+            return;
+        }
+        let whole = self.full_tape.stack(full_id);
+        assert_eq!(self.tape.stack(id), whole, "as a walk to the end");
+        self.pairs.insert(id, full_id);
     }
 
     /// Adds another session's counts.

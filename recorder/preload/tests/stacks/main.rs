@@ -10,6 +10,8 @@ mod differential;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod incremental;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod loading;

@@ -201,7 +201,7 @@ fn wild_frame_pointers_cut_the_stack() {
 
 /// Runs `run` on the stack that ends at `top`; the caller's frame stays on the old one.
 #[unsafe(naked)]
-extern "C" fn on_other_stack(run: extern "C" fn(), top: usize) {
+pub(crate) extern "C" fn on_other_stack(run: extern "C" fn(), top: usize) {
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
