@@ -13,6 +13,7 @@ mod counts;
 mod domains;
 mod faults;
 mod libraries;
+mod lineage;
 mod models;
 mod not_recorded;
 mod processes;

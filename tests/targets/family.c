@@ -60,8 +60,9 @@ static pid_t make_child(const char *how) {
     return !strcmp(how, "_Fork") ? _Fork() : fork();
 }
 
-// `fork HOW ENDING`: a child that works, in an image of its own process.
-static int role_fork(const char *how, const char *ending) {
+// `fork HOW ENDING`: a child that works, in an image of its own process. `slow-fork`: it sleeps
+// before its end, so that it is surely noticed while it lives.
+static int role_fork(const char *how, const char *ending, int is_slow) {
     parent_grabs(100, 50);
     void *inherited[10];
     for (int i = 0; i < 10; i++) {
@@ -69,6 +70,10 @@ static int role_fork(const char *how, const char *ending) {
     }
     pid_t pid = make_child(how);
     if (pid == 0) {
+        if (is_slow) {
+            child_grabs(1, 1);
+            usleep(400 * 1000);
+        }
         child(ending, inherited, 10);
     }
     int code = status_of(pid);
@@ -165,7 +170,9 @@ static int role_daemon(const char *file, int milliseconds) {
 int main(int argc, char **argv) {
     const char *role = argc > 1 ? argv[1] : "";
     if (!strcmp(role, "fork")) {
-        return role_fork(argv[2], argv[3]);
+        return role_fork(argv[2], argv[3], 0);
+    } else if (!strcmp(role, "slow-fork")) {
+        return role_fork(argv[2], argv[3], 1);
     } else if (!strcmp(role, "exec")) {
         return role_exec(argv + 2);
     } else if (!strcmp(role, "fork-exec")) {

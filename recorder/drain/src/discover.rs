@@ -6,7 +6,7 @@
 use crate::drainer::{Drainer, SLOW_GAP_NS};
 use crate::outcome::Image;
 use crate::process::ProcessState;
-use crate::process_info;
+use crate::process_info::{self, MemoryProbe, ProcessHandle};
 use crate::stream::StreamState;
 use heaptape_session::layout::{ProcessSlot, phase};
 use heaptape_session::ring::Memory;
@@ -63,13 +63,43 @@ impl Drainer {
                             .is_some_and(|p| p.generation == owner.generation)
                     });
                     if !known {
-                        self.add_process(index, owner);
+                        self.add_with_ancestors(index, owner);
                     } else if slow {
                         self.ask_for_life(index);
                     }
                 }
             }
         }
+    }
+
+    /// Adds a process, its ancestors before it: one of them may have come into a slot that this
+    /// pass had seen free, a moment before.
+    fn add_with_ancestors(&mut self, index: u32, owner: ProcessOwner) {
+        let mut line = vec![(index, owner)];
+        let mut oldest = index;
+        while let Some(ancestor) = self.unmet_parent(oldest) {
+            // A damaged slot may name itself or a descendant.
+            if line.iter().any(|(index, _)| *index == ancestor.0) {
+                break;
+            }
+            oldest = ancestor.0;
+            line.push(ancestor);
+        }
+        for (index, owner) in line.into_iter().rev() {
+            self.add_process(index, owner);
+        }
+    }
+
+    /// The image that started the one in slot `index`, when it is there and was never met.
+    fn unmet_parent(&self, index: u32) -> Option<(u32, ProcessOwner)> {
+        let slot = self.session.map.process(index)?;
+        let parent = slot.parent.load(Ordering::Relaxed).checked_sub(1)?;
+        let generation = slot.parent_generation.load(Ordering::Relaxed);
+        let owner = slots::process_owner(self.session.map.process(parent)?);
+        let is_there =
+            owner.generation == generation && !matches!(owner.phase, phase::FREE | phase::CLAIMED);
+        let is_met = self.images.contains_key(&(parent, generation));
+        (is_there && !is_met).then_some((parent, owner))
     }
 
     fn add_process(&mut self, index: u32, owner: ProcessOwner) {
@@ -86,6 +116,9 @@ impl Drainer {
         let mut state = Box::new(ProcessState::new(index, slot, owner, header, &self.clock));
         state.is_root = owner.pid == self.root.pid
             && (self.root.start_time == 0 || state.start_time == self.root.start_time);
+        if state.was_killed_unseen(slot) {
+            state.watch_heirs(self.heirs(state.start_time));
+        }
         let tape_id = slot_tape_id(slot);
         // A parent that is gone already is not the kernel's answer any more.
         if let Some(parent) = state.parent.and_then(|parent| self.images.get(&parent))
@@ -106,9 +139,31 @@ impl Drainer {
             },
         );
         self.adopt_recovered(&mut state, tape_id);
+        if self.processes.len() <= index as usize {
+            // An ancestor's slot may lie above those that this pass looks at.
+            self.processes.resize_with(index as usize + 1, || None);
+        }
         if let Some(place) = self.processes.get_mut(index as usize) {
             *place = Some(state);
         }
+    }
+
+    /// The memory of live processes that were told of this session and have no place in it: a
+    /// child of `vfork` is one, and so is a fork that made no event.
+    fn heirs(&self, start_time: u64) -> Vec<MemoryProbe> {
+        let entry = self.session.environment_entry();
+        let map = &self.session.map;
+        let has_place = |pid: u32| {
+            (0..map.header().process_high.load(Ordering::Relaxed))
+                .filter_map(|index| map.process(index))
+                .map(slots::process_owner)
+                .any(|owner| owner.pid == pid && owner.phase != phase::FREE)
+        };
+        process_info::processes_with_environment(&entry, start_time)
+            .into_iter()
+            .filter(|&pid| !has_place(pid))
+            .filter_map(MemoryProbe::open)
+            .collect()
     }
 
     /// Another image of the same process has ended when a younger one is there.
@@ -188,6 +243,10 @@ impl Drainer {
             let Some(stream) = stream.as_ref().filter(|s| s.idle_passes >= IDLE_PASSES) else {
                 continue;
             };
+            // What is left of a process that has ended is not a thread's to tell: a child of its
+            // `vfork` may go on in its streams.
+            let place = self.processes.get(stream.process as usize);
+            let handle = place.and_then(|place| place.as_ref()?.handle.as_ref());
             let process = memory.process(stream.process);
             let (Some(process), Some(slot)) = (process, memory.stream(index as u32)) else {
                 continue;
@@ -198,6 +257,7 @@ impl Drainer {
             if visible
                 && slots::stream_owner(slot).phase == phase::RUNNING
                 && !process_info::thread_is_alive(pid, stream.thread_id())
+                && !handle.is_some_and(ProcessHandle::has_ended)
             {
                 slots::set_stream_phase(slot, phase::FINISHED);
             }

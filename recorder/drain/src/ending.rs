@@ -27,7 +27,8 @@ impl Drainer {
             };
             // The launcher says how its child ended, a moment after the kernel says that it did.
             let awaited = process.is_root && self.root.is_awaited;
-            if process.is_replaced || process.has_ended && !awaited {
+            let is_over = process.has_ended && !awaited && !process.is_survived();
+            if process.is_replaced || is_over {
                 self.end_process(index);
             }
         }

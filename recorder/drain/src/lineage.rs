@@ -79,22 +79,22 @@ impl Drainer {
 
     /// The image whose tape is to be named as the parent's.
     ///
-    /// A forked image that is gone and made no event has no tape. What it handed on is what it
-    /// inherited itself, so that its own fork is the cut and its parent the parent.
+    /// A forked image that made no event before it forked itself has no tape then. What it handed
+    /// on is what it inherited, so that its own fork is the cut and its parent the parent. This
+    /// holds whether it lives on or not: what it does later concerns no child that it has already.
     fn recorded_ancestor(&mut self, process: &mut ProcessState, parent: (u32, u32)) -> (u32, u32) {
         let mut ancestor = parent;
         while let Some(image) = self.images.get(&ancestor) {
-            let place = self
-                .processes
-                .get(ancestor.0 as usize)
-                .and_then(Option::as_ref);
-            let is_here = place.is_some_and(|other| other.generation == ancestor.1);
             let next = image.parent.filter(|_| image.origin == FORKED);
-            let (false, None, Some(next)) = (is_here, &image.tape, next) else {
+            let (None, false, Some(next)) = (&image.tape, image.is_closed, next) else {
                 break;
             };
+            let cut_stamp = image.cut_stamp;
+            if self.has_events(ancestor) {
+                break;
+            }
             if process.notes.process.origin == FORKED {
-                process.notes.process.cut_stamp = image.cut_stamp;
+                process.notes.process.cut_stamp = cut_stamp;
             }
             ancestor = next;
         }
@@ -103,6 +103,21 @@ impl Drainer {
             image.parent = Some(ancestor);
         }
         ancestor
+    }
+
+    /// True when the image made events. A forked one's were published before its children joined,
+    /// so that none is overlooked once a child is known.
+    fn has_events(&mut self, image: (u32, u32)) -> bool {
+        let here = self
+            .processes
+            .get(image.0 as usize)
+            .and_then(Option::as_ref)
+            .filter(|process| process.generation == image.1);
+        let Some(process) = here else { return false };
+        let memory = &self.session.map;
+        let mut streams = self.streams.iter_mut().flatten();
+        process.tape.is_some()
+            || streams.any(|stream| stream.process == image.0 && stream.pending(memory) > 0)
     }
 
     /// Puts a child into the parent's tape, whether that is still open or not.

@@ -5,18 +5,22 @@
 use crate::clock::Clock;
 use crate::notes::Notes;
 use crate::press::Press;
-use crate::process_info::{self, ProcessHandle, ResidentProbe, Stat, path_text};
+use crate::process_info::{self, MemoryProbe, ProcessHandle, ResidentProbe, Stat, path_text};
 use crate::recovered::Written;
 use crate::stream::StreamState;
 use crate::tape::TapeWriter;
 use heaptape_format::tables::{ClockPair, Process, ResidentSample};
-use heaptape_session::layout::{ProcessSlot, SessionHeader, options};
-use heaptape_session::slots::ProcessOwner;
+use heaptape_session::layout::{ProcessSlot, SessionHeader, options, phase};
+use heaptape_session::slots::{self, ProcessOwner};
 use heaptape_session::sync::Ordering;
 use rustc_hash::FxHashMap;
+use std::time::Duration;
 
 /// Samples that are kept for a tape that does not exist yet.
 const SAMPLES_WITHOUT_TAPE_MAX: usize = 8192;
+/// How often memory that outlives its process is looked at in one pass, and the gap between.
+const MEMORY_LOOKS: u32 = 4;
+const MEMORY_LOOK_GAP: Duration = Duration::from_millis(1);
 /// A sample that equals the last one is only kept this long after it, in nanoseconds.
 const SAMPLE_GAP_NS: u64 = 1_000_000_000;
 
@@ -105,6 +109,7 @@ pub struct ProcessState {
     /// None: hidden from us, or gone.
     pub handle: Option<ProcessHandle>,
     probe: Option<ResidentProbe>,
+    memory: Vec<MemoryProbe>,
     resident: Vec<ResidentSample>,
     last_sample: Option<ResidentSample>,
     last_sample_ns: u64,
@@ -144,15 +149,48 @@ impl ProcessState {
             written: FxHashMap::default(),
             epochs: (0, 0),
             probe: live.and_then(ResidentProbe::open),
+            memory: live.and_then(MemoryProbe::open).into_iter().collect(),
             handle,
             resident: Vec::new(),
             last_sample: None,
             last_sample_ns: 0,
             pairs: vec![clock.start_pair(), clock.pair()],
         };
+        // An exec meanwhile: what was opened may be the next image's memory.
+        if slots::process_owner(slot) != owner {
+            state.memory.clear();
+        }
         state.notes.process = first_facts(&state, slot, header, clock, live);
         state.notes.process_changed = true;
         state
+    }
+
+    /// True when the image was killed before it was met: who else uses its memory must be found.
+    #[must_use]
+    pub fn was_killed_unseen(&self, slot: &ProcessSlot) -> bool {
+        // Acquire: pairs with Release of whoever notes its own exit.
+        let is_noted = slot.exit_known.load(Ordering::Acquire) != 0
+            || slots::process_owner(slot).phase != phase::RUNNING;
+        !is_noted && !self.memory.iter().any(MemoryProbe::is_in_use)
+    }
+
+    /// Takes it that one of `heirs` may be a child of the image's `vfork`.
+    pub fn watch_heirs(&mut self, heirs: Vec<MemoryProbe>) {
+        self.memory = heirs;
+    }
+
+    /// True when the process is gone and a child of its `vfork` or `posix_spawn` still works on its
+    /// memory: it writes to the streams of its parent.
+    #[must_use]
+    pub fn is_survived(&self) -> bool {
+        // Whoever looks at a process through /proc may hold its memory for a moment longer.
+        self.has_ended
+            && (0..MEMORY_LOOKS).all(|look| {
+                if look > 0 {
+                    std::thread::sleep(MEMORY_LOOK_GAP);
+                }
+                self.memory.iter().any(MemoryProbe::is_in_use)
+            })
     }
 
     /// Reads the resident size at `now_ns` (CLOCK_MONOTONIC). A size that did not change is kept

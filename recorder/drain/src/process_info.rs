@@ -240,6 +240,32 @@ impl ProcessHandle {
     }
 }
 
+/// The memory of a process image, which outlives the process while a child of `vfork` or
+/// `posix_spawn` works on it.
+#[derive(Debug)]
+pub struct MemoryProbe {
+    /// Open, it means the memory that the process had then, whatever becomes of the process.
+    environment: File,
+}
+
+impl MemoryProbe {
+    /// For what process `pid` runs now; `None` where that is hidden.
+    #[must_use]
+    pub fn open(pid: u32) -> Option<Self> {
+        let environment = File::open(format!("/proc/{pid}/environ")).ok()?;
+        Some(Self { environment })
+    }
+
+    /// True while any process uses the memory. False also when its environment was unmapped.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        // The kernel reads from memory that somebody uses, and nothing otherwise.
+        self.environment
+            .read_at(&mut [0], 0)
+            .is_ok_and(|count| count == 1)
+    }
+}
+
 /// The resident size of a process, from a kept descriptor.
 #[derive(Debug)]
 pub struct ResidentProbe {
@@ -329,6 +355,31 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(processes_with_environment(entry, since).is_empty());
+    }
+
+    #[test]
+    fn memory_is_in_use_until_its_process_has_ended() {
+        for is_waited_for in [false, true] {
+            let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+            let probe = MemoryProbe::open(child.id()).unwrap();
+            assert!(probe.is_in_use());
+            let other = MemoryProbe::open(std::process::id()).unwrap();
+            child.kill().unwrap();
+            if is_waited_for {
+                child.wait().unwrap();
+            } else {
+                while !is_zombie(child.id()) {
+                    std::thread::yield_now();
+                }
+            }
+            assert!(!probe.is_in_use());
+            assert!(other.is_in_use());
+            let _ = child.wait();
+        }
+    }
+
+    fn is_zombie(pid: u32) -> bool {
+        Stat::of(pid).is_some_and(|stat| stat.is_zombie())
     }
 
     #[test]
