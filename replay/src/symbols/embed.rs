@@ -5,7 +5,6 @@
 //! changes; when writing fails the tape gets its old length back. Doing it again adds nothing.
 
 use super::native::{self, CodePlace};
-use crate::block::StackId;
 use crate::tape::Tape;
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
 use heaptape_format::scan::{Found, Scan};
@@ -69,11 +68,8 @@ pub fn symbolize_tape(
     path: &Path,
     progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Symbolized, EmbedError> {
-    let tape = Tape::open(path)?;
-    let mut missing: FxHashSet<CodePlace> = FxHashSet::default();
-    for stack in 1..=u32::try_from(tape.stack_count()).unwrap_or(u32::MAX) {
-        missing.extend(tape.frame(StackId(stack)).and_then(CodePlace::of));
-    }
+    let (tape, frames) = Tape::open_for_frames(path)?;
+    let mut missing: FxHashSet<CodePlace> = frames.into_iter().filter_map(CodePlace::of).collect();
     let mut result = Symbolized {
         places: missing.len() as u64,
         ..Symbolized::default()

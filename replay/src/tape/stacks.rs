@@ -11,7 +11,7 @@ use heaptape_format::ChunkKind;
 use heaptape_format::scan::{Damage, FoundChunk};
 use heaptape_format::stack::{CutReason, Frame, StackNode, stack_nodes};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Call stacks without their outermost frames, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -201,6 +201,20 @@ impl StackTable {
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.nodes.len(), self.frames.len())
     }
+}
+
+/// The frames of all nodes in the node chunks among `chunks`, each once; chunks that cannot be read
+/// are left out. Every frame of [`StackTable::merge`] is among them.
+pub(super) fn distinct_frames(bytes: &[u8], chunks: &[FoundChunk]) -> FxHashSet<Frame> {
+    let mut frames = FxHashSet::default();
+    let mut payload = Vec::new();
+    let is_nodes = |chunk: &&FoundChunk| chunk.header.kind == ChunkKind::STACK_NODES;
+    for chunk in chunks.iter().filter(is_nodes) {
+        if let Ok(nodes) = decode(bytes, chunk, &mut payload) {
+            frames.extend(nodes.into_iter().map(|node| node.frame));
+        }
+    }
+    frames
 }
 
 fn decode(
