@@ -2,13 +2,12 @@
 
 use super::args::{ChooseArgs, Format, FormatArgs, OpenArgs};
 use super::output::{self, Output};
+use super::window::WindowArgs;
 use super::{Exit, Outcome, open};
-use anyhow::bail;
 use clap::Args;
 use heaptape::report::rows::Shown;
 use heaptape::report::{csv, rows_json, rows_text};
 use heaptape::stats::Cumulative;
-use heaptape::stats::query::At;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -25,12 +24,8 @@ use std::path::PathBuf;
 pub(super) struct Churn {
     /// The tape.
     tape: PathBuf,
-    /// Start of the window [default: start].
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    from: Option<String>,
-    /// End of the window [default: end].
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    to: Option<String>,
+    #[command(flatten)]
+    window: WindowArgs,
     /// Most allocations between a temporary one and its free.
     #[arg(long, value_name = "K", default_value_t = 0)]
     temporary_within: u64,
@@ -56,26 +51,17 @@ struct Head<'h> {
 impl Churn {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let recording = open::open(&self.tape, &self.open)?;
-        let (from, from_text) = open::moment(&recording, self.from.as_deref(), "start")?;
-        let (to, to_text) = open::moment(&recording, self.to.as_deref(), "end")?;
-        if from.stamp > to.stamp {
-            bail!("--from {from_text} lies behind --to {to_text}; swap them");
-        }
-        let at = At {
-            recording: &recording,
-            stamp: to.stamp,
-        };
+        let window = self.window.resolve(&recording)?;
+        let (from_words, to_words) = window.words();
         let query = self.choose.query();
-        let answer = query.churn(from.stamp, at, self.temporary_within)?;
+        let answer = query.churn(window.from.stamp, window.end(), self.temporary_within)?;
         output::notes(&answer.notes);
         let top = self.choose.top(self.format.format);
         match self.format.format {
             Format::Text => {
                 let title = format!(
-                    "{}: allocations from {} to {}: {}",
+                    "{}: allocations from {from_words} to {to_words}: {}",
                     self.tape.display(),
-                    open::moment_words(from, &from_text),
-                    open::moment_words(to, &to_text),
                     answer.total.words(self.format.sizes())
                 );
                 let options = self.choose.text_options(output.style, &self.format);
@@ -86,8 +72,8 @@ impl Churn {
                 let names = heaptape::stats::Churn::MEMBERS.iter();
                 let head = Head {
                     tape: self.tape.display().to_string(),
-                    from_ns: from.ns,
-                    to_ns: to.ns,
+                    from_ns: window.from.ns,
+                    to_ns: window.to.ns,
                     group_by: answer.grouper.group_by().name(),
                     cumulative: answer.grouper.cumulative() != Cumulative::Off,
                     temporary_within: self.temporary_within,

@@ -2,11 +2,10 @@
 
 use super::args::{ChooseArgs, FormatArgs, OpenArgs};
 use super::output::{self, Output};
+use super::window::WindowArgs;
 use super::{Outcome, open, stats};
-use anyhow::bail;
 use clap::Args;
 use heaptape::report::rows::Shown;
-use heaptape::stats::query::At;
 use std::path::PathBuf;
 
 /// What was allocated in a window and is alive at its end
@@ -19,12 +18,8 @@ use std::path::PathBuf;
 pub(super) struct Leaks {
     /// The tape.
     tape: PathBuf,
-    /// Start of the window [default: start].
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    from: Option<String>,
-    /// End of the window [default: end].
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    to: Option<String>,
+    #[command(flatten)]
+    window: WindowArgs,
     #[command(flatten)]
     format: FormatArgs,
     #[command(flatten)]
@@ -36,28 +31,18 @@ pub(super) struct Leaks {
 impl Leaks {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let recording = open::open(&self.tape, &self.open)?;
-        let (from, from_text) = open::moment(&recording, self.from.as_deref(), "start")?;
-        let (to, to_text) = open::moment(&recording, self.to.as_deref(), "end")?;
-        if from.stamp > to.stamp {
-            bail!("--from {from_text} lies behind --to {to_text}; swap them");
-        }
-        let at = At {
-            recording: &recording,
-            stamp: to.stamp,
-        };
-        let answer = self.choose.query().leaks(from.stamp, at)?;
+        let window = self.window.resolve(&recording)?;
+        let (from_words, to_words) = window.words();
+        let answer = self.choose.query().leaks(window.from.stamp, window.end())?;
         output::notes(&answer.notes);
         let title = format!(
-            "{}: allocated from {} and alive at {}: {}",
+            "{}: allocated from {from_words} and alive at {to_words}: {}",
             self.tape.display(),
-            open::moment_words(from, &from_text),
-            open::moment_words(to, &to_text),
             answer.total.words(self.format.sizes())
         );
-        let window = (Some(from.ns), to.ns);
         stats::write(
             &self.tape,
-            window,
+            (Some(window.from.ns), window.to.ns),
             &title,
             &answer,
             (&self.choose, &self.format),

@@ -25,6 +25,7 @@ mod symbolize;
 mod timeline;
 mod tree;
 mod verify;
+mod window;
 
 use args::Color;
 use clap::{Parser, Subcommand};

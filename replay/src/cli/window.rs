@@ -1,0 +1,64 @@
+//! The window that `leaks` and `churn` look at: two moments, the first not behind the second.
+
+use super::open;
+use anyhow::bail;
+use clap::Args;
+use heaptape::stats::query::At;
+use heaptape::{Recording, ResolvedMoment};
+
+/// `--from` and `--to`.
+#[derive(Debug, Args)]
+pub(super) struct WindowArgs {
+    /// Start of the window [default: start].
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// End of the window [default: end].
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    to: Option<String>,
+}
+
+/// The window in one recording.
+#[derive(Debug)]
+pub(super) struct Window<'r> {
+    recording: &'r Recording,
+    pub(super) from: ResolvedMoment,
+    pub(super) to: ResolvedMoment,
+    from_text: String,
+    to_text: String,
+}
+
+impl WindowArgs {
+    /// Finds both moments.
+    pub(super) fn resolve<'r>(&self, recording: &'r Recording) -> anyhow::Result<Window<'r>> {
+        let (from, from_text) = open::moment(recording, self.from.as_deref(), "start")?;
+        let (to, to_text) = open::moment(recording, self.to.as_deref(), "end")?;
+        if from.stamp > to.stamp {
+            bail!("--from {from_text} lies behind --to {to_text}; swap them");
+        }
+        Ok(Window {
+            recording,
+            from,
+            to,
+            from_text,
+            to_text,
+        })
+    }
+}
+
+impl<'r> Window<'r> {
+    /// Its end, as queries take it.
+    pub(super) fn end(&self) -> At<'r> {
+        At {
+            recording: self.recording,
+            stamp: self.to.stamp,
+        }
+    }
+
+    /// Both moments in words.
+    pub(super) fn words(&self) -> (String, String) {
+        (
+            open::moment_words(self.from, &self.from_text),
+            open::moment_words(self.to, &self.to_text),
+        )
+    }
+}
