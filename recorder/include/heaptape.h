@@ -2,7 +2,8 @@
  * heaptape.h - what a program may tell the recorder.
  *
  * All functions are weak: a program that includes this header links and runs without heaptape, and
- * the calls cost one test of an address. Under `heaptape run` they are in the preloaded library.
+ * the calls cost one test of an address, also in programs at a fixed address (-no-pie) and in
+ * static ones (which are not recorded). Under `heaptape run` they are in the preloaded library.
  * They may be called from any thread and from signal handlers, never fail, never change errno, and
  * do nothing while the process is not recorded.
  *
@@ -44,21 +45,27 @@
 extern "C" {
 #endif
 
-#if defined(__GNUC__) || defined(__clang__)
-#define HEAPTAPE_WEAK __attribute__((weak))
-#else
+#if !defined(__GNUC__) && !defined(__clang__)
 #error "heaptape.h needs weak symbols (GCC or Clang)"
 #endif
 
-/* The functions themselves. The inline ones below test whether they are there. */
-extern void heaptape_weak_mark(const char *name) __asm__("heaptape_mark") HEAPTAPE_WEAK;
-extern uint16_t heaptape_weak_domain(const char *name) __asm__("heaptape_domain") HEAPTAPE_WEAK;
-extern void heaptape_weak_alloc(uint16_t domain, const void *block, size_t size)
-    __asm__("heaptape_report_alloc") HEAPTAPE_WEAK;
-extern void heaptape_weak_realloc(uint16_t domain, const void *old_block, const void *block,
-                                  size_t size) __asm__("heaptape_report_realloc") HEAPTAPE_WEAK;
-extern void heaptape_weak_free(uint16_t domain, const void *block)
-    __asm__("heaptape_report_free") HEAPTAPE_WEAK;
+/*
+ * Finds the function NAME at run time: its address comes into POINTER, NULL when nobody has it.
+ *
+ * A weak reference in C alone would not do: in a program that is linked to a fixed address
+ * (-no-pie) the linker takes it for absent for good, also when a library that is preloaded later
+ * has the function. An entry of the global offset table is what the dynamic loader fills in in any
+ * program, and what the linker makes NULL in a static one.
+ */
+#if defined(__x86_64__) && !defined(__ILP32__)
+#define HEAPTAPE_FIND(POINTER, NAME)                                                     \
+    __asm__(".weak " NAME "\n\t"                                                         \
+            "mov{q} {" NAME "@GOTPCREL(%%rip), %0|%0, QWORD PTR " NAME "@GOTPCREL[rip]}" \
+            : "=r"(POINTER))
+#else
+/* Programs of other machines are not recorded. */
+#define HEAPTAPE_FIND(POINTER, NAME) ((POINTER) = 0)
+#endif
 
 /*
  * The inline functions' own symbols must differ from those. They are always inlined, so that no
@@ -77,7 +84,9 @@ HEAPTAPE_INLINE void heaptape_report_free(uint16_t domain, const void *block)
 
 /* Sets a mark at this moment. The name is copied. */
 HEAPTAPE_INLINE void heaptape_mark(const char *name) {
-    if (heaptape_weak_mark) heaptape_weak_mark(name);
+    void (*found)(const char *);
+    HEAPTAPE_FIND(found, "heaptape_mark");
+    if (found) found(name);
 }
 
 /*
@@ -85,12 +94,16 @@ HEAPTAPE_INLINE void heaptape_mark(const char *name) {
  * the same name; 0 when nothing is recorded. Reports with the number 0 are not recorded.
  */
 HEAPTAPE_INLINE uint16_t heaptape_domain(const char *name) {
-    return heaptape_weak_domain ? heaptape_weak_domain(name) : 0;
+    uint16_t (*found)(const char *);
+    HEAPTAPE_FIND(found, "heaptape_domain");
+    return found ? found(name) : (uint16_t)0;
 }
 
 /* A block of `size` bytes was handed out. */
 HEAPTAPE_INLINE void heaptape_report_alloc(uint16_t domain, const void *block, size_t size) {
-    if (heaptape_weak_alloc) heaptape_weak_alloc(domain, block, size);
+    void (*found)(uint16_t, const void *, size_t);
+    HEAPTAPE_FIND(found, "heaptape_report_alloc");
+    if (found) found(domain, block, size);
 }
 
 /*
@@ -99,12 +112,16 @@ HEAPTAPE_INLINE void heaptape_report_alloc(uint16_t domain, const void *block, s
  */
 HEAPTAPE_INLINE void heaptape_report_realloc(uint16_t domain, const void *old_block,
                                              const void *block, size_t size) {
-    if (heaptape_weak_realloc) heaptape_weak_realloc(domain, old_block, block, size);
+    void (*found)(uint16_t, const void *, const void *, size_t);
+    HEAPTAPE_FIND(found, "heaptape_report_realloc");
+    if (found) found(domain, old_block, block, size);
 }
 
 /* A block was given back. */
 HEAPTAPE_INLINE void heaptape_report_free(uint16_t domain, const void *block) {
-    if (heaptape_weak_free) heaptape_weak_free(domain, block);
+    void (*found)(uint16_t, const void *);
+    HEAPTAPE_FIND(found, "heaptape_report_free");
+    if (found) found(domain, block);
 }
 
 #ifdef __cplusplus

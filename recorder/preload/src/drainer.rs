@@ -84,7 +84,7 @@ fn read_line(fd: i32, line: &mut [u8]) -> Option<usize> {
 /// The drainer's program: named by the user, beside our library, or in PATH.
 fn find_program(memory: &mut [u8]) -> Option<&CStr> {
     let named = environment::value(b"HEAPTAPE_DRAINER").map(CStr::to_bytes);
-    let library = environment::library();
+    let library = crate::library::path().map_or(&b""[..], CStr::to_bytes);
     let folder_end = library.iter().rposition(|byte| *byte == b'/');
     let beside = folder_end.and_then(|end| library.get(..end));
     let path = environment::value(b"PATH").map_or(&b""[..], CStr::to_bytes);

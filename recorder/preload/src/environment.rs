@@ -3,13 +3,11 @@
 //! Reading needs nothing of the C library but the pointer `environ`. Building writes into memory
 //! that the caller brings, since an image may be replaced in a child that shares our memory.
 
-use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char, c_void};
+use crate::library;
+use core::ffi::{CStr, c_char};
 use core::ptr;
-use heaptape_session::sync::{AtomicU64, Ordering};
+use heaptape_session::allocators;
 
-/// Longest path of our own library.
-const LIBRARY_BYTES_MAX: usize = 1024;
 /// Variables that can be added to an environment.
 pub const ADDED_MAX: usize = 3;
 
@@ -119,64 +117,6 @@ pub fn number(text: &[u8]) -> u64 {
         })
 }
 
-struct Library(UnsafeCell<[u8; LIBRARY_BYTES_MAX]>);
-
-// SAFETY: written once, before LIBRARY_BYTES is set.
-unsafe impl Sync for Library {}
-
-static LIBRARY: Library = Library(UnsafeCell::new([0; LIBRARY_BYTES_MAX]));
-static LIBRARY_BYTES: AtomicU64 = AtomicU64::new(0);
-
-/// Finds out where our own library lies. Once, while the process starts.
-pub fn find_library(folder: &[u8]) {
-    let mut info: libc::Dl_info = libc::Dl_info {
-        dli_fname: ptr::null(),
-        dli_fbase: ptr::null_mut(),
-        dli_sname: ptr::null(),
-        dli_saddr: ptr::null_mut(),
-    };
-    let address = find_library as *const () as *const c_void;
-    // SAFETY: dladdr only looks the address up; `info` is valid for it to fill in.
-    unsafe { libc::dladdr(address, &raw mut info) };
-    if info.dli_fname.is_null() {
-        return;
-    }
-    // SAFETY: the loader's name of this library, a C string.
-    let name = unsafe { CStr::from_ptr(info.dli_fname) }.to_bytes();
-    // SAFETY: only this call writes it, before anyone reads it.
-    let place = unsafe { &mut *LIBRARY.0.get() };
-    let mut text = Text::new(place);
-    if name.first() != Some(&b'/') {
-        text.put(folder);
-        text.put(b"/");
-    }
-    text.put(name);
-    if let Some(length) = text.end() {
-        // Release: pairs with Acquire in `library`.
-        LIBRARY_BYTES.store(length as u64, Ordering::Release);
-    }
-}
-
-/// Absolute path of our own library; empty when it is unknown.
-#[must_use]
-pub fn library() -> &'static [u8] {
-    // Acquire: pairs with Release in `find_library`.
-    let length = LIBRARY_BYTES.load(Ordering::Acquire) as usize;
-    // SAFETY: no longer written once the length is set.
-    let place = unsafe { &*LIBRARY.0.get() };
-    place.get(..length).unwrap_or_default()
-}
-
-/// The same, as a C string.
-#[must_use]
-pub fn library_path() -> Option<&'static CStr> {
-    // Acquire: pairs with Release in `find_library`.
-    let is_known = LIBRARY_BYTES.load(Ordering::Acquire) != 0;
-    // SAFETY: no longer written once the length is set.
-    let place = unsafe { &*LIBRARY.0.get() };
-    CStr::from_bytes_until_nul(place).ok().filter(|_| is_known)
-}
-
 /// Zero-terminated texts, one after the other, in given memory.
 #[derive(Debug)]
 pub struct Text<'a> {
@@ -252,6 +192,8 @@ pub enum Carry<'a> {
         slot: u32,
         /// Its generation.
         generation: u32,
+        /// The library that it is to load; empty: unknown, as in the list.
+        library: &'a [u8],
     },
     /// The new image must not load us.
     Off,
@@ -263,7 +205,7 @@ pub enum Carry<'a> {
 /// `list` must be null or an environment.
 #[must_use]
 pub unsafe fn text_bytes(list: *const *const c_char) -> usize {
-    const FIXED: usize = 128 + heaptape_session::map::PATH_BYTES_MAX + LIBRARY_BYTES_MAX;
+    const FIXED: usize = 128 + heaptape_session::map::PATH_BYTES_MAX + library::PATH_BYTES_MAX;
     // SAFETY: as for this function.
     unsafe { entries(list) }
         // SAFETY: entries are C strings.
@@ -304,6 +246,7 @@ pub unsafe fn build(
         session,
         slot,
         generation,
+        ..
     } = carry
     {
         text.put(SESSION);
@@ -324,11 +267,19 @@ pub unsafe fn build(
 fn preload_entry(old: &[u8], carry: Carry<'_>, text: &mut Text<'_>) -> Option<*const c_char> {
     let is_separator = |byte: &u8| matches!(byte, b':' | b' ');
     let parts = || old.split(is_separator).filter(|part| !part.is_empty());
-    let is_on = carry != Carry::Off;
-    let has_us = parts().any(is_us);
+    let (is_on, wanted) = match carry {
+        Carry::On { library, .. } => (true, library),
+        Carry::Off => (false, &[] as &[u8]),
+    };
+    let has_us = parts().any(library::is_ours);
     let mut is_first = true;
-    let ours = (is_on && !has_us && !library().is_empty()).then(library);
-    let others = parts().filter(|part| is_on || !is_us(part));
+    let ours = (is_on && !has_us && !wanted.is_empty()).then_some(wanted);
+    let others = parts().filter(|part| is_on || !library::is_ours(part));
+    // Where one of ours stands already, the one that is wanted takes its place.
+    let others = others.map(|part| match library::is_ours(part) && !wanted.is_empty() {
+        true => wanted,
+        false => part,
+    });
     let mut chosen = ours.into_iter().chain(others).peekable();
     chosen.peek()?;
     text.put(PRELOAD);
@@ -343,12 +294,20 @@ fn preload_entry(old: &[u8], carry: Carry<'_>, text: &mut Text<'_>) -> Option<*c
     text.finish()
 }
 
-/// True when an entry of LD_PRELOAD means our library: by path, or by file name.
-fn is_us(part: &[u8]) -> bool {
-    let file_name = |path: &'static [u8]| path.rsplit(|byte| *byte == b'/').next();
-    let ours = file_name(library());
-    let theirs = part.rsplit(|byte| *byte == b'/').next();
-    theirs.is_some() && theirs == ours
+/// True when `LD_PRELOAD` in the environment `list` names a library that brings an allocator.
+///
+/// # Safety
+/// `list` must be null or an environment.
+#[must_use]
+pub unsafe fn preloads_allocator(list: *const *const c_char) -> bool {
+    let is_separator = |byte: &u8| matches!(byte, b':' | b' ');
+    // SAFETY: as for this function.
+    unsafe { entries(list) }
+        // SAFETY: entries are C strings.
+        .map(|entry| split(unsafe { CStr::from_ptr(entry) }.to_bytes()))
+        .filter(|(name, _)| *name == PRELOAD)
+        .flat_map(|(_, value)| value.split(is_separator))
+        .any(|part| !library::is_ours(part) && allocators::brings_allocator(part))
 }
 
 /// True when the environment `list` names a session, and not the one at `path`: the new image is
@@ -387,12 +346,13 @@ mod tests {
         session: b"/run/s",
         slot: 4_294_967_295,
         generation: 10,
+        library: b"/x/libus.so",
     };
 
     /// The entries that `build` makes of `list`, with our library's path as `US`.
     fn built(list: &[&str], carry: Carry<'_>) -> Vec<String> {
-        find_library(b"/folder");
-        let ours = String::from_utf8_lossy(library()).into_owned();
+        library::find(b"/folder");
+        let ours = library::path().expect("a path").to_string_lossy();
         let texts: Vec<CString> = list
             .iter()
             .map(|text| CString::new(text.replace("US", &ours)).expect("no zero"))
@@ -411,7 +371,7 @@ mod tests {
             .map(|entry| {
                 // SAFETY: entries are C strings.
                 let text = unsafe { CStr::from_ptr(entry) };
-                text.to_string_lossy().replace(&ours, "US")
+                text.to_string_lossy().replace("/x/libus.so", "US")
             })
             .collect()
     }

@@ -49,7 +49,7 @@ pub fn pid_namespace() -> u64 {
 /// Finds our library, relative to the working folder where it must be.
 pub fn find_library() {
     let mut path = [0; libc::PATH_MAX as usize];
-    crate::environment::find_library(link(c"/proc/self/cwd", &mut path));
+    crate::library::find(link(c"/proc/self/cwd", &mut path));
 }
 
 /// Writes the blobs that introduce a process image. The level is being born: nobody else has it.

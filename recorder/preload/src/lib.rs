@@ -7,7 +7,7 @@
 //! |---|---|
 //! | the program calls; the real function is called | [`hooks`], [`next`], [`bootstrap`] |
 //! | does this process record? | [`gate`], [`process`] |
-//! | who is it, and who started it? | [`identity`], [`lineage`], [`environment`] |
+//! | who is it, and who started it? | [`identity`], [`lineage`], [`environment`], [`library`] |
 //! | the thread's state, its guard and its stream | [`thread`], [`level`] |
 //! | the stamp | [`clock`] |
 //! | the stack | [`stack`], [`modules`] |
@@ -27,6 +27,7 @@ pub mod gate;
 pub mod hooks;
 pub mod identity;
 pub mod level;
+pub mod library;
 pub mod lineage;
 pub mod modules;
 pub mod next;

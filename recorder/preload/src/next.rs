@@ -147,6 +147,8 @@ pub fn find_early() {
     ] {
         function.find();
     }
+    #[cfg(feature = "allocators")]
+    crate::hooks::bundled::find_all();
 }
 
 /// Sets the calling thread's `errno`, for a real function that is missing.

@@ -307,11 +307,19 @@ fn object_of(address: usize) -> libc::Dl_info {
     info
 }
 
+/// True when both addresses lie in one object.
+#[must_use]
+pub fn is_same_object(address: usize, other: usize) -> bool {
+    object_of(address).dli_fbase == object_of(other).dli_fbase
+}
+
 /// Finds out which object holds the real allocator, and whether calls come through us at all.
 fn find_allocator() {
     let allocator = object_of(next::malloc_address());
-    let library = object_of(libc::getauxval as *const () as usize);
-    let is_foreign = allocator.dli_fbase != library.dli_fbase;
+    let library = libc::getauxval as *const () as usize;
+    // Functions around the allocator mark what they call in any case.
+    let is_foreign =
+        cfg!(feature = "allocators") || !is_same_object(next::malloc_address(), library);
     IS_FOREIGN.store(u32::from(is_foreign), Ordering::Relaxed);
     ALLOCATOR_PATH.store(allocator.dli_fname as u64, Ordering::Relaxed);
     IS_BYPASSED.store(u32::from(is_bypassed()), Ordering::Relaxed);

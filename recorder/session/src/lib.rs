@@ -19,6 +19,7 @@
 //! | [`slots`] | claiming and giving back process and stream slots |
 //! | [`ring`] | the single-producer, single-consumer sequence of chunks |
 //! | [`record`] | the words of a record, encoding and decoding side by side |
+//! | [`allocators`] | which programs bring an allocator of their own |
 //! | [`reasons`] | why an image cannot be recorded, in words |
 //!
 //! Guarantees. No lock lives here: a slot or a chunk is claimed by one compare-and-swap of its
@@ -28,6 +29,7 @@
 //! damaged: whatever is read from shared memory is checked before it is used as an index.
 #![cfg_attr(not(any(test, loom)), no_std)]
 
+pub mod allocators;
 pub mod layout;
 pub mod map;
 pub mod reasons;

@@ -6,8 +6,8 @@
 //! `vfork`, which shares our memory. The real functions do the work, and their errors are theirs.
 
 use crate::environment::{self, ADDED_MAX, Carry, Text};
-use crate::hooks::image;
-use crate::{api, clock, gate, next, process, recording, thread};
+use crate::hooks::image::{self, Verdict};
+use crate::{api, clock, gate, library, next, process, recording, thread};
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use heaptape_session::layout::{options, phase};
@@ -61,7 +61,7 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
     }
     let mut name = [0; libc::PATH_MAX as usize];
     // SAFETY: as for this function.
-    let (reason, is_there) = unsafe { judge(image, &mut name) };
+    let (verdict, is_there) = unsafe { judge(image, &mut name) };
     if !is_there {
         return real(list);
     }
@@ -71,15 +71,22 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
     let stays_out = is_elsewheres
         || process::has(options::NO_FOLLOW)
         || unsafe { environment::turns_off(list) };
-    let reason = reason.or_else(|| is_out_of_reach().then_some(OUT_OF_REACH));
-    let carry = if stays_out || reason.is_some() {
-        Carry::Off
-    } else {
-        Carry::On {
+    // SAFETY: as for this function.
+    let brings_allocator =
+        verdict.brings_allocator || unsafe { environment::preloads_allocator(list) };
+    let library = library_for(brings_allocator);
+    let reason = verdict.reason.or(match library {
+        Some(_) => None,
+        None => Some(OUT_OF_REACH),
+    });
+    let carry = match library {
+        Some(library) if reason.is_none() && !stays_out => Carry::On {
             session: process::session().path().to_bytes(),
             slot: process::slot_index(),
             generation: process::slot_generation(),
-        }
+            library,
+        },
+        _ => Carry::Off,
     };
     let reason = reason.filter(|_| !stays_out);
     if let Some(reason) = reason.filter(|_| fate == Fate::Replaced) {
@@ -110,9 +117,10 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
 /// The reason for an image that would find neither us nor the session.
 const OUT_OF_REACH: &str = "recorder out of reach (another user or root folder)";
 
-/// True when the new image, with this thread's rights and root folder, cannot open the library or
-/// the session: the dynamic loader would complain on its standard error.
-fn is_out_of_reach() -> bool {
+/// The library for the new image, empty when nobody knows where ours is. `None`: with this thread's
+/// rights and root folder the image cannot open it, or the session: the dynamic loader would
+/// complain on its standard error.
+fn library_for(brings_allocator: bool) -> Option<&'static [u8]> {
     let is_denied = |path: &CStr, flags| {
         let fd = sys::open(path, flags);
         if fd >= 0 {
@@ -124,8 +132,25 @@ fn is_out_of_reach() -> bool {
             libc::EACCES | libc::EPERM | libc::ENOENT | libc::ENOTDIR | libc::ELOOP
         )
     };
-    environment::library_path().is_some_and(|path| is_denied(path, libc::O_RDONLY))
-        || is_denied(process::session().path(), libc::O_RDWR)
+    if is_denied(process::session().path(), libc::O_RDWR) {
+        return None;
+    }
+    let usual = library::path();
+    let twin = library::path_with_allocators();
+    // Either is right for any image; the other one records less, or more slowly.
+    let (first, second) = if brings_allocator {
+        (twin, usual)
+    } else {
+        (usual, twin)
+    };
+    if first.is_none() && second.is_none() {
+        return Some(&[]);
+    }
+    let reachable = |path: &&CStr| !is_denied(path, libc::O_RDONLY);
+    first
+        .filter(reachable)
+        .or(second.filter(reachable))
+        .map(CStr::to_bytes)
 }
 
 /// Writes down that a command is not recorded, and why.
@@ -144,8 +169,8 @@ fn note(reason: &str, name: &[u8]) {
     };
 }
 
-/// Why the image cannot be recorded, and whether it is there at all. `name` becomes its path.
-unsafe fn judge(image: Image, name: &mut [u8]) -> (Option<&'static str>, bool) {
+/// What is known of the image, and whether it is there at all. `name` becomes its path.
+unsafe fn judge(image: Image, name: &mut [u8]) -> (Verdict, bool) {
     let (folder, found) = match image {
         Image::At(folder, path) => {
             let mut text = Text::new(name);
@@ -169,9 +194,9 @@ unsafe fn judge(image: Image, name: &mut [u8]) -> (Option<&'static str>, bool) {
     };
     match CStr::from_bytes_until_nul(name) {
         Ok(path) if found && image::is_executable(folder, path) => {
-            (image::reason_against(folder, path), true)
+            (image::judge(folder, path), true)
         }
-        _ => (None, false),
+        _ => (Verdict::default(), false),
     }
 }
 

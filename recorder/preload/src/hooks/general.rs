@@ -26,14 +26,14 @@ const REALLOCARRAY: ReallocOperations = [
 /// A call into the real allocator. With an allocator of its own kind (not the C library's) calls
 /// that it makes to our hooks while it serves one are its own affair, and not recorded; the C
 /// library's never makes any, so what comes while it works comes from a signal handler.
-struct Inside {
-    thread: NonNull<Thread>,
-    is_marked: bool,
+pub(super) struct Inside {
+    pub(super) thread: NonNull<Thread>,
+    pub(super) is_marked: bool,
 }
 
 impl Inside {
     /// `None`: the call is not to be recorded.
-    fn enter(caller: Caller) -> Option<Self> {
+    pub(super) fn enter(caller: Caller) -> Option<Self> {
         let thread = thread::admitted()?;
         let is_marked = process::is_allocator_foreign();
         if is_marked {
@@ -47,7 +47,7 @@ impl Inside {
         Some(Self { thread, is_marked })
     }
 
-    fn leave(self) -> NonNull<Thread> {
+    pub(super) fn leave(self) -> NonNull<Thread> {
         if self.is_marked {
             // SAFETY: the calling thread's own state.
             unsafe { (*self.thread.as_ptr()).depth = 0 };
@@ -76,7 +76,7 @@ unsafe fn allocate(
     block
 }
 
-unsafe fn note_allocated(
+pub(super) unsafe fn note_allocated(
     thread: NonNull<Thread>,
     operation: u8,
     block: *mut c_void,

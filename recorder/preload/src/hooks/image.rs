@@ -1,4 +1,5 @@
-//! Can an executable file be recorded? A path goes in, the reason why not comes out.
+//! Can an executable file be recorded? A path goes in, the reason why not comes out,
+//! and whether it brings an allocator of its own.
 //!
 //! The file is looked at before it is executed, because the dynamic loader would complain about our
 //! library on the program's standard error where it does not fit. Raw system calls and a small
@@ -6,8 +7,8 @@
 //! is: then the kernel or the loader has the last word.
 
 use core::ffi::CStr;
-use heaptape_session::reasons;
 use heaptape_session::sys::{self, syscall6};
+use heaptape_session::{allocators, reasons};
 
 /// How many `#!` lines the kernel follows.
 const SCRIPTS_MAX: u32 = 5;
@@ -90,10 +91,27 @@ pub fn is_executable(folder: i32, path: &CStr) -> bool {
         .is_none_or(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
 
-/// Why the executable at `path` (relative to the descriptor `folder`) cannot be recorded; `None`:
-/// it can, or it will not run at all.
+/// What is known of an executable before it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Why it cannot be recorded; `None`: it can, or it will not run at all.
+    pub reason: Option<&'static str>,
+    /// It is linked with an allocator that has entry points of its own.
+    pub brings_allocator: bool,
+}
+
+/// Looks at the executable at `path` (relative to the descriptor `folder`).
 #[must_use]
-pub fn reason_against(folder: i32, path: &CStr) -> Option<&'static str> {
+pub fn judge(folder: i32, path: &CStr) -> Verdict {
+    let mut brings_allocator = false;
+    let reason = reason_against(folder, path, &mut brings_allocator);
+    Verdict {
+        reason,
+        brings_allocator,
+    }
+}
+
+fn reason_against(folder: i32, path: &CStr, brings_allocator: &mut bool) -> Option<&'static str> {
     let mut first = [0; FIRST_BYTES];
     let mut file = File::open(folder, path)?;
     let mut name = [0; FIRST_BYTES];
@@ -105,7 +123,7 @@ pub fn reason_against(folder: i32, path: &CStr) -> Option<&'static str> {
             is_loader = self::is_loader(interpreter.to_bytes());
             file = File::open(libc::AT_FDCWD, interpreter)?;
         } else if start.starts_with(b"\x7fELF") {
-            return reason_against_elf(&file, start, is_loader);
+            return reason_against_elf(&file, start, is_loader, brings_allocator);
         } else {
             // A script without a first line: a shell gets it, if anybody does.
             is_loader = false;
@@ -149,7 +167,12 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes))
 }
 
-fn reason_against_elf(file: &File, start: &[u8], is_loader: bool) -> Option<&'static str> {
+fn reason_against_elf(
+    file: &File,
+    start: &[u8],
+    is_loader: bool,
+    brings_allocator: &mut bool,
+) -> Option<&'static str> {
     const CLASS_64: u8 = 2;
     const MACHINE_X86_64: u16 = 62;
     if *start.get(4)? != CLASS_64 {
@@ -179,7 +202,7 @@ fn reason_against_elf(file: &File, start: &[u8], is_loader: bool) -> Option<&'st
         });
     }
     let dynamic = headers.find(PT_DYNAMIC)?;
-    reason_against_libraries(file, &headers, &dynamic)
+    reason_against_libraries(file, &headers, &dynamic, brings_allocator)
 }
 
 /// The kernel gives such programs rights that their starter lacks; the loader then ignores what
@@ -273,11 +296,17 @@ fn dynamic_entries<'a>(
         .take_while(|(tag, _)| *tag != 0)
 }
 
+/// The bytes before the first zero.
+fn text_of(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// Sanitizers bring an allocator that must come first, and stop the program when it does not.
 fn reason_against_libraries(
     file: &File,
     headers: &ProgramHeaders<'_>,
     dynamic: &Segment,
+    brings_allocator: &mut bool,
 ) -> Option<&'static str> {
     let value_of = |wanted: u64| {
         dynamic_entries(file, dynamic)
@@ -291,6 +320,7 @@ fn reason_against_libraries(
             continue;
         }
         let name = file.read(&mut name, texts.checked_add(value)?);
+        *brings_allocator |= allocators::brings_allocator(text_of(name));
         let mut known = reasons::SANITIZER_LIBRARIES.iter();
         if let Some((_, reason)) = known.find(|(start, _)| name.starts_with(start)) {
             return Some(reason);
@@ -311,7 +341,7 @@ fn sanitizer_symbol(file: &File, texts: u64, bytes: u64) -> Option<&'static str>
             break;
         };
         let found = file.read(place, texts.wrapping_add(at));
-        let has = |symbol: &[u8]| found.windows(symbol.len()).any(|part| part == symbol);
+        let has = |symbol: &[u8]| found.windows(symbol.len().max(1)).any(|part| part == symbol);
         let mut known = reasons::SANITIZER_SYMBOLS.iter().take(best);
         if let Some(better) = known.position(|(symbol, _)| has(symbol)) {
             best = better;
@@ -358,7 +388,7 @@ mod tests {
 
     fn reason(path: &Path) -> Option<&'static str> {
         let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
-        reason_against(libc::AT_FDCWD, &path)
+        judge(libc::AT_FDCWD, &path).reason
     }
 
     /// A program of this machine, changed at some places.

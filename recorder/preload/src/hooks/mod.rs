@@ -62,6 +62,10 @@ macro_rules! wide_stub {
     };
 }
 
+#[cfg(any(test, feature = "allocators"))]
+mod around;
+#[cfg(any(test, feature = "allocators"))]
+pub mod bundled;
 pub mod exec;
 pub mod exec_lists;
 pub mod general;
@@ -71,6 +75,8 @@ pub mod malloc;
 pub mod mmap;
 pub mod names;
 pub mod process;
+#[cfg(any(test, feature = "allocators"))]
+mod shapes;
 
 /// Where a hook was called from.
 #[derive(Debug, Clone, Copy)]
