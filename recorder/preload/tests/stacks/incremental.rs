@@ -1,6 +1,7 @@
 //! Stacks that have much in common with the one before: whatever is taken over from it must be
 //! what a walk to the end gives. Every session of these tests compares with such a walk.
 
+use std::arch::naked_asm;
 use std::cell::Cell;
 use std::hint::black_box;
 
@@ -355,4 +356,86 @@ fn the_next_thread_on_the_same_stack() {
         });
         check(&thread.join().expect("the thread's own checks"), 20);
     }
+}
+
+/// A frame that keeps its frame pointer, `$room` bytes, and calls `framed` with `$inner`.
+macro_rules! slide {
+    ($name:ident, $room:literal, $inner:literal) => {
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            naked_asm!(
+                ".cfi_startproc",
+                "push rbp",
+                ".cfi_def_cfa_offset 16",
+                ".cfi_offset rbp, -16",
+                "mov rbp, rsp",
+                ".cfi_def_cfa_register rbp",
+                concat!("sub rsp, ", $room),
+                concat!("mov edi, ", $inner),
+                "call {framed}",
+                "leave",
+                ".cfi_def_cfa rsp, 8",
+                "ret",
+                ".cfi_endproc",
+                framed = sym framed,
+            )
+        }
+    };
+}
+
+slide!(slide_up, 0, 256);
+slide!(slide_down, 256, 0);
+
+/// A frame of as many bytes as it is told.
+#[unsafe(naked)]
+extern "C" fn framed(bytes: usize) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "sub rsp, rdi",
+        "call {leaf}",
+        "leave",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+        leaf = sym leaf,
+    )
+}
+
+/// Saves the frame pointer and uses the register otherwise.
+#[unsafe(naked)]
+extern "C" fn leaf() {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "xor ebp, ebp",
+        "call {probe}",
+        "pop rbp",
+        ".cfi_def_cfa_offset 8",
+        "ret",
+        ".cfi_endproc",
+        probe = sym probe,
+    )
+}
+
+/// Only a saved frame pointer tells where the outer frame lies; where it lay before, its words
+/// still stand.
+#[test]
+fn a_frame_that_slid_leaves_its_words_behind() {
+    let taken = session(StackConfig::default(), || {
+        // Nothing is called in between that would overwrite the words.
+        for round in 0..black_box(10) {
+            let slide = if round % 2 == 0 { slide_up } else { slide_down };
+            let slide: extern "C" fn() = black_box(slide);
+            slide();
+        }
+    });
+    assert_eq!(taken.taken, 10);
+    check(&taken, 10);
 }
