@@ -298,11 +298,12 @@ fn sessions_that_are_none() {
     }
 }
 
-/// clap's own messages may have more lines; they, too, are exit code 2 and never a panic.
+/// Bad usage is exit code 2, of `run` 125: anything else could be the command's own code.
 #[test]
 fn wrong_usage() {
     let room = Room::new();
     let tape = good_tape(&room);
+    room.bare(&["mkfifo", "pipe"]).success();
     let wrong: &[&[&str]] = &[
         &[],
         &["no-such-verb"],
@@ -313,24 +314,73 @@ fn wrong_usage() {
         &["timeline", &tape, "--points", "-1"],
         &["diff", &tape],
         &["run", "-o", "t.tape"],
+        &["run"],
         &["run", "--no-such-option", "--", "true"],
+        &["run", "--min-size", "1XB", "--", "true"],
+        &["run", "--max-depth", "-1", "--", "true"],
+        &["run", "--quiet", "--report", "--", "true"],
+        &["--color", "never", "run", "--no-such-option", "--", "true"],
+        &["run", "-o", ".", "--", "true"],
+        &["run", "-o", "/dev/null", "--", "true"],
+        &["run", "--force", "-o", "pipe", "--", "true"],
+        &["run", "-o", "no-such-folder/t.tape", "--", "true"],
     ];
     for arguments in wrong {
         let outcome = room.heaptape(arguments);
-        let allowed: &[i32] = if arguments.first() == Some(&"run") {
-            &[2, 125]
-        } else {
-            &[2]
-        };
-        assert!(
-            allowed.contains(&outcome.code),
-            "{arguments:?}: {outcome:?}"
-        );
-        assert!(!outcome.stderr.is_empty(), "{arguments:?}");
+        let is_run = arguments.contains(&"run");
+        let code = if is_run { 125 } else { 2 };
+        assert_eq!(outcome.code, code, "{arguments:?}: {outcome:?}");
+        assert_eq!(outcome.stdout, "", "{arguments:?}");
+        if !arguments.is_empty() {
+            assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+        }
         assert!(
             !outcome.stderr.contains("panicked"),
             "{arguments:?}: {outcome:?}"
         );
+    }
+    assert!(room.path("pipe").exists());
+    assert_eq!(room.tapes(), [tape]);
+}
+
+/// What is asked for is no error, of `run` neither.
+#[test]
+fn help_is_no_error() {
+    let room = Room::new();
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["stats", "-h"],
+        &["--version"],
+    ] {
+        let outcome = room.heaptape(arguments).success();
+        assert!(!outcome.stdout.is_empty() && outcome.stderr.is_empty());
+    }
+}
+
+/// `run --min-size` takes sizes as other verbs do.
+#[test]
+fn sizes_are_written_in_one_way() {
+    let program = build::c("limits.c", &[]);
+    let recorded_with = |size: &str| {
+        let room = Room::new();
+        let argv = [program.to_str().unwrap(), "work", "20"];
+        let options = ["--min-size", size];
+        let outcome = room.record("t.tape", &options, &argv);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (17, ""), "{size}");
+        let info = room.json(&["info", "t.tape"]);
+        (info["events"].clone(), info["bytes_allocated"].clone())
+    };
+    let exact = recorded_with("1024");
+    for size in ["1KiB", "1K"] {
+        assert_eq!(recorded_with(size), exact, "{size}");
+    }
+    for other in ["0", "1000", "1kB", "1.5KiB"] {
+        assert_ne!(recorded_with(other), exact, "{other}");
+    }
+    // No block is as large.
+    for size in ["1M", "1MiB", "1048576"] {
+        assert_eq!(recorded_with(size).1, 0, "{size}");
     }
 }
 

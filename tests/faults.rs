@@ -201,44 +201,71 @@ fn a_launcher_under_limits() {
     }
 }
 
-/// Files of at most 500 KiB: the tape ends there, the command does not notice.
-#[test]
-fn a_launcher_that_may_write_no_large_file() {
-    let room = Room::new();
-    let outcome = launched_under(&room, "-S -f 1000");
-    assert_eq!(outcome.code, 17, "{outcome:?}");
-    assert_eq!(outcome.stdout, "end work\n", "{outcome:?}");
-    assert!(
-        outcome.stderr.contains("t.tape"),
-        "nothing tells of the cut: {outcome:?}"
+/// Runs `limits work ROUNDS` recorded by a launcher that may write files of `kib` KiB: a limit that
+/// can be raised again (`-S`), or one that cannot (`-H`), by root neither.
+fn with_files_of(room: &Room, kib: u64, limit: &str, rounds: u64) -> Outcome {
+    let program = build::c("limits.c", &[]);
+    // The library is unpacked once for all: not under the limit.
+    room.record("first.tape", &[], &["true"]).success();
+    let script = format!(
+        "ulimit {limit} -f {kib}; exec '{}' run --quiet -o t.tape -- '{}' work {rounds}",
+        heaptape_path().display(),
+        program.display()
     );
+    let mut argv = vec!["bash", "-c", &script];
+    if is_root() {
+        let without = ["setpriv", "--bounding-set=-sys_resource"];
+        argv = [&without[..], &["--inh-caps=-sys_resource"], &argv].concat();
+    }
+    let outcome = room.bare(&argv);
+    assert_eq!(outcome.code, 17, "{kib} KiB: {outcome:?}");
+    assert_eq!(outcome.stdout, "end work\n", "{kib} KiB: {outcome:?}");
+    outcome
+}
+
+/// The tape ends at the limit, which is named; the command does not notice.
+fn assert_cut_at(room: &Room, outcome: &Outcome, kib: u64, named: &str) {
+    let cut = format!("t.tape: the tape met the file size limit of {named} (ulimit -f)");
+    assert!(outcome.stderr.contains(&cut), "{kib} KiB: {outcome:?}");
+    assert!(outcome.stderr.contains("events were lost"), "{outcome:?}");
+    let bytes = std::fs::metadata(room.path("t.tape")).unwrap().len();
+    assert!(bytes <= kib << 10, "{kib} KiB: the tape has {bytes}");
     let verified = room.json(&["verify", "t.tape"]);
-    assert_eq!(verified["damaged"], 0, "{verified}");
-    assert!(number(&verified, "readable_events") > 1000, "{verified}");
+    assert_eq!(verified["damaged"], 0, "{kib} KiB: {verified}");
     assert_eq!(room.json(&["info", "t.tape"])["complete"], false);
     let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
     let rows = heaptape_tests::answers::rows(&room.json(&stats));
     assert_eq!(rows.get("before_grabs"), Some(&(64_000, 1000)));
 }
 
-/// Not even the session may be written: the command runs bare, and that is told.
 #[test]
-fn a_launcher_without_room_for_a_session() {
-    let room = Room::new();
-    let outcome = launched_under(&room, "-f 100");
-    assert_eq!(outcome.code, 17, "{outcome:?}");
-    assert_eq!(outcome.stdout, "end work\n", "{outcome:?}");
-    if is_root() && !room.tapes().is_empty() {
-        // Root may raise its limits again: then it is as above.
-        assert!(outcome.stderr.contains("t.tape"), "{outcome:?}");
-        assert_eq!(room.json(&["verify", "t.tape"])["damaged"], 0);
-        return;
+fn a_launcher_that_may_write_no_large_file() {
+    let cases = [
+        (500, "-S", 2_000, "500 KiB"),
+        (512, "-H -S", 4_000, "512 KiB"),
+        (2048, "-H -S", 20_000, "2 MiB"),
+        (20480, "-H -S", 80_000, "20 MiB"),
+    ];
+    for (kib, limit, rounds, named) in cases {
+        let room = Room::new();
+        let outcome = with_files_of(&room, kib, limit, rounds);
+        assert_cut_at(&room, &outcome, kib, named);
     }
+}
+
+/// Not even the session may be written: the command runs bare, and the limit is named.
+#[test]
+fn a_launcher_that_may_write_no_session() {
+    let room = Room::new();
+    let outcome = with_files_of(&room, 100, "-H -S", 2_000);
+    assert_eq!(room.tapes(), ["first.tape"]);
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
-    assert!(
-        outcome.stderr.contains("nothing was recorded"),
-        "{outcome:?}"
-    );
+    for part in [
+        "nothing was recorded: the file size limit of 100 KiB (ulimit -f)",
+        "raise it",
+    ] {
+        assert!(outcome.stderr.contains(part), "{outcome:?}");
+    }
 }
 
 #[test]
@@ -287,11 +314,6 @@ fn little_shared_memory() {
         );
         if lossless {
             assert_both_grabs(&room, "t.tape");
-        } else if room.tapes().is_empty() {
-            assert!(
-                outcome.stderr.contains("/dev/shm"),
-                "{mib} MiB: {outcome:?}"
-            );
         } else {
             let verified = room.json(&["verify", "t.tape"]);
             assert_eq!(verified["damaged"], 0, "{mib} MiB: {verified}");
@@ -303,5 +325,35 @@ fn little_shared_memory() {
                 "{mib} MiB: {outcome:?} {info:#}"
             );
         }
+    }
+}
+
+/// No place for a session anywhere: each is named with what is free there.
+#[test]
+fn no_shared_memory() {
+    let mut room = Room::new();
+    let Some(disk) = room.mount_small_disk("small", 100 << 10) else {
+        return;
+    };
+    let program = build::c("limits.c", &[]);
+    let script = format!(
+        "mount -t tmpfs -o size=60k tmpfs /dev/shm && unset XDG_RUNTIME_DIR && \
+         TMPDIR='{}' exec '{}' run --quiet -o t.tape -- '{}' work 100",
+        disk.display(),
+        heaptape_path().display(),
+        program.display()
+    );
+    let outcome = room.bare(&["unshare", "-m", "sh", "-c", &script]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (17, "end work\n"));
+    assert_eq!(room.tapes(), [""; 0]);
+    assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+    let place = format!("{}: no space left, 100 KiB free", disk.display());
+    for part in [
+        "nothing was recorded: no room",
+        "/dev/shm: no space left, 60 KiB free",
+        &place,
+        "HEAPTAPE_SESSION_FOLDER",
+    ] {
+        assert!(outcome.stderr.contains(part), "{part}: {outcome:?}");
     }
 }

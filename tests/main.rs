@@ -15,14 +15,17 @@ mod faults;
 mod libraries;
 mod lineage;
 mod models;
+mod names;
 mod not_recorded;
 mod processes;
 mod questions;
+mod readme;
 mod real_programs;
 mod recovery;
 mod terminals;
 mod tidy;
 mod truth;
+mod unpacking;
 
 use heaptape_tests::Room;
 use heaptape_tests::answers::rows;

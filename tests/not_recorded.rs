@@ -2,19 +2,19 @@
 //! sanitizer.
 
 use heaptape_tests::answers::{array, text};
-use heaptape_tests::{Outcome, Room, build};
+use heaptape_tests::{Outcome, Room, build, is_root};
 use std::path::PathBuf;
 
-/// The kinds of images, each with a word that its reason must have.
+/// The kinds of images, each with its reason.
 fn images() -> Vec<(PathBuf, &'static str)> {
     vec![
         (
             build::build("cc", "plain.c", "plain-static", &["-O2", "-static"]),
-            "static",
+            "static executable",
         ),
         (
             build::build("musl-gcc", "plain.c", "plain-musl", &["-O2"]),
-            "musl",
+            "musl executable",
         ),
         (
             build::build(
@@ -23,11 +23,11 @@ fn images() -> Vec<(PathBuf, &'static str)> {
                 "plain-musl-static",
                 &["-O2", "-static"],
             ),
-            "static",
+            "static executable",
         ),
         (
             build::build("cc", "plain.c", "plain-32", &["-O2", "-m32"]),
-            "32-bit",
+            "32-bit executable",
         ),
         (
             build::build(
@@ -36,15 +36,22 @@ fn images() -> Vec<(PathBuf, &'static str)> {
                 "plain-asan",
                 &["-O1", "-fsanitize=address"],
             ),
-            "asan|sanitizer",
+            "ASan-linked executable",
+        ),
+        (
+            build::build(
+                "cc",
+                "plain.c",
+                "plain-asan-inside",
+                &["-O1", "-fsanitize=address", "-static-libasan"],
+            ),
+            "sanitizer-linked executable",
+        ),
+        (
+            build::build("cc", "plain.c", "plain-tsan", &["-O1", "-fsanitize=thread"]),
+            "TSan-linked executable",
         ),
     ]
-}
-
-fn assert_named(reason: &str, word: &str) {
-    let reason = reason.to_lowercase();
-    let found = word.split('|').any(|word| reason.contains(word));
-    assert!(found, "the reason {reason:?} does not say {word:?}");
 }
 
 /// Beside the program's own words only ours may stand on the launcher's stderr.
@@ -58,35 +65,76 @@ fn ours_after(bare: &Outcome, recorded: &Outcome) -> String {
 
 #[test]
 fn as_the_command_itself() {
-    for (image, word) in images() {
+    for (image, reason) in images() {
         let room = Room::new();
         let argv = [image.to_str().unwrap(), "the command"];
         let bare = room.bare(&argv);
         assert_eq!(bare.code, 21);
+        assert_eq!(room.record("t.tape", &[], &argv), bare, "{reason}");
 
-        let recorded = room.record("t.tape", &[], &argv);
-        assert_eq!(
-            (recorded.code, &recorded.stdout),
-            (21, &bare.stdout),
-            "{word}"
-        );
-        ours_after(&bare, &recorded);
-
-        let arguments = ["run", "-o", "u.tape", "--report", "--", argv[0], argv[1]];
-        let told = room.heaptape(&arguments);
-        assert_eq!((told.code, &told.stdout), (21, &bare.stdout), "{word}");
-        let ours = ours_after(&bare, &told);
-        assert!(
-            ours.contains("not recorded"),
-            "the summary does not tell: {ours}"
-        );
-        assert_named(&ours, word);
+        for report in [&["--report"][..], &[]] {
+            let options = [&["run", "--force", "-o", "u.tape"], report, &["--"]].concat();
+            let told = room.heaptape(&[options, argv.to_vec()].concat());
+            assert_eq!((told.code, &told.stdout), (21, &bare.stdout), "{reason}");
+            assert_told(&ours_after(&bare, &told), argv[0], reason);
+        }
+        for tape in ["t.tape", "u.tape"] {
+            let info = room.json(&["info", tape]);
+            let expected = serde_json::json!([{"command": argv[0], "reason": reason}]);
+            assert_eq!(info["not_recorded"], expected, "{info:#}");
+        }
     }
+}
+
+/// One line: who, why, what to do, where that stands. No figures, and nothing to look at.
+fn assert_told(ours: &str, command: &str, reason: &str) {
+    let start = format!("heaptape: {command}: not recorded: {reason}; to record it, ");
+    assert!(ours.starts_with(&start), "{ours}");
+    assert!(ours.ends_with(" (u.tape says only this)\n"), "{ours}");
+    assert_eq!(ours.lines().count(), 1, "{ours}");
+}
+
+/// The kernel would start it as another user. Only root can make such a file.
+#[test]
+fn a_setuid_executable() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    if !is_root() {
+        eprintln!("SKIPPED: not root, so no file can be given to another user");
+        return;
+    }
+    let room = Room::new();
+    let plain = build::build("cc", "plain.c", "plain", &["-O2"]);
+    let copy = room.path("suid");
+    std::fs::copy(plain, &copy).unwrap();
+    chown(&copy, Some(65534), Some(65534)).unwrap();
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o4755)).unwrap();
+    let bare = room.bare(&["./suid", "x"]);
+    let told = room.heaptape(&["run", "-o", "u.tape", "--", "./suid", "x"]);
+    assert_eq!((told.code, &told.stdout), (21, &bare.stdout));
+    assert_told(&ours_after(&bare, &told), "./suid", "setuid executable");
+    std::fs::remove_file(room.path("u.tape")).unwrap();
+    let started = room.record("t.tape", &[], &["sh", "-c", "./suid x; exit 5"]);
+    assert_eq!(started.code, 5, "{started:?}");
+    assert_eq!(reasons_of(&room, "suid"), ["setuid executable"]);
+}
+
+/// What the tapes in the room say of the command that is called `name`.
+fn reasons_of(room: &Room, name: &str) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for tape in room.tapes() {
+        let info = room.json(&["info", &tape]);
+        for entry in array(&info, "not_recorded") {
+            if text(entry, "command").contains(name) {
+                reasons.push(text(entry, "reason").to_owned());
+            }
+        }
+    }
+    reasons
 }
 
 #[test]
 fn as_a_child_of_a_recorded_program() {
-    for (image, word) in images() {
+    for (image, reason) in images() {
         let room = Room::new();
         let script = format!("'{}' child; echo code $?", image.display());
         let outcome = room.record_as_bare("t.tape", &["sh", "-c", &script]);
@@ -94,21 +142,8 @@ fn as_a_child_of_a_recorded_program() {
         room.wait_for_processes();
 
         // The shell forked before it executed the image: the fork's tape or the shell's names it.
-        let mut reasons = Vec::new();
-        for tape in room.tapes() {
-            let info = room.json(&["info", &tape]);
-            for entry in array(&info, "not_recorded") {
-                let command = text(entry, "command").to_owned();
-                reasons.push((command, text(entry, "reason").to_owned()));
-            }
-        }
         let name = image.file_name().unwrap().to_str().unwrap();
-        let of_image: Vec<_> = reasons
-            .iter()
-            .filter(|(command, _)| command.contains(name))
-            .collect();
-        assert_eq!(of_image.len(), 1, "{word}: {reasons:?}");
-        assert_named(&of_image[0].1, word);
+        assert_eq!(reasons_of(&room, name), [reason]);
     }
 }
 
@@ -126,11 +161,49 @@ fn recording_goes_on_behind_an_image_that_is_not_recorded() {
     ];
     let outcome = room.record("t.tape", &[], &argv);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (4, ""));
-    let found = room
-        .tapes()
-        .iter()
-        .any(|tape| crate::truth_of(&room, tape, "after_exec_grabs") == (500 * 30, 500));
-    assert!(found, "{:?}", room.tapes());
+    assert_eq!(
+        crate::truth_of(&room, "t.tape", "after_exec_grabs"),
+        (500 * 30, 500)
+    );
+
+    // The last image has the name; the one before is told of all the same.
+    let options = ["run", "--force", "-o", "t.tape", "--report", "--"];
+    let told = room.heaptape(&[&options[..], &argv].concat()).stderr;
+    assert!(told.contains("after_exec_grabs"), "{told}");
+    let refused = format!("heaptape: {}: not recorded: static executable\n", argv[0]);
+    assert!(told.starts_with(&refused), "{told}");
+}
+
+/// The command has no tape worth a look: the last lines lead to what it started.
+#[test]
+fn the_last_lines_lead_to_what_was_recorded() {
+    let parent = build::build("cc", "parent.c", "parent-static", &["-O2", "-static"]);
+    let family = build::c("family.c", &[]);
+    let room = Room::new();
+    let argv = [
+        parent.to_str().unwrap(),
+        family.to_str().unwrap(),
+        "work",
+        "4",
+    ];
+    let options = ["run", "-o", "u.tape", "--report", "--"];
+    let outcome = room.heaptape(&[&options[..], &argv].concat());
+    assert_eq!(outcome.code, 4, "{outcome:?}");
+    let (first, rest) = outcome.stderr.split_once('\n').unwrap();
+    assert_told(&format!("{first}\n"), argv[0], "static executable");
+    let tapes = room.tapes();
+    let child = tapes.iter().find(|tape| *tape != "u.tape").unwrap();
+    for part in [
+        "after_exec_grabs",
+        &format!("tape          {child}"),
+        &format!("heaptape stats {child} "),
+    ] {
+        assert!(rest.contains(part), "{part}: {rest}");
+    }
+    assert!(
+        !rest.contains("u.tape ") && !rest.contains("more tape"),
+        "{rest}"
+    );
 }
 
 /// `HEAPTAPE=0` turns the recorder off.
@@ -149,6 +222,23 @@ fn the_recorder_can_be_turned_off() {
     assert_eq!(grabs, 0);
 }
 
+/// `HEAPTAPE=0 heaptape run`: the command alone, no tape, and a word on it unless `--quiet`.
+#[test]
+fn the_launcher_can_be_turned_off() {
+    let room = Room::new();
+    let family = build::c("family.c", &[]);
+    let argv = [family.to_str().unwrap(), "work", "3"];
+    for (option, said) in [("--report", 1), ("--quiet", 0)] {
+        let mut command = room.heaptape_command(&["run", "-o", "t.tape", option, "--"]);
+        command.args(argv).env("HEAPTAPE", "0");
+        let outcome = room.run(&mut command);
+        assert_eq!(outcome.code, 3, "{outcome:?}");
+        assert_eq!(outcome.stderr.lines().count(), said, "{outcome:?}");
+        assert_eq!(outcome.stderr.contains("HEAPTAPE=0"), said == 1);
+    }
+    assert_eq!(room.tapes(), [""; 0]);
+}
+
 /// A library that is there and never begins to record: the tape does not claim to be complete.
 #[test]
 fn a_recorder_that_does_not_start_is_told() {
@@ -165,15 +255,19 @@ fn a_recorder_that_does_not_start_is_told() {
         "3",
     ];
     let mut command = room.heaptape_command(&argv);
-    command.env("HEAPTAPE_LIB", library);
+    command.env("HEAPTAPE_LIB", &library);
     let outcome = room.run(&mut command);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (3, ""));
     assert!(
         outcome.stderr.contains("not recorded"),
         "nothing tells: {outcome:?}"
     );
-    if !room.tapes().is_empty() {
-        let info = room.json(&["info", "t.tape"]);
-        assert_eq!(info["complete"], false, "{info:#}");
-    }
+    let info = room.json(&["info", "t.tape"]);
+    assert_eq!(info["complete"], false, "{info:#}");
+
+    // Something went wrong: --quiet does not hide it.
+    let mut quiet = room.record_command("u.tape", &[], &argv[4..]);
+    let said = room.run(quiet.env("HEAPTAPE_LIB", library)).stderr;
+    assert!(said.contains("not recorded"), "{said:?}");
+    assert_eq!(said.lines().count(), 1, "{said:?}");
 }

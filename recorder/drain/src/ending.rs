@@ -41,6 +41,9 @@ impl Drainer {
         }
         if let Some(file) = self.root_file.take() {
             self.end_unrecorded_root(file);
+        } else if let Some(first) = self.root.not_recorded.take() {
+            // It became a program that was: its tape has the name.
+            self.outcome.not_recorded.push(first);
         }
         let refused = &self.session.map.header().refused_images;
         self.outcome.refused_images = refused.load(Ordering::Relaxed);
@@ -150,11 +153,12 @@ impl Drainer {
         process.notes.write_first(&mut self.press, &mut tape);
         process.notes.write_last(&mut self.press, &mut tape);
         let (how, code) = ending.codes();
+        let turned_off = self.turned_off_text(process);
         let end = End {
             stamp: self.end_stamp(process).max(tape.last_event_stamp()),
             how,
             code,
-            message: self.turned_off_text(process),
+            message: turned_off.clone(),
             ..End::default()
         };
         let finished = tape.finish(&mut self.press, end);
@@ -163,7 +167,7 @@ impl Drainer {
             counts,
             problem,
         } = finished;
-        let problem = problem.or_else(|| self.is_cut_off(process).then(|| CUT_OFF.to_owned()));
+        let problem = problem.or((!turned_off.is_empty()).then_some(turned_off));
         let key = (process.slot, process.generation);
         if let Some(image) = self.images.get_mut(&key) {
             image.is_closed = true;

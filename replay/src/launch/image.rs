@@ -7,6 +7,7 @@
 use heaptape_session::reasons;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -51,7 +52,6 @@ pub(crate) fn look_at(path: &Path) -> Image {
 }
 
 fn interpreter_of_script(head: &[u8]) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
     let line = head
         .strip_prefix(b"#!")?
         .split(|&byte| byte == b'\n')
@@ -81,7 +81,6 @@ fn against_rights(path: &Path) -> Option<&'static str> {
 }
 
 fn has_capabilities(path: &Path) -> bool {
-    use std::os::unix::ffi::OsStrExt;
     let Ok(name) = std::ffi::CString::new(path.as_os_str().as_bytes()) else {
         return false;
     };
@@ -131,7 +130,14 @@ fn elf_image(file: &File, head: &[u8], path: &Path) -> Option<Image> {
     let segments = elf.segments(head)?;
     let of_kind = |kind| segments.iter().find(move |segment| segment.kind == kind);
     let Some(interpreter) = of_kind(PT_INTERP) else {
-        return Some(Image::Opaque(reasons::STATIC));
+        // The loader run as a program loads our library like for any other program.
+        let name = path.as_os_str().as_bytes();
+        let is_loader = name.ends_with(LOADER) || name.ends_with(b"/ld.so");
+        return Some(if is_loader {
+            Image::Recordable
+        } else {
+            Image::Opaque(reasons::STATIC)
+        });
     };
     let loader = elf.read(interpreter.offset, interpreter.bytes)?;
     let loader = loader.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -236,6 +242,8 @@ mod tests {
         assert_eq!(look_at(&script), Image::Recordable);
         let (_folder, text) = written(b"echo no interpreter\n");
         assert_eq!(look_at(&text), Image::Text);
+        let loader = Path::new("/lib64/ld-linux-x86-64.so.2");
+        assert_eq!(look_at(loader), Image::Recordable);
     }
 
     #[test]

@@ -169,7 +169,9 @@ impl Recording {
             return Err(anyhow::anyhow!("{} is a folder, not a tape", output.display()).into());
         }
         if path.metadata().is_ok_and(|file| !file.is_file()) {
-            return Err(anyhow::anyhow!("{} is a device, not a tape", output.display()).into());
+            return Err(
+                anyhow::anyhow!("{} is a device or a pipe, not a tape", output.display()).into(),
+            );
         }
         Ok(path)
     }
