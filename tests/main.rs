@@ -16,6 +16,7 @@ mod libraries;
 mod lineage;
 mod models;
 mod names;
+mod nested;
 mod not_recorded;
 mod processes;
 mod questions;

@@ -100,6 +100,77 @@ fn launcher_and_target_die_together() {
     }
 }
 
+/// Threads that wait for room notice that nobody will make any: not by his long silence alone.
+#[test]
+fn waiting_threads_notice_that_the_launcher_is_gone() {
+    let room = Room::new();
+    let program = build::c("flood.c", &[]);
+    let argv = [program.to_str().unwrap(), "24"];
+    let running = room.start(&mut room.record_command("t.tape", &[], &argv));
+    wait_for("the program", || {
+        running.stdout_so_far().starts_with("pid ").then_some(())
+    });
+    send(running.pid(), libc::SIGKILL);
+    let longest: u64 = wait_for("the target to end", || {
+        let text = running.stdout_so_far();
+        let longest = text.strip_suffix("\nend\n")?.rsplit(' ').next()?;
+        longest.parse().ok()
+    });
+    assert_eq!(running.finish().code, 137);
+    room.wait_for_processes();
+    assert!(longest >= 50, "nobody waited: {longest} naps");
+    // Silence alone would take 2000 naps.
+    assert!(longest < 1000, "a call lasted {longest} naps");
+
+    let sessions = room.sessions();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    let session: &Path = &sessions[0];
+    let arguments: [&Path; 4] = [
+        "recover".as_ref(),
+        session,
+        "-o".as_ref(),
+        "r.tape".as_ref(),
+    ];
+    assert_eq!(room.heaptape(&arguments).code, 0);
+    let verified = room.json(&["verify", "r.tape"]);
+    assert_eq!(verified["damaged"], 0, "{verified}");
+    let info = room.json(&["info", "r.tape"]);
+    assert_eq!(info["complete"], false, "{info:#}");
+    assert!(number(&info, "lost_events") > 0, "{info:#}");
+    assert!(number(&info["events"], "alloc") > 100_000, "{info:#}");
+    assert_eq!(number(&info, "unknown_frees"), 0, "{info:#}");
+}
+
+/// The recording ends where it is recovered, and says so; the program does not notice.
+#[test]
+fn recovering_under_a_running_program() {
+    let room = Room::new();
+    let (running, pid) = start(&room, 400);
+    send(running.pid(), libc::SIGKILL);
+    let done = wait_for("the launcher's end", || {
+        let done = rounds_in(&running.stdout_so_far());
+        (done >= 20).then_some(done)
+    });
+    recover(&room, done);
+    let after = rounds_in(&running.stdout_so_far());
+    assert!(after < 400, "the program ended before its tape was cut");
+    let info = room.json(&["info", "r.tape"]);
+    assert_eq!(info["complete"], false, "{info:#}");
+    assert_eq!(info["ended_by"], "unknown", "{info:#}");
+    assert_eq!(number(&info, "pid"), u64::from(pid));
+    let text = room.heaptape(&["info", "r.tape"]).success();
+    let cut = "the recording was ended while the program was running";
+    assert!(text.stdout.contains(cut), "{text:?}");
+    let output = wait_for("the target to end", || {
+        let text = running.stdout_so_far();
+        text.ends_with("end\n").then_some(text)
+    });
+    assert_eq!(rounds_in(&output), 400, "the target was harmed");
+    assert_eq!(running.finish().code, 137);
+    room.wait_for_processes();
+    assert!(room.sessions().is_empty(), "{:?}", room.sessions());
+}
+
 #[test]
 fn a_run_leaves_no_session() {
     let room = Room::new();

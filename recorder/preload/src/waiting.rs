@@ -5,7 +5,9 @@
 //! the process off. Naps are counted and not time: a target that was stopped does not find its
 //! drainer silent.
 
+use crate::environment::Text;
 use crate::{gate, process};
+use core::ffi::CStr;
 use heaptape_session::layout::{options, state, turned_off};
 use heaptape_session::ring::Memory;
 use heaptape_session::sync::Ordering;
@@ -83,7 +85,7 @@ impl Drop for Wait {
     }
 }
 
-/// True when the drainer's process no longer exists. Asked in the drainer's own pid namespace
+/// True when the drainer's process has ended. Asked in the drainer's own pid namespace
 /// only: elsewhere its number means nothing.
 fn is_drainer_gone() -> bool {
     let header = process::session().header();
@@ -98,7 +100,29 @@ fn is_drainer_gone() -> bool {
     }
     // SAFETY: signal 0 is sent to nobody; the call only says whether there is such a process.
     let result = unsafe { sys::syscall6(libc::SYS_kill, [pid as usize, 0, 0, 0, 0, 0]) };
-    result == -(libc::ESRCH as isize)
+    result == -(libc::ESRCH as isize) || is_zombie(pid)
+}
+
+/// True when the process has ended and its parent did not ask for it yet.
+fn is_zombie(pid: u32) -> bool {
+    let mut name = [0; 32];
+    let mut text = Text::new(&mut name);
+    text.put(b"/proc/");
+    text.put_number(pid);
+    text.put(b"/stat");
+    text.end();
+    let mut buffer = [0; 256];
+    let count = CStr::from_bytes_until_nul(&name).map_or(0, |path| {
+        let fd = sys::open(path, libc::O_RDONLY);
+        let count = sys::read_at(fd, &mut buffer, 0);
+        sys::close(fd);
+        usize::try_from(count).unwrap_or(0)
+    });
+    let stat = buffer.get(..count).unwrap_or_default();
+    // The state stands behind the name, which may hold anything in its parentheses.
+    let end = stat.iter().rposition(|byte| *byte == b')');
+    let state = end.and_then(|end| stat.get(end + 2));
+    matches!(state, Some(b'Z' | b'X'))
 }
 
 /// True when there are free chunks and this process cannot map them.

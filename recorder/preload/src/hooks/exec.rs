@@ -121,18 +121,7 @@ const OUT_OF_REACH: &str = "recorder out of reach (another user or root folder)"
 /// rights and root folder the image cannot open it, or the session: the dynamic loader would
 /// complain on its standard error.
 fn library_for(brings_allocator: bool) -> Option<&'static [u8]> {
-    let is_denied = |path: &CStr, flags| {
-        let fd = sys::open(path, flags);
-        if fd >= 0 {
-            sys::close(fd);
-        }
-        // Any other failure (no descriptor left) says nothing about the image.
-        matches!(
-            -fd,
-            libc::EACCES | libc::EPERM | libc::ENOENT | libc::ENOTDIR | libc::ELOOP
-        )
-    };
-    if is_denied(process::session().path(), libc::O_RDWR) {
+    if is_denied(process::session().path(), libc::R_OK | libc::W_OK) {
         return None;
     }
     let usual = library::path();
@@ -146,11 +135,26 @@ fn library_for(brings_allocator: bool) -> Option<&'static [u8]> {
     if first.is_none() && second.is_none() {
         return Some(&[]);
     }
-    let reachable = |path: &&CStr| !is_denied(path, libc::O_RDONLY);
+    let reachable = |path: &&CStr| !is_denied(path, libc::R_OK);
     first
         .filter(reachable)
         .or(second.filter(reachable))
         .map(CStr::to_bytes)
+}
+
+/// True when an image that takes this thread's place cannot open the file for `access`. Asked with
+/// the real user's rights: capabilities that this thread kept when it became another user
+/// (`setpriv`) end with the exec, and an image whose real and effective users differ is one that
+/// the loader does not load us into.
+fn is_denied(path: &CStr, access: c_int) -> bool {
+    let call = [path.as_ptr() as usize, access as usize, 0, 0, 0, 0];
+    // SAFETY: the path ends with zero.
+    let result = unsafe { sys::syscall6(libc::SYS_access, call) };
+    // Any other failure says nothing about the image.
+    matches!(
+        -result as c_int,
+        libc::EACCES | libc::EPERM | libc::ENOENT | libc::ENOTDIR | libc::ELOOP
+    )
 }
 
 /// Writes down that a command is not recorded, and why.
