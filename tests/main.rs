@@ -10,6 +10,7 @@
 mod attribution;
 mod bad_input;
 mod counts;
+mod crowd;
 mod domains;
 mod faults;
 mod libraries;

@@ -19,9 +19,24 @@ impl Drainer {
             return;
         }
         for index in 0..self.streams.len() as u32 {
-            self.seal_stream(index, 1);
+            if self.gives_back(index) {
+                self.seal_stream(index, 1);
+            }
         }
         self.chunks_used = self.count_used();
+        if self.chunks_used > ready - ready / 4 {
+            // Nothing was left to be sealed: live threads alone have them, each the one it writes.
+            self.session.grow_beyond((ready + ready / 4 + 1) as usize);
+        }
+    }
+
+    /// True when sealing the stream gives chunks back.
+    pub(crate) fn gives_back(&mut self, index: u32) -> bool {
+        let memory = &self.session.map;
+        let stream = self.streams.get_mut(index as usize);
+        stream
+            .and_then(Option::as_mut)
+            .is_some_and(|stream| stream.gives_back(memory))
     }
 
     /// True when producers wait for chunks, of which `used` are in use. A producer that died while

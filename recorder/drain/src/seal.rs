@@ -35,7 +35,9 @@ impl Drainer {
         let hurry = self.is_awaited(self.count_used());
         self.busy = false;
         for index in 0..self.streams.len() as u32 {
-            self.tend_stream(index, all || hurry);
+            // In a hurry, only what gives chunks back is worth a chunk of the tape.
+            let due = all || hurry && self.gives_back(index);
+            self.tend_stream(index, due);
         }
         if all {
             for process in self.processes.iter_mut().flatten() {
@@ -48,7 +50,7 @@ impl Drainer {
     }
 
     /// Looks at one stream and seals it when it is due.
-    fn tend_stream(&mut self, index: u32, all: bool) {
+    fn tend_stream(&mut self, index: u32, due: bool) {
         let Some(Some(stream)) = self.streams.get_mut(index as usize) else {
             return;
         };
@@ -66,7 +68,7 @@ impl Drainer {
         }
         match phase {
             phase::FINISHED => self.end_stream(index),
-            _ if all && pending > 0 => self.seal_stream(index, 1),
+            _ if due && pending > 0 => self.seal_stream(index, 1),
             _ if pending >= WORDS_PER_CHUNK => self.seal_stream(index, WORDS_PER_CHUNK),
             _ => {}
         }

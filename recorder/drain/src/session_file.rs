@@ -7,7 +7,9 @@
 use crate::clock::Clock;
 use crate::error::{DrainError, binary};
 use crate::process_info::{self, Stat};
-use crate::session_room::{Place, folders, layout_for, places, pool_bytes, smallest};
+use crate::session_room::{
+    Place, folders, layout_for, places, pool_bytes, pool_bytes_most, smallest,
+};
 use crate::tape_file::file_size_limit;
 use heaptape_format::header::ClockKind;
 use heaptape_session::layout::{CHUNK_BYTES, Layout, SessionHeader, state};
@@ -21,9 +23,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Chunks that have memory from the start: 8 MiB.
-const CHUNKS_AT_START: usize = 512;
-const _: () = assert!(CHUNKS_AT_START * CHUNK_BYTES == 8 << 20);
+/// Chunks that have memory from the start: 4 MiB, enough for three threads. The kernel clears it
+/// whether it is used or not.
+const CHUNKS_AT_START: usize = 256;
+const _: () = assert!(CHUNKS_AT_START * CHUNK_BYTES == 4 << 20);
 
 /// What the recorders are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +46,8 @@ pub struct Session {
     pub map: SessionMap,
     file: File,
     path: PathBuf,
+    /// Chunks that it has at most while there is one for each thread.
+    usual_chunks: usize,
 }
 
 impl Session {
@@ -59,7 +64,9 @@ impl Session {
         }
         let mut tried = Vec::new();
         for Place { folder, free } in places() {
-            match Self::create_in(&folder, layout_for(pool_bytes(free), limit.min(free))) {
+            let layout = layout_for(pool_bytes_most(free), limit.min(free));
+            let usual = layout_for(pool_bytes(free), limit.min(free)).chunks;
+            match Self::create_in(&folder, layout, usual) {
                 Ok(session) => {
                     session.fill_in(settings, clock, output);
                     session.map.publish();
@@ -78,7 +85,7 @@ impl Session {
         })
     }
 
-    fn create_in(folder: &Path, layout: Layout) -> Result<Self, String> {
+    fn create_in(folder: &Path, layout: Layout, usual_chunks: usize) -> Result<Self, String> {
         let [random, _] = random_id();
         // SAFETY: a plain call without arguments.
         let user = unsafe { libc::geteuid() };
@@ -94,14 +101,19 @@ impl Session {
         let map = c_path(&path)
             .ok_or(MapError::Path)
             .and_then(|name| {
-                let ready = layout.chunks.min(CHUNKS_AT_START);
+                let ready = usual_chunks.min(CHUNKS_AT_START);
                 SessionMap::create(file.as_raw_fd(), &name, layout, ready)
             })
             .map_err(|error| {
                 let _ = std::fs::remove_file(&path);
                 map_error_text(error)
             })?;
-        Ok(Self { map, file, path })
+        Ok(Self {
+            map,
+            file,
+            path,
+            usual_chunks,
+        })
     }
 
     fn fill_in(&self, settings: &Settings, clock: &Clock, output: &Path) {
@@ -145,10 +157,12 @@ impl Session {
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
             .map_err(|error| fail(error.to_string()))?;
+        let usual_chunks = map.layout().chunks;
         Ok(Self {
             map,
             file,
             path: path.to_owned(),
+            usual_chunks,
         })
     }
 
@@ -217,8 +231,18 @@ impl Session {
         Clock::resume(kind, start, header.ticks_per_second.load(Ordering::Relaxed))
     }
 
-    /// Puts memory behind more chunks, up to `chunks`; false when there is no room for more.
+    /// Puts memory behind more chunks, up to `chunks` and what a session usually has; false when
+    /// there is no room for more.
     pub fn grow(&self, chunks: usize) -> bool {
+        self.grow_to(chunks.min(self.usual_chunks))
+    }
+
+    /// As [`Session::grow`], beyond what is usual: for threads that would get no chunk otherwise.
+    pub fn grow_beyond(&self, chunks: usize) -> bool {
+        self.grow_to(chunks)
+    }
+
+    fn grow_to(&self, chunks: usize) -> bool {
         let before = self.map.header().chunks_ready.load(Ordering::Relaxed) as usize;
         let chunks = chunks.min(self.map.layout().chunks);
         chunks > before && self.map.grow(self.file.as_raw_fd(), chunks).is_ok()

@@ -67,10 +67,21 @@ fn free_bytes(folder: &Path) -> u64 {
     (room.f_bavail as u64).saturating_mul(room.f_frsize as u64)
 }
 
-/// How many bytes of rings a session may have where so many are free.
+/// How many bytes of rings a session has at most where so many are free, as long as its threads
+/// have a chunk each.
 pub(crate) fn pool_bytes(free: u64) -> u64 {
-    let by_memory = memory_limit().map_or(u64::MAX, |limit| limit / 16);
-    (free / 4)
+    share_of(free, 4)
+}
+
+/// How many bytes of rings it may have when live threads would get none otherwise.
+pub(crate) fn pool_bytes_most(free: u64) -> u64 {
+    share_of(free, 2)
+}
+
+/// One `part`-th of what is free, but a quarter of that of a memory limit.
+fn share_of(free: u64, part: u64) -> u64 {
+    let by_memory = memory_limit().map_or(u64::MAX, |limit| limit / (4 * part));
+    (free / part)
         .max(free.min(SEGMENT_BYTES as u64))
         .min(by_memory)
         .min(POOL_BYTES_MAX)
@@ -97,9 +108,13 @@ fn memory_limit() -> Option<u64> {
         .min()
 }
 
-/// A layout of so many chunks. A stream can hold two chunks, one that it writes and one that was
-/// read: there are never more streams than half the chunks, so that no producer waits for a chunk
-/// that cannot come.
+/// Chunks that go round when every stream slot is taken: at least one in so many, or `SPARE_MIN`.
+const SPARE_PART: usize = 64;
+const SPARE_MIN: usize = 8;
+
+/// A layout of so many chunks. A stream keeps the chunk that it writes; what it has filled comes
+/// back when it was read. There are fewer streams than chunks, so that no producer waits for a
+/// chunk that cannot come.
 fn layout_of(chunks: usize) -> Layout {
     let processes = match chunks / SEGMENT_CHUNKS {
         0 => 8,
@@ -109,7 +124,9 @@ fn layout_of(chunks: usize) -> Layout {
     };
     Layout {
         processes,
-        streams: (chunks / 2).min(STREAMS_MAX),
+        streams: chunks
+            .saturating_sub((chunks / SPARE_PART).max(SPARE_MIN))
+            .clamp(1, STREAMS_MAX),
         chunks,
     }
 }
@@ -145,7 +162,8 @@ mod tests {
         for room in [0, 40 << 10, 1 << 20, 5 << 20, 16 << 20, 256 << 20, u64::MAX] {
             let layout = layout_for(room, u64::MAX);
             assert!(layout.is_valid(), "{room}");
-            assert!(layout.streams * 2 <= layout.chunks, "{room}");
+            let spare = layout.chunks - layout.streams;
+            assert!(spare >= SPARE_MIN.max(layout.chunks / SPARE_PART), "{room}");
             let pool = (layout.chunks * CHUNK_BYTES) as u64;
             let smallest = (CHUNKS_MIN * CHUNK_BYTES) as u64;
             assert!(pool <= room.clamp(smallest, POOL_BYTES_MAX));
@@ -153,6 +171,19 @@ mod tests {
         assert!(layout_for(1 << 20, u64::MAX).file_bytes() < 1200 << 10);
         assert_eq!(layout_for(0, 0), layout_of(CHUNKS_MIN));
         assert!(layout_of(CHUNKS_MIN).file_bytes() < 300 << 10);
+    }
+
+    #[test]
+    fn small_shared_memory_has_slots_for_many_threads() {
+        // What a container has by default.
+        let layout = layout_for(pool_bytes_most(64 << 20), 64 << 20);
+        if memory_limit().is_none_or(|limit| limit >= 1 << 30) {
+            assert!(layout.streams > 2000, "{layout:?}");
+        }
+        for free in [0, 1 << 20, 64 << 20, 1 << 30, u64::MAX] {
+            assert!(pool_bytes(free) <= pool_bytes_most(free), "{free}");
+            assert!(pool_bytes_most(free) <= (free / 2).max(1 << 20), "{free}");
+        }
     }
 
     #[test]

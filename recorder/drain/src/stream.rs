@@ -107,6 +107,12 @@ impl StreamState {
         self.consumer.pending(memory)
     }
 
+    /// True when the stream holds more than the chunk that is written: sealing it gives chunks
+    /// back.
+    pub fn gives_back<M: Memory>(&mut self, memory: &M) -> bool {
+        self.consumer.pending(memory) > 0 && self.consumer.holds_several()
+    }
+
     /// Records that could not be understood.
     #[must_use]
     pub fn faults(&self) -> u64 {

@@ -371,6 +371,13 @@ impl Consumer {
         self.tail_base.saturating_sub(self.consumed)
     }
 
+    /// True when, as [`Consumer::pending`] saw it last, the stream had more chunks than the one that
+    /// is written.
+    #[must_use]
+    pub fn holds_several(&self) -> bool {
+        self.held != self.tail
+    }
+
     /// Appends the next published words to `out`, at most to the end of one chunk, so always whole
     /// records; how many. 0: nothing more is published now. Nothing is given back, and the same
     /// words come again until [`Consumer::advance`] steps over them.
