@@ -167,7 +167,9 @@ impl Drainer {
             counts,
             problem,
         } = finished;
-        let problem = problem.or((!turned_off.is_empty()).then_some(turned_off));
+        let cut_off = self.is_cut_off(process).then(|| CUT_OFF.to_owned());
+        let turned_off = (!turned_off.is_empty()).then_some(turned_off);
+        let problem = problem.or(cut_off).or(turned_off);
         let key = (process.slot, process.generation);
         if let Some(image) = self.images.get_mut(&key) {
             image.is_closed = true;
