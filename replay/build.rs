@@ -1,8 +1,9 @@
 //! Builds `libheaptape.so`, the library that is preloaded into recorded programs, so that the
 //! executable can carry it.
 //!
-//! In: the sources of the recorder. Out: `libheaptape.so` under OUT_DIR and, as an environment
-//! entry for the compiler, a hash of its content. It is a nested cargo with a target folder of its
+//! In: the sources of the recorder. Out: `libheaptape.so` and, for programs that bring an allocator
+//! of their own, `libheaptape-allocators.so` under OUT_DIR; as an environment entry for the
+//! compiler, a hash of their content. It is a nested cargo with a target folder of its
 //! own: in a shared one it would wait for the lock that the outer cargo holds.
 
 use std::ffi::OsString;
@@ -33,23 +34,28 @@ fn build() -> Result<(), String> {
         println!("cargo::rerun-if-changed={file}");
     }
     let target = out.join("preload");
-    run_cargo(variable("CARGO")?, root, &target)?;
-    let made = target.join("library/libheaptape_preload.so");
-    let content = std::fs::read(&made).map_err(|error| format!("{}: {error}", made.display()))?;
-    let library = out.join("libheaptape.so");
-    // Left as it is when it did not change, so that nothing is compiled again for it.
-    if std::fs::read(&library).ok().as_deref() != Some(&content) {
-        std::fs::write(&library, &content)
-            .map_err(|error| format!("{}: {error}", library.display()))?;
+    let mut all = Vec::new();
+    for (features, name) in [
+        ("interpose", "libheaptape.so"),
+        ("allocators", "libheaptape-allocators.so"),
+    ] {
+        run_cargo(variable("CARGO")?, root, &target, features)?;
+        let made = target.join("library/libheaptape_preload.so");
+        let content =
+            std::fs::read(&made).map_err(|error| format!("{}: {error}", made.display()))?;
+        let library = out.join(name);
+        // Left as it is when it did not change, so that nothing is compiled again for it.
+        if std::fs::read(&library).ok().as_deref() != Some(&content) {
+            std::fs::write(&library, &content)
+                .map_err(|error| format!("{}: {error}", library.display()))?;
+        }
+        all.extend(content);
     }
-    println!(
-        "cargo::rustc-env=HEAPTAPE_LIBRARY_HASH={:016x}",
-        hash(&content)
-    );
+    println!("cargo::rustc-env=HEAPTAPE_LIBRARY_HASH={:016x}", hash(&all));
     Ok(())
 }
 
-fn run_cargo(cargo: OsString, root: &Path, target: &Path) -> Result<(), String> {
+fn run_cargo(cargo: OsString, root: &Path, target: &Path, features: &str) -> Result<(), String> {
     let mut command = Command::new(cargo);
     command.current_dir(root).args([
         "rustc",
@@ -57,8 +63,9 @@ fn run_cargo(cargo: OsString, root: &Path, target: &Path) -> Result<(), String> 
         "--locked",
         "--profile=library",
         "--package=heaptape-preload",
-        "--features=interpose",
         "--crate-type=cdylib",
+        "--features",
+        features,
     ]);
     // What the outer cargo was told (flags, wrappers, targets, profiles) is not meant for this
     // build; where it finds its registry and whether it may use the network is.

@@ -337,13 +337,26 @@ fn is_bypassed() -> bool {
     if theirs.dli_fbase == ours.dli_fbase {
         return false;
     }
-    let mut info = theirs;
-    let mut symbol: *mut c_void = ptr::null_mut();
-    // SAFETY: as dladdr; both places are valid to be filled in.
-    unsafe { dladdr1(first, &raw mut info, &raw mut symbol, RTLD_DL_SYMENT) };
-    let symbol: *const libc::Elf64_Sym = symbol.cast_const().cast();
+    let symbol = symbol_of(first as usize);
     // SAFETY: null, or an entry of the symbol table of an object that is loaded.
     unsafe { symbol.as_ref() }.is_none_or(|symbol| symbol.st_shndx != SECTION_UNDEFINED)
+}
+
+/// The entry of the dynamic symbol table that an address belongs to; null when there is none.
+fn symbol_of(address: usize) -> *const libc::Elf64_Sym {
+    let mut info = object_of(address);
+    let mut symbol: *mut c_void = ptr::null_mut();
+    let place = address as *const c_void;
+    // SAFETY: as dladdr; both places are valid to be filled in.
+    unsafe { dladdr1(place, &raw mut info, &raw mut symbol, RTLD_DL_SYMENT) };
+    symbol.cast_const().cast()
+}
+
+/// Length of the function at `address`; 0 when there is none.
+#[must_use]
+pub fn symbol_bytes(address: usize) -> u64 {
+    // SAFETY: null, or an entry of the symbol table of an object that is loaded.
+    unsafe { symbol_of(address).as_ref() }.map_or(0, |symbol| symbol.st_size)
 }
 
 /// `dladdr1` gives the entry of the symbol table.

@@ -4,7 +4,7 @@
 //! as if bare: a loader that is told of a library that it cannot load says so on the target's
 //! standard error. Nothing here executes or maps the file; any bytes are read safely.
 
-use heaptape_session::reasons;
+use heaptape_session::{allocators, reasons};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -49,6 +49,36 @@ pub(crate) fn look_at(path: &Path) -> Image {
         }
     }
     Image::Recordable
+}
+
+/// True when the program at `path`, or the interpreter of the script that it is, is linked with an
+/// allocator that has entry points of its own. What cannot be read is not.
+pub(crate) fn brings_allocator(path: &Path) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..INTERPRETERS_MAX {
+        let Ok(file) = File::open(&path) else {
+            return false;
+        };
+        let mut head = [0; 256];
+        let count = file.read_at(&mut head, 0).unwrap_or(0);
+        let head = head.get(..count).unwrap_or_default();
+        match interpreter_of_script(head) {
+            Some(interpreter) => path = interpreter,
+            None => return needs_allocator(&Elf { file: &file }, head).unwrap_or(false),
+        }
+    }
+    false
+}
+
+fn needs_allocator(elf: &Elf<'_>, head: &[u8]) -> Option<bool> {
+    let segments = elf.segments(head.strip_prefix(b"\x7fELF").map(|_| head)?)?;
+    let dynamic = segments.iter().find(|part| part.kind == PT_DYNAMIC)?;
+    let (needed, strings) = elf.dynamic_strings(dynamic, &segments)?;
+    let mut names = needed.iter().filter_map(|&name| {
+        let text = strings.get(usize::try_from(name).ok()?..)?;
+        text.split(|&byte| byte == 0).next()
+    });
+    Some(names.any(allocators::brings_allocator))
 }
 
 fn interpreter_of_script(head: &[u8]) -> Option<PathBuf> {

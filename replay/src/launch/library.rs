@@ -2,9 +2,12 @@
 //!
 //! In: the environment. Out: the path of a library that the loader can be told of and can map.
 
+use super::image;
 use super::unpacked::{Unpacked, check_executable, unpack_into};
 use anyhow::{Context, bail};
 use heaptape_drain::tape_file::file_size_limit;
+use heaptape_session::allocators::{self, ALLOCATORS_SUFFIX};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +30,29 @@ impl Library {
         match self {
             Self::Installed(path) => path,
             Self::Unpacked(unpacked) => &unpacked.path,
+        }
+    }
+
+    /// The path of the library for `program`: the twin's when it brings an allocator of its own,
+    /// by its needed libraries or by what is preloaded. Where there is no twin, the usual one
+    /// records less of such a program.
+    pub(crate) fn path_for(&self, program: &Path) -> PathBuf {
+        let usual = self.path();
+        let preloaded = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+        let mut preloaded = preloaded
+            .as_bytes()
+            .split(|byte| matches!(byte, b':' | b' '));
+        if !preloaded.any(allocators::brings_allocator) && !image::brings_allocator(program) {
+            return usual.to_owned();
+        }
+        let stem = allocators::stem(usual.as_os_str().as_bytes());
+        let mut twin = OsStr::from_bytes(stem).to_owned();
+        twin.push(ALLOCATORS_SUFFIX);
+        let twin = PathBuf::from(twin);
+        if twin.is_file() {
+            twin
+        } else {
+            usual.to_owned()
         }
     }
 }

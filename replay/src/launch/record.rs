@@ -204,8 +204,9 @@ impl Recording {
             _ => Some(library::locate()?),
         };
         let session = drainer.session_path();
-        let environment = environment(library.as_ref().map(Library::path), &session);
         let (program, arguments) = self.as_started(program, image);
+        let path = library.as_ref().map(|library| library.path_for(&program));
+        let environment = environment(path.as_deref(), &session);
         let start = Start::new(&program, &arguments, &environment)?;
         let prepared = start.prepare(inherited).context("cannot fork")?;
         let pid = prepared.pid();

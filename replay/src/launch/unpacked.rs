@@ -7,6 +7,7 @@
 
 use anyhow::{Context, bail};
 use heaptape_drain::session_file::random_id;
+use heaptape_session::allocators::{ALLOCATORS_SUFFIX, SUFFIX};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -17,20 +18,25 @@ use std::time::{Duration, SystemTime};
 
 /// The library itself.
 pub(crate) const CONTENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libheaptape.so"));
-/// Names its content.
+/// Its twin, for programs that bring an allocator of their own. The recorder looks for it beside
+/// the library when a recorded program starts such a one.
+const TWIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libheaptape-allocators.so"));
+/// Both, with what their names end with.
+const LIBRARIES: [(&[u8], &str); 2] = [(CONTENT, SUFFIX), (TWIN, ALLOCATORS_SUFFIX)];
+/// Names their content.
 const HASH: &str = env!("HEAPTAPE_LIBRARY_HASH");
 /// Libraries of other versions go when they were not used for so long.
 const UNUSED_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// An unpacked library. While this lives, no other launcher removes it.
+/// An unpacked library and its twin. While this lives, no other launcher removes them.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
-    /// Where it is.
+    /// Where the library is.
     pub(crate) path: PathBuf,
-    _lock: File,
+    _locks: [File; 2],
 }
 
-/// Puts the library into `folder`, when it is not there yet.
+/// Puts the library and its twin into `folder`, when they are not there yet.
 ///
 /// # Errors
 /// The folder cannot be written or belongs to others, or nothing in it may be executed.
@@ -45,21 +51,31 @@ pub(crate) fn unpack_into(folder: &Path) -> anyhow::Result<Unpacked> {
     if !facts.is_dir() || facts.uid() != user || facts.mode() & 0o022 != 0 {
         bail!("it is not a folder of ours alone");
     }
-    let path = folder.join(format!("libheaptape-{HASH}.so"));
-    let lock = match in_use(&path) {
-        Some(lock) => lock,
-        None => {
-            write(folder, &path)?;
-            prune(folder);
-            in_use(&path).context("somebody changes it")?
-        }
-    };
+    let [(path, lock), (_, twin)] = LIBRARIES.map(|(content, suffix)| {
+        let path = folder.join(format!("libheaptape-{HASH}{suffix}"));
+        let lock = provide(folder, &path, content);
+        (path, lock)
+    });
+    let locks = [lock?, twin?];
     check_executable(&path)?;
-    Ok(Unpacked { path, _lock: lock })
+    Ok(Unpacked {
+        path,
+        _locks: locks,
+    })
+}
+
+/// Writes `content` to `path` unless it is there; the lock on it.
+fn provide(folder: &Path, path: &Path, content: &[u8]) -> anyhow::Result<File> {
+    if let Some(lock) = in_use(path, content) {
+        return Ok(lock);
+    }
+    write(folder, path, content)?;
+    prune(folder);
+    in_use(path, content).context("somebody changes it")
 }
 
 /// Locks the library at `path`, when it is the right one, and notes that it is used.
-fn in_use(path: &Path) -> Option<File> {
+fn in_use(path: &Path, expected: &[u8]) -> Option<File> {
     let mut file = File::open(path).ok()?;
     // A file system without locks: then nobody removes anything either.
     let _ = lock(&file, libc::LOCK_SH);
@@ -68,7 +84,7 @@ fn in_use(path: &Path) -> Option<File> {
     // Until the lock was there, it may have been removed or replaced.
     let still = fs::symlink_metadata(path).ok()?;
     let same = file.metadata().ok()?.ino() == still.ino();
-    if !same || content != CONTENT {
+    if !same || content != expected {
         return None;
     }
     // Fails in a folder that can only be read: nobody removes anything there.
@@ -85,7 +101,7 @@ fn lock(file: &File, operation: libc::c_int) -> io::Result<()> {
     }
 }
 
-fn write(folder: &Path, path: &Path) -> io::Result<()> {
+fn write(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let [random, _] = random_id();
     let unfinished = folder.join(format!(".libheaptape-{random:016x}"));
     let written = OpenOptions::new()
@@ -93,7 +109,7 @@ fn write(folder: &Path, path: &Path) -> io::Result<()> {
         .create_new(true)
         .mode(0o755)
         .open(&unfinished)
-        .and_then(|mut file: File| file.write_all(CONTENT))
+        .and_then(|mut file: File| file.write_all(content))
         .and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
         let _ = fs::remove_file(&unfinished);
@@ -205,10 +221,13 @@ mod tests {
         let first = fs::metadata(&path).unwrap().ino();
         assert_eq!(unpack_into(&folder).unwrap().path, path);
         assert_eq!(fs::metadata(&path).unwrap().ino(), first);
+        let twin = folder.join(format!("libheaptape-{HASH}-allocators.so"));
         fs::write(&path, b"something else").unwrap();
+        fs::write(&twin, b"something else").unwrap();
         assert_eq!(unpack_into(&folder).unwrap().path, path);
         assert_eq!(fs::read(&path).unwrap(), CONTENT);
-        assert_eq!(entries(&folder), 1);
+        assert_eq!(fs::read(&twin).unwrap(), TWIN);
+        assert_eq!(entries(&folder), 2);
     }
 
     #[test]
@@ -222,7 +241,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(entries(home.path()), 1);
+        assert_eq!(entries(home.path()), 2);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! exception may pass a frame of ours only where nothing of ours waits for its return. The frame
 //! has a personality routine that leaves the recorder when an exception passes.
 //!
-//! Calls that the allocator makes to our hooks while it serves one are its own affair. Where a
+//! Calls that the allocator makes to our hooks while it serves one are its own affair, all but the
+//! one for the exception that it throws. Where a
 //! name has no next definition (a program that looks whether `mi_malloc` is there finds ours
 //! though only jemalloc is loaded) the call is served from the real `malloc`, and its `free` gives
 //! back to the real `free`. `operator new` and `delete` are recorded only where they belong to the
@@ -102,6 +103,29 @@ fn in_runtime(name: &CStr) -> usize {
         }
     }
     0
+}
+
+/// Where `__cxa_allocate_exception` is, and its length; 0: nowhere.
+static EXCEPTIONS_START: AtomicU64 = AtomicU64::new(0);
+static EXCEPTIONS_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Looks up which function makes exceptions, while the process starts.
+pub(super) fn find_exceptions() {
+    // SAFETY: a constant name that ends with zero.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__cxa_allocate_exception".as_ptr()) };
+    let bytes = process::symbol_bytes(found as usize);
+    // Relaxed: numbers that nothing else depends on; only a call that is inside another one of
+    // this process asks for them.
+    EXCEPTIONS_BYTES.store(bytes, Ordering::Relaxed);
+    EXCEPTIONS_START.store(found as u64, Ordering::Relaxed);
+}
+
+/// True when `caller` is the function that makes exceptions.
+pub(super) fn makes_exceptions(caller: Caller) -> bool {
+    // SAFETY: the stub's first instruction had the return address on top of the stack.
+    let pc = unsafe { caller.sp.read() } as u64;
+    let into = pc.wrapping_sub(EXCEPTIONS_START.load(Ordering::Relaxed));
+    into < EXCEPTIONS_BYTES.load(Ordering::Relaxed)
 }
 
 /// What [`before`] leaves for [`after`].

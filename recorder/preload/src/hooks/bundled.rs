@@ -59,6 +59,7 @@ pub fn find_all() {
     for entry in ALL {
         entry.find();
     }
+    around::find_exceptions();
 }
 
 entry_points! {

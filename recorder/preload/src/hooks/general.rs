@@ -40,7 +40,8 @@ impl Inside {
             // SAFETY: the calling thread's own state.
             let depth = unsafe { &mut (*thread.as_ptr()).depth };
             if *depth != 0 && !thread::is_stale(*depth, caller) {
-                return None;
+                let is_marked = false;
+                return is_exceptions(caller).then_some(Self { thread, is_marked });
             }
             *depth = caller.sp as usize;
         }
@@ -54,6 +55,19 @@ impl Inside {
         }
         self.thread
     }
+}
+
+/// True when a call inside the allocator is no affair of its own: it throws, and the exception
+/// outlives the call.
+#[cfg(feature = "allocators")]
+fn is_exceptions(caller: Caller) -> bool {
+    super::around::makes_exceptions(caller)
+}
+
+/// Without the hooks of `operator new` nothing that throws is between two of ours.
+#[cfg(not(feature = "allocators"))]
+fn is_exceptions(_caller: Caller) -> bool {
+    false
 }
 
 /// Any allocation: the real call, then the event.

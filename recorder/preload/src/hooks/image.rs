@@ -341,7 +341,11 @@ fn sanitizer_symbol(file: &File, texts: u64, bytes: u64) -> Option<&'static str>
             break;
         };
         let found = file.read(place, texts.wrapping_add(at));
-        let has = |symbol: &[u8]| found.windows(symbol.len().max(1)).any(|part| part == symbol);
+        let has = |symbol: &[u8]| {
+            found
+                .windows(symbol.len().max(1))
+                .any(|part| part == symbol)
+        };
         let mut known = reasons::SANITIZER_SYMBOLS.iter().take(best);
         if let Some(better) = known.position(|(symbol, _)| has(symbol)) {
             best = better;
