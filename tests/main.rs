@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod allocators;
 mod attribution;
 mod bad_input;
 mod counts;
