@@ -75,7 +75,7 @@ pub struct LastStack {
     frames: [KeptFrame; FRAMES_MAX + 1],
     /// Those of the outermost step first, and in a step the last read first.
     words: [Word; FRAMES_MAX * WORDS_A_STEP],
-    /// Frames whose nodes are valid.
+    /// Frames of the last stack. The one inside of them has no program counter.
     count: usize,
     /// Frames, from the outermost on, whose states and words may be trusted.
     trusted: usize,
@@ -87,18 +87,17 @@ pub struct LastStack {
     pub root: usize,
 }
 
-/// A stack that is put together, outermost frame first.
-#[derive(Debug)]
-pub struct Rebuild {
-    /// Frames that stand.
+/// What a stack is put together from, outermost frame first: the frame outside of the next one.
+#[derive(Debug, Clone, Copy)]
+pub struct Outer {
+    /// Its index; 0: there is none, and the state is the one where the walk ended.
     index: usize,
-    /// Words that stand.
-    words: usize,
-    /// The state outside of the next frame.
     pc: usize,
     sp: usize,
     rbp: usize,
     needs_rbp: bool,
+    /// Words from here to the end of the stack.
+    words: usize,
     /// All so far may be trusted.
     is_trusted: bool,
     /// All nodes so far are those that stood there before.
@@ -116,8 +115,8 @@ impl LastStack {
             node: 0,
             words: 1,
         };
-        self.count = 0;
         self.root = 0;
+        self.end_at(0);
         self.distrust();
     }
 
@@ -157,34 +156,33 @@ impl LastStack {
     #[inline(always)]
     pub fn verify(&self, index: usize) -> Result<(), usize> {
         let count = self.frame(index).word_count();
-        let words = self.words.get(..count).unwrap_or_default();
-        let mut fours = words.rchunks_exact(4);
-        for four in &mut fours {
-            let [one, two, three, last] = four else { break };
-            if !(last.stands() && three.stands() && two.stands() && one.stands()) {
-                return Err(self.first_difference(index));
+        let mut words = self.words.get(..count).unwrap_or_default();
+        while let [outer @ .., four, three, two, one] = words {
+            if !(one.stands() && two.stands() && three.stands() && four.stands()) {
+                return Err(self.first_difference(index, words));
             }
+            words = outer;
         }
-        // An exact chunk leaves its rest at the outer end.
-        if fours.remainder().iter().rev().all(Word::stands) {
+        if words.iter().rev().all(Word::stands) {
             Ok(())
         } else {
-            Err(self.first_difference(index))
+            Err(self.first_difference(index, words))
         }
     }
 
+    /// As [`LastStack::verify`], where one of the last `words` is known to differ.
     #[cold]
     #[inline(never)]
-    fn first_difference(&self, index: usize) -> usize {
-        let count = self.frame(index).word_count();
-        let words = self.words.get(..count).unwrap_or_default();
+    fn first_difference(&self, index: usize, words: &[Word]) -> usize {
         let same = words.iter().rev().take_while(|word| word.stands()).count();
-        let mut inner = index;
-        // The step that read the word goes out of the outermost frame which it lies outside of.
-        while inner > 1 && self.frame(inner - 1).word_count() + same >= count {
-            inner -= 1;
+        // The words from the outermost up to, and with, the one that differs.
+        let different = words.len() - same;
+        // The step that read it leads to the innermost frame that is reached without it.
+        let mut outer = index.saturating_sub(1);
+        while outer > 0 && self.frame(outer).word_count() >= different {
+            outer -= 1;
         }
-        inner.saturating_sub(1)
+        outer
     }
 
     /// True when a stack of `found` frames inside of the kept frame `index` has the same end, as
@@ -208,18 +206,17 @@ impl LastStack {
     }
 
     /// Begins a stack that has the trusted frame `index` in it, and all outside of that.
-    #[inline]
+    #[inline(always)]
     #[must_use]
-    pub fn rebuild_from(&mut self, index: usize) -> Rebuild {
-        self.trusted = index;
+    pub fn rebuild_from(&self, index: usize) -> Outer {
         let frame = self.frame(index);
-        Rebuild {
+        Outer {
             index,
-            words: frame.word_count(),
             pc: frame.pc,
             sp: frame.sp,
             rbp: frame.rbp,
             needs_rbp: frame.needs_rbp(),
+            words: frame.word_count(),
             is_trusted: true,
             is_same: true,
         }
@@ -228,121 +225,146 @@ impl LastStack {
     /// Begins a stack whose walk ended so at the state `at`, with `root` outside of it. Its frames
     /// may be trusted only if all that the walk found are kept, and if no stretch was dropped.
     #[must_use]
-    pub fn rebuild(&mut self, at: &Position, end: End, root: usize, is_whole: bool) -> Rebuild {
+    pub fn rebuild(&mut self, at: &Position, end: End, root: usize, is_whole: bool) -> Outer {
         let is_same = self.root == root;
         self.root = root;
-        self.trusted = 0;
         self.cut_depth = match end {
             End::Cut(CutReason::Depth) => at.count,
             _ => 0,
         };
-        Rebuild {
+        Outer {
             index: 0,
-            words: 0,
             pc: at.pc,
             sp: at.sp,
             rbp: at.rbp,
             needs_rbp: false,
+            words: 0,
             is_trusted: is_whole && end != End::Cut(CutReason::Unknown),
             is_same,
         }
     }
 
-    /// Adds a frame. Its node when it is the one that stood there, under the same node; otherwise
-    /// `None`, and [`LastStack::name`] or [`LastStack::break_off`] must follow.
-    #[inline(always)]
-    pub fn add(&mut self, rebuild: &mut Rebuild, frame: &Frame) -> Option<u32> {
-        let needs_rbp = if rebuild.is_trusted {
-            let needs = rebuild.keep_step(frame, &mut self.words);
-            rebuild.is_trusted = needs.is_some();
-            needs.unwrap_or(true)
-        } else {
-            true
-        };
-        let index = rebuild.index + 1;
-        let slot = self.frames.get_mut(index)?;
-        rebuild.is_same &= slot.pc == frame.pc && index <= self.count;
-        *slot = KeptFrame {
-            pc: frame.pc,
-            sp: frame.sp,
-            rbp: frame.rbp,
-            node: slot.node,
-            words: (rebuild.words as u32) << 1 | u32::from(needs_rbp),
-        };
-        rebuild.index = index;
-        if rebuild.is_trusted {
-            self.trusted = index;
+    /// Puts the frames of `found`, innermost first, inside of `outer`. The index of the first one
+    /// that has no node yet: it and all inside of it must be [named](LastStack::name).
+    #[inline(never)]
+    pub fn extend(&mut self, mut outer: Outer, found: &[Frame]) -> usize {
+        let mut same = outer.index;
+        let mut trusted = outer.index;
+        let slots = self.frames.get_mut(outer.index + 1..).unwrap_or_default();
+        for (slot, frame) in slots.iter_mut().zip(found.iter().rev()) {
+            if outer.is_trusted {
+                match outer.keep_step(frame, &mut self.words) {
+                    Some((words, needs_rbp)) => {
+                        (outer.words, outer.needs_rbp) = (words, needs_rbp);
+                        trusted += 1;
+                    }
+                    None => outer.is_trusted = false,
+                }
+            }
+            outer.index += 1;
+            (outer.pc, outer.sp, outer.rbp) = (frame.pc, frame.sp, frame.rbp);
+            outer.is_same &= slot.pc == frame.pc;
+            same += usize::from(outer.is_same);
+            slot.pc = frame.pc;
+            slot.sp = frame.sp;
+            slot.rbp = frame.rbp;
+            slot.words = (outer.words as u32) << 1 | u32::from(outer.needs_rbp);
         }
-        rebuild.pc = frame.pc;
-        rebuild.sp = frame.sp;
-        rebuild.rbp = frame.rbp;
-        rebuild.needs_rbp = needs_rbp;
-        rebuild.is_same.then_some(slot.node)
+        self.trusted = trusted;
+        self.hint = trusted;
+        self.end_at(outer.index);
+        same + 1
     }
 
-    /// Sets the node of the frame that was added last.
+    /// The program counter of the frame `index`, when the stack has so many.
     #[inline(always)]
-    pub fn name(&mut self, rebuild: &Rebuild, node: u32) {
-        if let Some(frame) = self.frames.get_mut(rebuild.index) {
+    #[must_use]
+    pub fn nameless(&self, index: usize) -> Option<usize> {
+        let frame = self.frames.get(index)?;
+        (index <= self.count).then_some(frame.pc)
+    }
+
+    /// Sets the node of a frame.
+    #[inline(always)]
+    pub fn name(&mut self, index: usize, node: u32) {
+        if let Some(frame) = self.frames.get_mut(index) {
             frame.node = node;
         }
     }
 
-    /// The frame that was added last is the innermost.
-    #[inline(always)]
-    pub fn finish(&mut self, rebuild: &Rebuild) {
-        self.count = rebuild.index;
-        self.hint = self.trusted;
+    /// The frame `index` has no node: the stack ends outside of it.
+    #[cold]
+    pub fn break_off(&mut self, index: usize) {
+        self.end_at(index.saturating_sub(1));
+        self.distrust();
     }
 
-    /// The frame that was added last has no node: the stack ends outside of it.
-    #[cold]
-    pub fn break_off(&mut self, rebuild: &Rebuild) {
-        self.count = rebuild.index.saturating_sub(1);
-        self.distrust();
+    /// The frame `index` is the innermost. Nodes that stand further inside are none of its.
+    #[inline(always)]
+    fn end_at(&mut self, index: usize) {
+        self.count = index;
+        if let Some(frame) = self.frames.get_mut(index + 1) {
+            frame.pc = 0;
+        }
     }
 }
 
-impl Rebuild {
-    /// Keeps the words that the step out of `frame` has read. Whether the way from there depends
-    /// on rbp; `None` when the step is not to be trusted.
+impl Outer {
+    /// Keeps the words that the step out of `frame` has read. How many there are with them, and
+    /// whether the way from the frame depends on rbp; `None` when the step is not to be trusted.
     #[inline(always)]
-    fn keep_step(&mut self, frame: &Frame, words: &mut [Word]) -> Option<bool> {
-        if frame.row.kind() == RowKind::End {
-            return (self.index == 0).then_some(false);
-        }
-        // Searches want stack pointers in order.
-        if self.sp <= frame.sp {
-            return None;
-        }
+    fn keep_step(self, frame: &Frame, words: &mut [Word]) -> Option<(usize, bool)> {
         let row = frame.row;
-        if row.is_plain() {
-            self.keep(self.sp.wrapping_sub(8), self.pc, words)?;
-            if row.saves_rbp() && self.needs_rbp {
-                let address = self.sp.wrapping_add_signed(row.rbp_offset());
-                self.keep(address, self.rbp, words)?;
-            }
-            return Some(row.counts_from_rbp() || self.needs_rbp && !row.saves_rbp());
+        // Searches want stack pointers in order.
+        if !row.is_plain() || self.sp <= frame.sp {
+            return self.keep_rare_step(frame, words);
         }
-        if row.kind() == RowKind::Realigned {
-            // The word that says where the CFA is comes last: it is compared first.
-            self.keep(self.sp.wrapping_sub(8), self.pc, words)?;
-            if self.needs_rbp {
-                let saved = frame.rbp.wrapping_add_signed(row.rbp_offset());
-                self.keep(saved, self.rbp, words)?;
-            }
-            let cfa = frame.rbp.wrapping_add_signed(row.cfa_offset());
-            self.keep(cfa, self.sp, words)?;
-            return Some(true);
+        let kept = self.words;
+        let [first, second] = words.get_mut(kept..kept + 2)? else {
+            return None;
+        };
+        *first = Word {
+            address: self.sp.wrapping_sub(8),
+            value: self.pc,
+        };
+        if !row.saves_rbp() {
+            return Some((kept + 1, self.needs_rbp || row.counts_from_rbp()));
         }
-        None
+        if !self.needs_rbp {
+            return Some((kept + 1, row.counts_from_rbp()));
+        }
+        *second = Word {
+            address: self.sp.wrapping_add_signed(row.rbp_offset()),
+            value: self.rbp,
+        };
+        Some((kept + 2, row.counts_from_rbp()))
     }
 
+    /// As [`Outer::keep_step`]. Inline, because the hot loop's state would be in memory otherwise.
     #[inline(always)]
-    fn keep(&mut self, address: usize, value: usize, words: &mut [Word]) -> Option<()> {
-        *words.get_mut(self.words)? = Word { address, value };
-        self.words += 1;
-        Some(())
+    fn keep_rare_step(self, frame: &Frame, words: &mut [Word]) -> Option<(usize, bool)> {
+        let row = frame.row;
+        if row.kind() == RowKind::End {
+            return (self.index == 0).then_some((self.words, false));
+        }
+        if row.kind() != RowKind::Realigned || self.sp <= frame.sp {
+            return None;
+        }
+        let at = |offset| frame.rbp.wrapping_add_signed(offset);
+        // The word that says where the CFA is comes last: it is compared first.
+        let read = [
+            (self.sp.wrapping_sub(8), self.pc, true),
+            (at(row.rbp_offset()), self.rbp, self.needs_rbp),
+            (at(row.cfa_offset()), self.sp, true),
+        ];
+        let mut kept = self.words;
+        for (address, value, matters) in read {
+            if matters {
+                *words.get_mut(kept)? = Word { address, value };
+                kept += 1;
+            }
+        }
+        Some((kept, true))
     }
 }
 

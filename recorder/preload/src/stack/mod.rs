@@ -183,47 +183,37 @@ impl StackCapture {
         let epoch = self.walker.bounds.epoch();
         let frames = self.found.get_mut(..self.depth_max).unwrap_or_default();
         let (at, stop) = self.walker.walk(caller, frames, &self.last, kept);
-        let mut count = at.count;
-        let (mut rebuild, mut parent) = match stop {
-            Stop::Joined(index) => (self.last.rebuild_from(index), self.last.frame(index).node),
+        let mut found = frames.get(..at.count).unwrap_or_default();
+        let outer = match stop {
+            Stop::Joined(index) => self.last.rebuild_from(index),
             Stop::End(end) => {
                 let mut root = 0;
                 if let End::Cut(reason) = end {
                     root = CUT | reason as usize;
-                    count = align_cut(frames.get(..count).unwrap_or_default(), reason);
+                    found = align_cut(found, reason);
                 }
-                let is_whole = count == at.count && epoch == self.walker.bounds.epoch();
-                let rebuild = self.last.rebuild(&at, end, root, is_whole);
-                let parent = match root {
-                    0 => 0,
-                    _ => self.node(0, root, sink),
-                };
-                if root != 0 && parent == 0 {
-                    self.last.start();
-                    return 0;
-                }
-                (rebuild, parent)
+                let is_whole = found.len() == at.count && epoch == self.walker.bounds.epoch();
+                self.last.rebuild(&at, end, root, is_whole)
             }
         };
-        for place in (0..count).rev() {
-            let Some(frame) = self.found.get(place) else {
+        let mut index = self.last.extend(outer, found);
+        let mut parent = self.last.frame(index - 1).node;
+        if index == 1 && self.last.root != 0 {
+            parent = self.node(0, self.last.root, sink);
+            if parent == 0 {
+                self.last.break_off(index);
                 return 0;
-            };
-            parent = match self.last.add(&mut rebuild, frame) {
-                Some(node) => node,
-                None => match self.node(parent, frame.pc, sink) {
-                    0 => {
-                        self.last.break_off(&rebuild);
-                        return 0;
-                    }
-                    node => {
-                        self.last.name(&rebuild, node);
-                        node
-                    }
-                },
-            };
+            }
         }
-        self.last.finish(&rebuild);
+        while let Some(pc) = self.last.nameless(index) {
+            parent = self.node(parent, pc, sink);
+            if parent == 0 {
+                self.last.break_off(index);
+                return 0;
+            }
+            self.last.name(index, parent);
+            index += 1;
+        }
         parent
     }
 
@@ -232,6 +222,7 @@ impl StackCapture {
         self.last.start();
     }
 
+    #[inline(always)]
     fn node(&mut self, parent: u32, key: usize, sink: &mut impl StackSink) -> u32 {
         match self.intern.get(parent, key) {
             Some(node) => node,
@@ -312,17 +303,19 @@ impl StackCapture {
 
 /// Where a deep stack is cut must not move with every call, or each would make thousands of new
 /// nodes: frames above the last multiple of 64 KiB that the stack crosses are dropped, unless that
-/// costs more than half of them. How many are kept.
-fn align_cut(found: &[Frame], reason: CutReason) -> usize {
+/// costs more than half of them.
+fn align_cut(found: &[Frame], reason: CutReason) -> &[Frame] {
     const GRAIN: usize = 64 << 10;
-    let count = found.len();
     let Some(outermost) = found.last() else {
-        return count;
+        return found;
     };
-    if reason != CutReason::Depth || count < FRAMES_MAX {
-        return count;
+    if reason != CutReason::Depth || found.len() < FRAMES_MAX {
+        return found;
     }
     let border = outermost.sp & !(GRAIN - 1);
     let kept = found.partition_point(|frame| frame.sp < border);
-    if kept >= FRAMES_MAX / 2 { kept } else { count }
+    match found.get(..kept) {
+        Some(kept) if kept.len() >= FRAMES_MAX / 2 => kept,
+        _ => found,
+    }
 }

@@ -115,7 +115,7 @@ impl Walker {
 
     /// Fills `frames` from `caller` on until the walk ends or comes to a frame of `last` outside of
     /// which nothing has changed. `kept` is the frame of `last` to look out for first.
-    #[inline(never)]
+    #[inline(always)]
     pub fn walk(
         &mut self,
         caller: CallerContext,
@@ -170,22 +170,22 @@ impl Walker {
         let range = frames.as_mut_ptr_range();
         // SAFETY: within the array, or just behind it.
         let mut free = unsafe { range.start.add(count.min(frames.len())) };
-        let mut limit = last.frame(kept).sp;
+        let mut outer = last.frame(kept);
+        let mut limit = outer.sp;
         let mut is_kept = false;
         loop {
             if sp >= limit {
-                while last.frame(kept).sp < sp {
-                    kept -= 1;
+                // Ends at frame 0, which lies above all memory.
+                while outer.sp < sp {
+                    kept = kept.wrapping_sub(1);
+                    outer = last.frame(kept);
                 }
-                let frame = last.frame(kept);
-                if frame.sp == sp {
-                    if frame.is_at(pc, rbp) {
-                        is_kept = kept != 0;
-                        break;
-                    }
-                    kept = kept.saturating_sub(1);
+                if outer.sp == sp && outer.is_at(pc, rbp) {
+                    is_kept = kept != 0;
+                    break;
                 }
-                limit = last.frame(kept).sp;
+                // When it was at this place, then outer ones are above it.
+                limit = outer.sp.max(sp.wrapping_add(1));
             }
             // In bounds by the shift; the compiler sees it.
             let Some(&CachedRow { pc: key, row }) = self.rows.get(slot_of(pc)) else {
