@@ -249,7 +249,8 @@ pub struct MemoryProbe {
 }
 
 impl MemoryProbe {
-    /// For what process `pid` runs now; `None` where that is hidden.
+    /// For what process `pid` runs now; `None` where that is hidden. Not to be asked while it
+    /// executes another image: that has no environment at first.
     #[must_use]
     pub fn open(pid: u32) -> Option<Self> {
         let environment = File::open(format!("/proc/{pid}/environ")).ok()?;
@@ -361,8 +362,7 @@ mod tests {
     fn memory_is_in_use_until_its_process_has_ended() {
         for is_waited_for in [false, true] {
             let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-            let probe = MemoryProbe::open(child.id()).unwrap();
-            assert!(probe.is_in_use());
+            let probe = in_use(child.id());
             let other = MemoryProbe::open(std::process::id()).unwrap();
             child.kill().unwrap();
             if is_waited_for {
@@ -375,6 +375,17 @@ mod tests {
             assert!(!probe.is_in_use());
             assert!(other.is_in_use());
             let _ = child.wait();
+        }
+    }
+
+    /// A probe of the child's new memory, which has no environment yet when `spawn` returns.
+    fn in_use(pid: u32) -> MemoryProbe {
+        loop {
+            let probe = MemoryProbe::open(pid).unwrap();
+            if probe.is_in_use() {
+                return probe;
+            }
+            std::thread::yield_now();
         }
     }
 
