@@ -6,7 +6,7 @@
 //! | step | file |
 //! |---|---|
 //! | the program calls; the real function is called | [`hooks`], [`next`], [`bootstrap`] |
-//! | does this process record? | [`gate`], [`process`] |
+//! | does this process record? | [`gate`], [`process`], [`objects`] |
 //! | who is it, and who started it? | [`identity`], [`lineage`], [`environment`], [`library`] |
 //! | the thread's state, its guard and its stream | [`thread`], [`level`] |
 //! | the stamp | [`clock`] |
@@ -31,6 +31,7 @@ pub mod library;
 pub mod lineage;
 pub mod modules;
 pub mod next;
+pub mod objects;
 pub mod process;
 pub mod recording;
 pub mod stack;

@@ -7,7 +7,7 @@
 use crate::level::Level;
 use crate::lineage::{Parent, origin};
 use crate::thread::{self, Thread};
-use crate::{clock, drainer, environment, gate, identity, modules, next, recording};
+use crate::{clock, drainer, environment, gate, identity, modules, next, objects, recording};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
@@ -294,75 +294,17 @@ fn mode_of(chosen: u32) -> u32 {
     if is_plain { gate::PLAIN } else { gate::GENERAL }
 }
 
-/// What the loader knows of an address.
-fn object_of(address: usize) -> libc::Dl_info {
-    let mut info = libc::Dl_info {
-        dli_fname: ptr::null(),
-        dli_fbase: ptr::null_mut(),
-        dli_sname: ptr::null(),
-        dli_saddr: ptr::null_mut(),
-    };
-    // SAFETY: dladdr only looks the address up; `info` is valid for it to fill in.
-    unsafe { libc::dladdr(address as *const c_void, &raw mut info) };
-    info
-}
-
-/// True when both addresses lie in one object.
-#[must_use]
-pub fn is_same_object(address: usize, other: usize) -> bool {
-    object_of(address).dli_fbase == object_of(other).dli_fbase
-}
-
 /// Finds out which object holds the real allocator, and whether calls come through us at all.
 fn find_allocator() {
-    let allocator = object_of(next::malloc_address());
+    let allocator = objects::object_of(next::malloc_address());
     let library = libc::getauxval as *const () as usize;
     // Functions around the allocator mark what they call in any case.
     let is_foreign =
-        cfg!(feature = "allocators") || !is_same_object(next::malloc_address(), library);
+        cfg!(feature = "allocators") || !objects::is_same(next::malloc_address(), library);
     IS_FOREIGN.store(u32::from(is_foreign), Ordering::Relaxed);
     ALLOCATOR_PATH.store(allocator.dli_fname as u64, Ordering::Relaxed);
-    IS_BYPASSED.store(u32::from(is_bypassed()), Ordering::Relaxed);
+    IS_BYPASSED.store(u32::from(objects::is_malloc_bypassed()), Ordering::Relaxed);
 }
-
-/// True when calls of `malloc` do not come to us: the program's own file defines it.
-///
-/// A file that was linked to a fixed address and takes the function's address has an entry for it
-/// too, which only leads on to the definition that the loader found: ours.
-fn is_bypassed() -> bool {
-    // SAFETY: dlsym with a constant name.
-    let first = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
-    let ours = object_of(is_bypassed as *const () as usize);
-    let theirs = object_of(first as usize);
-    if theirs.dli_fbase == ours.dli_fbase {
-        return false;
-    }
-    let symbol = symbol_of(first as usize);
-    // SAFETY: null, or an entry of the symbol table of an object that is loaded.
-    unsafe { symbol.as_ref() }.is_none_or(|symbol| symbol.st_shndx != SECTION_UNDEFINED)
-}
-
-/// The entry of the dynamic symbol table that an address belongs to; null when there is none.
-fn symbol_of(address: usize) -> *const libc::Elf64_Sym {
-    let mut info = object_of(address);
-    let mut symbol: *mut c_void = ptr::null_mut();
-    let place = address as *const c_void;
-    // SAFETY: as dladdr; both places are valid to be filled in.
-    unsafe { dladdr1(place, &raw mut info, &raw mut symbol, RTLD_DL_SYMENT) };
-    symbol.cast_const().cast()
-}
-
-/// Length of the function at `address`; 0 when there is none.
-#[must_use]
-pub fn symbol_bytes(address: usize) -> u64 {
-    // SAFETY: null, or an entry of the symbol table of an object that is loaded.
-    unsafe { symbol_of(address).as_ref() }.map_or(0, |symbol| symbol.st_size)
-}
-
-/// `dladdr1` gives the entry of the symbol table.
-const RTLD_DL_SYMENT: c_int = 1;
-/// A symbol that its object does not define.
-const SECTION_UNDEFINED: u16 = 0;
 
 /// Writes who we are into the first stream of the process.
 pub fn introduce(level: &mut Level, stream: u32) {
@@ -378,12 +320,6 @@ pub fn introduce(level: &mut Level, stream: u32) {
 }
 
 unsafe extern "C" {
-    fn dladdr1(
-        address: *const c_void,
-        info: *mut libc::Dl_info,
-        extra: *mut *mut c_void,
-        flags: c_int,
-    ) -> c_int;
     fn __register_atfork(
         prepare: Option<unsafe extern "C" fn()>,
         parent: Option<unsafe extern "C" fn()>,

@@ -15,13 +15,14 @@
 
 use super::Caller;
 use super::general::{self, Inside};
+use super::served;
 use super::shapes::{ARGUMENTS, Action, Shape};
 use crate::recording::{self, Change, operation};
 use crate::thread::{self, Thread};
-use crate::{gate, next, process};
+use crate::{gate, next, objects, process};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::{MaybeUninit, offset_of};
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 use heaptape_session::record::RingEvent;
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -67,7 +68,7 @@ impl Entry {
         }
         if found != 0 && self.shape.is_operator {
             let _known = next::malloc_address() != 0 || next::resolve();
-            let is_foreign = !process::is_same_object(found, next::malloc_address());
+            let is_foreign = !objects::is_same(found, next::malloc_address());
             self.is_foreign
                 .store(u32::from(is_foreign), Ordering::Relaxed);
         }
@@ -113,7 +114,7 @@ static EXCEPTIONS_BYTES: AtomicU64 = AtomicU64::new(0);
 pub(super) fn find_exceptions() {
     // SAFETY: a constant name that ends with zero.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__cxa_allocate_exception".as_ptr()) };
-    let bytes = process::symbol_bytes(found as usize);
+    let bytes = objects::symbol_bytes(found as usize);
     // Relaxed: numbers that nothing else depends on; only a call that is inside another one of
     // this process asks for them.
     EXCEPTIONS_BYTES.store(bytes, Ordering::Relaxed);
@@ -275,7 +276,7 @@ unsafe extern "C" fn before(call: *mut Call) -> Step {
     call.kept.write(kept);
     let how = match (address, is_recorded) {
         (0, _) => {
-            call.result = serve(call);
+            call.result = served::serve(&call.entry.shape, &call.arguments);
             SERVED
         }
         (_, true) => CALL,
@@ -415,93 +416,4 @@ impl Call {
             unsafe { change.changed::<false>(event, self.caller()) };
         }
     }
-}
-
-/// The result of a call that has no next definition, from the real malloc family.
-#[cold]
-fn serve(call: &Call) -> usize {
-    let shape = &call.entry.shape;
-    let block = shape.block(&call.arguments) as *mut c_void;
-    let bytes = shape.bytes(&call.arguments);
-    match shape.action {
-        Action::Alloc => {
-            let served = bytes.map_or(0, |bytes| serve_alloc(call, bytes));
-            if served == 0 && shape.throws {
-                // Nobody is there who could throw; an exception that nobody catches ends so too.
-                // SAFETY: ends the process.
-                unsafe { libc::abort() };
-            }
-            served
-        }
-        Action::AllocAt => {
-            let alignment = shape.alignment(&call.arguments);
-            // SAFETY: the caller's own call.
-            let result =
-                unsafe { next::posix_memalign(block.cast(), alignment, bytes.unwrap_or(0)) };
-            result as usize
-        }
-        Action::Free => {
-            // SAFETY: the caller's own call.
-            unsafe { next::free(block) };
-            0
-        }
-        Action::Realloc => bytes.map_or(0, |bytes| serve_realloc(shape, block, bytes)),
-        Action::ReallocAt => {
-            let place: *mut *mut c_void = block.cast();
-            // SAFETY: the caller's own call.
-            let old = unsafe { place.read() };
-            let moved = bytes.map_or(0, |bytes| serve_realloc(shape, old, bytes));
-            if moved == 0 {
-                return libc::ENOMEM as usize;
-            }
-            // SAFETY: as above.
-            unsafe { place.write(moved as *mut c_void) };
-            0
-        }
-        // SAFETY: the caller's own block.
-        Action::Resize => unsafe { libc::malloc_usable_size(block) },
-        // Their other functions are missing too, so nobody calls these.
-        Action::Text => 0,
-    }
-}
-
-fn serve_alloc(call: &Call, bytes: usize) -> usize {
-    /// What any block of `malloc` is aligned to.
-    const USUAL: usize = 16;
-    let alignment = call.entry.shape.alignment(&call.arguments);
-    if alignment > USUAL {
-        // SAFETY: the caller's own call.
-        let block = unsafe { next::memalign(alignment, bytes) };
-        if !block.is_null() && call.entry.shape.wants_zeroes(&call.arguments) {
-            // SAFETY: a new block of as many bytes.
-            unsafe { ptr::write_bytes(block.cast::<u8>(), 0, bytes) };
-        }
-        return block as usize;
-    }
-    if call.entry.shape.wants_zeroes(&call.arguments) {
-        // SAFETY: the caller's own call.
-        return unsafe { next::calloc(1, bytes) } as usize;
-    }
-    // SAFETY: the caller's own call.
-    (unsafe { next::malloc(bytes) }) as usize
-}
-
-fn serve_realloc(shape: &Shape, block: *mut c_void, bytes: usize) -> usize {
-    // SAFETY: null, or the caller's own block.
-    let before = unsafe { libc::malloc_usable_size(block) };
-    // SAFETY: the caller's own call.
-    let moved = unsafe { next::realloc(block, bytes) };
-    if moved.is_null() && shape.frees_on_failure && bytes != 0 {
-        // SAFETY: as above.
-        unsafe { next::free(block) };
-    }
-    if let Some(more) = bytes.checked_sub(before).filter(|_| shape.is_zeroed)
-        && !moved.is_null()
-    {
-        // SAFETY: the block has as many bytes.
-        let start = unsafe { moved.cast::<u8>().add(before) };
-        // SAFETY: as above.
-        unsafe { ptr::write_bytes(start, 0, more) };
-    }
-    moved as usize
 }

@@ -59,13 +59,13 @@ impl Inside {
 
 /// True when a call inside the allocator is no affair of its own: it throws, and the exception
 /// outlives the call.
-#[cfg(feature = "allocators")]
+#[cfg(any(test, feature = "allocators"))]
 fn is_exceptions(caller: Caller) -> bool {
     super::around::makes_exceptions(caller)
 }
 
 /// Without the hooks of `operator new` nothing that throws is between two of ours.
-#[cfg(not(feature = "allocators"))]
+#[cfg(not(any(test, feature = "allocators")))]
 fn is_exceptions(_caller: Caller) -> bool {
     false
 }

@@ -3,6 +3,9 @@
 //! `cfree` and C23's sized frees end in the real `free`, and `reallocarray` in the real `realloc`:
 //! an allocator that was put before the C library's may lack them, and must get its own blocks
 //! back.
+//!
+//! A process that does not record goes straight on: its gate is shut only once the real functions
+//! are known.
 
 use super::{Caller, general};
 use crate::recording::{self, operation};
@@ -69,7 +72,12 @@ stub!(
 
 unsafe extern "C" fn malloc_body(size: usize, sp: *const usize, frame: usize) -> *mut c_void {
     let caller = Caller { sp, frame };
-    if gate::mode() != gate::PLAIN || process::is_paused_plain() {
+    let mode = gate::mode();
+    if mode == gate::OFF {
+        // SAFETY: the caller's own call.
+        return unsafe { next::known_malloc(size) };
+    }
+    if mode != gate::PLAIN || process::is_paused_plain() {
         // SAFETY: the caller's own call.
         return unsafe { general::malloc(size, caller) };
     }
@@ -91,7 +99,12 @@ unsafe extern "C" fn calloc_body(
     frame: usize,
 ) -> *mut c_void {
     let caller = Caller { sp, frame };
-    if gate::mode() != gate::PLAIN || process::is_paused_plain() {
+    let mode = gate::mode();
+    if mode == gate::OFF {
+        // SAFETY: the caller's own call.
+        return unsafe { next::known_calloc(count, size) };
+    }
+    if mode != gate::PLAIN || process::is_paused_plain() {
         // SAFETY: the caller's own call.
         return unsafe { general::calloc(count, size, caller) };
     }
@@ -110,7 +123,12 @@ unsafe extern "C" fn calloc_body(
 
 unsafe extern "C" fn free_body(block: *mut c_void, sp: *const usize, frame: usize) {
     let caller = Caller { sp, frame };
-    if gate::mode() != gate::PLAIN {
+    let mode = gate::mode();
+    if mode == gate::OFF {
+        // SAFETY: the caller's own call.
+        return unsafe { next::known_free(block) };
+    }
+    if mode != gate::PLAIN {
         // SAFETY: the caller's own call.
         return unsafe { general::free(operation::FREE, block, caller) };
     }
@@ -132,7 +150,12 @@ unsafe extern "C" fn realloc_body(
 ) -> *mut c_void {
     let caller = Caller { sp, frame };
     let is_common = !block.is_null() && size != 0;
-    if gate::mode() != gate::PLAIN || !is_common || process::is_paused_plain() {
+    let mode = gate::mode();
+    if mode == gate::OFF {
+        // SAFETY: the caller's own call.
+        return unsafe { next::known_realloc(block, size) };
+    }
+    if mode != gate::PLAIN || !is_common || process::is_paused_plain() {
         // SAFETY: the caller's own call.
         return unsafe { general::realloc(general::PLAIN_REALLOC, block, size, caller) };
     }

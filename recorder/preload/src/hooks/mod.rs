@@ -76,6 +76,8 @@ pub mod mmap;
 pub mod names;
 pub mod process;
 #[cfg(any(test, feature = "allocators"))]
+mod served;
+#[cfg(any(test, feature = "allocators"))]
 mod shapes;
 
 /// Where a hook was called from.

@@ -1,14 +1,16 @@
 //! The library file itself: what it needs, what it shows, what it cannot do.
 
-use crate::target::library;
+use crate::target::{library, library_with_allocators};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 fn tool(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(arguments)
-        .arg(library())
-        .output();
+    tool_on(library(), program, arguments)
+}
+
+fn tool_on(library: &Path, program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).arg(library).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success());
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -42,11 +44,7 @@ fn it_needs_the_c_library_alone_and_not_a_new_one() {
 
 #[test]
 fn it_exports_what_it_interposes_and_nothing_else() {
-    let symbols = tool("nm", &["--dynamic", "--defined-only", "--format=posix"]);
-    let exported: BTreeSet<&str> = symbols
-        .lines()
-        .filter_map(|line| line.split([' ', '@']).next())
-        .collect();
+    let usual = exported(library());
     let interposed = "malloc calloc realloc free reallocarray cfree posix_memalign aligned_alloc \
         memalign valloc pvalloc free_sized free_aligned_sized \
         mmap mmap64 munmap mremap sbrk brk dlopen dlmopen dlclose prctl pthread_setname_np \
@@ -54,15 +52,54 @@ fn it_exports_what_it_interposes_and_nothing_else() {
         posix_spawnp _exit _Exit quick_exit \
         heaptape_mark heaptape_domain heaptape_report_alloc heaptape_report_realloc \
         heaptape_report_free";
-    assert_eq!(exported, interposed.split_whitespace().collect());
+    let interposed: BTreeSet<String> = interposed.split_whitespace().map(Into::into).collect();
+    assert_eq!(usual, interposed);
+
+    // The twin has the same, and the allocators' own names.
+    let twin = exported(library_with_allocators());
+    assert!(twin.is_superset(&usual));
+    let starts = [
+        "_Znw", "_Zna", "_Zdl", "_Zda", "je_", "_rjem_", "mi_", "tc_",
+    ];
+    let bare = [
+        "mallocx",
+        "rallocx",
+        "xallocx",
+        "dallocx",
+        "sdallocx",
+        "reallocf",
+        "reallocarr",
+        "vfree",
+        "_aligned_malloc",
+    ];
+    for name in twin.difference(&usual) {
+        let is_known = starts.iter().any(|start| name.starts_with(start));
+        assert!(is_known || bare.contains(&name.as_str()), "{name}");
+    }
+    // All twenty forms of operator new and delete.
+    assert_eq!(
+        twin.iter().filter(|name| name.starts_with("_Z")).count(),
+        20
+    );
+}
+
+fn exported(library: &Path) -> BTreeSet<String> {
+    let arguments = ["--dynamic", "--defined-only", "--format=posix"];
+    tool_on(library, "nm", &arguments)
+        .lines()
+        .filter_map(|line| line.split([' ', '@']).next())
+        .map(Into::into)
+        .collect()
 }
 
 #[test]
 fn it_has_no_way_to_panic() {
-    let symbols = tool("nm", &["--defined-only"]);
-    let panics: Vec<&str> = symbols
-        .lines()
-        .filter(|line| line.contains("panic"))
-        .collect();
-    assert_eq!(panics, [] as [&str; 0]);
+    for library in [library(), library_with_allocators()] {
+        let symbols = tool_on(library, "nm", &["--defined-only"]);
+        let panics: Vec<&str> = symbols
+            .lines()
+            .filter(|line| line.contains("panic"))
+            .collect();
+        assert_eq!(panics, [] as [&str; 0]);
+    }
 }

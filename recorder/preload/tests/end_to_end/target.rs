@@ -12,24 +12,33 @@ const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 /// by the cargo that runs the tests).
 pub(crate) fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("preload-test");
-        let status = Command::new(env!("CARGO"))
-            .args(["rustc", "--quiet", "--locked", "--profile=library"])
-            .args(["--package", "heaptape-preload", "--features", "interpose"])
-            .args(["--lib", "--crate-type", "cdylib", "--target-dir"])
-            .arg(&folder)
-            .current_dir(PACKAGE)
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env_remove("RUSTFLAGS")
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "the library does not build");
-        let built = folder.join("library/libheaptape_preload.so");
-        let named = folder.join("library/libheaptape.so");
-        std::fs::copy(built, &named).expect("the library is there");
-        named
-    })
+    LIBRARY.get_or_init(|| built("interpose", "libheaptape.so"))
+}
+
+/// Its twin, for programs that bring an allocator of their own.
+pub(crate) fn library_with_allocators() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| built("allocators", "libheaptape-allocators.so"))
+}
+
+fn built(features: &str, name: &str) -> PathBuf {
+    // A folder for each: they are built under one name.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("preload-test-{features}"));
+    let status = Command::new(env!("CARGO"))
+        .args(["rustc", "--quiet", "--locked", "--profile=library"])
+        .args(["--package", "heaptape-preload", "--features", features])
+        .args(["--lib", "--crate-type", "cdylib", "--target-dir"])
+        .arg(&folder)
+        .current_dir(PACKAGE)
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS")
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the library does not build");
+    let named = folder.join("library").join(name);
+    std::fs::copy(folder.join("library/libheaptape_preload.so"), &named)
+        .expect("the library is there");
+    named
 }
 
 /// A folder of one test, removed at its end.
