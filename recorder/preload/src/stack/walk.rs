@@ -2,8 +2,9 @@
 //! of its frames come out, innermost first.
 //!
 //! The loop in `run` is the hot path: per frame one look into the cache of packed rows
-//! and two loads from the stack. All that is rare happens outside of it. It never reads memory that
-//! was not found readable, and each step adds a frame to a bounded array, so it ends.
+//! and two loads from the stack. All that is rare happens outside of it. It stops at the first frame
+//! that the last stack had too, with everything outside of it (see `last`). It never reads memory
+//! that was not found readable, and each step adds a frame to a bounded array, so it ends.
 
 use super::bounds::{StackBounds, load};
 use super::cfi::{self, Fde, Lookup};
@@ -19,7 +20,7 @@ use crate::modules::find::{self, Object};
 /// Frames of a stack that are looked at; outer ones are cut off.
 pub const FRAMES_MAX: usize = 4096;
 /// Rows that a thread remembers.
-const ROWS: usize = 4096;
+const ROWS: usize = 8192;
 
 const _: () = assert!(ROWS.is_power_of_two());
 
@@ -84,6 +85,8 @@ pub struct Position {
 #[derive(Debug)]
 pub struct Walker {
     rows: [CachedRow; ROWS],
+    /// Some of them are in use; otherwise they are not touched, so that they cost no memory.
+    has_rows: bool,
     pub(super) bounds: StackBounds,
     pub(super) scratch: Scratch,
 }
@@ -103,11 +106,14 @@ impl Walker {
 
     /// Forgets all rows: objects were unloaded.
     pub fn forget(&mut self) {
-        let free = CachedRow {
-            pc: 0,
-            row: Row::bare(RowKind::Unknown),
-        };
-        self.rows.fill(free);
+        if self.has_rows {
+            let free = CachedRow {
+                pc: 0,
+                row: Row::bare(RowKind::Unknown),
+            };
+            self.rows.fill(free);
+            self.has_rows = false;
+        }
         // The slot where address 0, the end of a chain, would be looked up must not hold 0.
         let [first, ..] = &mut self.rows;
         first.pc = usize::MAX;
@@ -296,6 +302,7 @@ impl Walker {
         let row = self.decode(&object, pc).unwrap_or(unknown);
         if let Some(slot) = self.rows.get_mut(slot_of(pc)) {
             *slot = CachedRow { pc, row };
+            self.has_rows = true;
         }
         row
     }
