@@ -151,7 +151,8 @@ impl ColumnBytes {
 /// Room that a column gets first.
 const COLUMN_BYTES_MIN: usize = 1 << 10;
 
-/// The inverse of [`ColumnBytes::put_address`]. Shifts and sums are modulo 2^64; what they give is checked.
+/// The inverse of [`ColumnBytes::put_address`]. Shifts and sums are modulo 2^64; what they give is
+/// checked.
 #[inline(always)]
 pub(crate) fn take_address(cursor: &mut Cursor<'_>, from: u64) -> Result<u64, DecodeError> {
     let tagged = cursor.varint()?;

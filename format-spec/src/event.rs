@@ -176,8 +176,8 @@ impl EventEncoder {
         Ok(())
     }
 
-    /// As [`EventEncoder::push`] for an allocation that has neither an alignment nor a domain of its
-    /// own, which most events are.
+    /// As [`EventEncoder::push`] for an allocation that has neither an alignment nor a domain of
+    /// its own, which most events are.
     ///
     /// # Errors
     /// As [`EventEncoder::push`]; `Invalid` also for any other operation.

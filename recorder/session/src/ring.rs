@@ -371,8 +371,8 @@ impl Consumer {
         self.tail_base.saturating_sub(self.consumed)
     }
 
-    /// True when, as [`Consumer::pending`] saw it last, the stream had more chunks than the one that
-    /// is written.
+    /// True when, as [`Consumer::pending`] saw it last, the stream had more chunks than the one
+    /// that is written.
     #[must_use]
     pub fn holds_several(&self) -> bool {
         self.held != self.tail
