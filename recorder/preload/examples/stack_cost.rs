@@ -3,7 +3,8 @@
 //! `valgrind --tool=callgrind target/release/examples/stack_cost SHAPE DEPTH ROUNDS`; the
 //! difference between two numbers of rounds, divided by their difference, is the cost of one stack;
 //! that between two depths gives the cost of a frame. SHAPE is `fixed` (one stack), `leaf` (the
-//! innermost frame changes) or `tree` (a random walk through a tree of calls).
+//! innermost frame changes), `outer` (all but two outer frames is as before: the worst case for what
+//! is taken over from the last stack) or `tree` (a random walk through a tree of calls).
 
 use std::arch::naked_asm;
 use std::hint::black_box;
@@ -93,6 +94,30 @@ fn down(depth: u32, rounds: u32, shape: &str) -> u32 {
 }
 
 #[inline(never)]
+fn plain(depth: u32) -> u32 {
+    if depth == 0 {
+        return one();
+    }
+    black_box(plain(depth - 1)) + 1
+}
+
+#[inline(never)]
+fn first(depth: u32) -> u32 {
+    black_box(plain(depth)) + 1
+}
+
+#[inline(never)]
+fn second(depth: u32) -> u32 {
+    black_box(plain(depth)) + 2
+}
+
+fn outer(depth: u32, rounds: u32) -> u32 {
+    let calls: [fn(u32) -> u32; 2] = [first, second];
+    let calls = (0..rounds).zip(calls.into_iter().cycle());
+    calls.map(|(_, call)| black_box(call)(depth)).sum()
+}
+
+#[inline(never)]
 fn tree(depth: u32, seed: &mut u64, budget: &mut u32) -> u32 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
     let branch = *seed >> 33;
@@ -134,6 +159,8 @@ fn main() {
         while budget > 0 {
             black_box(tree(depth, &mut seed, &mut budget));
         }
+    } else if shape == "outer" {
+        black_box(outer(depth, rounds));
     } else {
         black_box(down(depth, rounds, &shape));
     }

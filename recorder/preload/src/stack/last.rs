@@ -205,10 +205,11 @@ impl LastStack {
         self.frame(index).node
     }
 
-    /// Begins a stack that has the trusted frame `index` in it, and all outside of that.
+    /// Begins a stack that has the trusted frame `index` in it, and all outside of that. Those
+    /// inside of it are to be trusted next time if `is_kept`.
     #[inline(always)]
     #[must_use]
-    pub fn rebuild_from(&self, index: usize) -> Outer {
+    pub fn rebuild_from(&self, index: usize, is_kept: bool) -> Outer {
         let frame = self.frame(index);
         Outer {
             index,
@@ -217,7 +218,7 @@ impl LastStack {
             rbp: frame.rbp,
             needs_rbp: frame.needs_rbp(),
             words: frame.word_count(),
-            is_trusted: true,
+            is_trusted: is_kept,
             is_same: true,
         }
     }
@@ -250,29 +251,37 @@ impl LastStack {
     pub fn extend(&mut self, mut outer: Outer, found: &[Frame]) -> usize {
         let mut same = outer.index;
         let mut trusted = outer.index;
+        let mut found = found;
         let slots = self.frames.get_mut(outer.index + 1..).unwrap_or_default();
-        for (slot, frame) in slots.iter_mut().zip(found.iter().rev()) {
-            if outer.is_trusted {
-                match outer.keep_step(frame, &mut self.words) {
-                    Some((words, needs_rbp)) => {
-                        (outer.words, outer.needs_rbp) = (words, needs_rbp);
-                        trusted += 1;
-                    }
-                    None => outer.is_trusted = false,
-                }
-            }
-            outer.index += 1;
-            (outer.pc, outer.sp, outer.rbp) = (frame.pc, frame.sp, frame.rbp);
+        let mut slots = slots.iter_mut();
+        while outer.is_trusted
+            && let [inner @ .., frame] = found
+            && let Some((words, needs_rbp)) = outer.keep_step(frame, &mut self.words)
+            && let Some(slot) = slots.next()
+        {
+            found = inner;
+            trusted += 1;
             outer.is_same &= slot.pc == frame.pc;
             same += usize::from(outer.is_same);
+            (outer.words, outer.needs_rbp) = (words, needs_rbp);
+            (outer.pc, outer.sp, outer.rbp) = (frame.pc, frame.sp, frame.rbp);
+            outer.index = trusted;
             slot.pc = frame.pc;
             slot.sp = frame.sp;
             slot.rbp = frame.rbp;
             slot.words = (outer.words as u32) << 1 | u32::from(outer.needs_rbp);
         }
+        // Nothing but the nodes of the others is ever looked at.
+        let mut count = trusted;
+        for (slot, frame) in slots.zip(found.iter().rev()) {
+            count += 1;
+            outer.is_same &= slot.pc == frame.pc;
+            same += usize::from(outer.is_same);
+            slot.pc = frame.pc;
+        }
         self.trusted = trusted;
         self.hint = trusted;
-        self.end_at(outer.index);
+        self.end_at(count);
         same + 1
     }
 

@@ -80,6 +80,7 @@ pub struct StackCapture {
     found: [Frame; FRAMES_MAX],
     /// The stack of the last event.
     last: LastStack,
+    trials: Trials,
     /// Frames to look at.
     depth_max: usize,
     intern: InternTable,
@@ -137,6 +138,7 @@ impl StackCapture {
         self.walker.start();
         self.intern.clear();
         self.last.start();
+        self.trials = Trials::default();
         self.last_node = 0;
         self.has_unknown_code = false;
         // The first event looks.
@@ -162,10 +164,14 @@ impl StackCapture {
         if frame.sp == caller.sp && frame.is_at(caller.pc, caller.rbp) {
             kept = match self.last.verify(kept) {
                 Ok(()) if self.last.joins(0, kept, self.depth_max) => {
+                    self.trials.failed = 0;
                     return self.last.settle(kept);
                 }
                 Ok(()) => 0,
-                Err(outer) => outer,
+                Err(outer) => {
+                    self.trials.vain = kept - outer;
+                    outer
+                }
             };
         }
         self.capture_changed(caller, kept, sink)
@@ -184,8 +190,13 @@ impl StackCapture {
         let frames = self.found.get_mut(..self.depth_max).unwrap_or_default();
         let (at, stop) = self.walker.walk(caller, frames, &self.last, kept);
         let mut found = frames.get(..at.count).unwrap_or_default();
+        let joined = match stop {
+            Stop::Joined(index) => index,
+            Stop::End(_) => 0,
+        };
+        let is_kept = self.trials.note(at.vain, joined >= at.count);
         let outer = match stop {
-            Stop::Joined(index) => self.last.rebuild_from(index),
+            Stop::Joined(index) => self.last.rebuild_from(index, is_kept),
             Stop::End(end) => {
                 let mut root = 0;
                 if let End::Cut(reason) = end {
@@ -193,7 +204,7 @@ impl StackCapture {
                     found = align_cut(found, reason);
                 }
                 let is_whole = found.len() == at.count && epoch == self.walker.bounds.epoch();
-                self.last.rebuild(&at, end, root, is_whole)
+                self.last.rebuild(&at, end, root, is_whole && is_kept)
             }
         };
         let mut index = self.last.extend(outer, found);
@@ -298,6 +309,48 @@ impl StackCapture {
         self.intern.clear();
         self.last.start();
         self.has_unknown_code = false;
+    }
+}
+
+/// Whether it pays to keep stacks. It does not in a program that changes an outer frame with every
+/// event: then all inside of it is compared, and walked all the same.
+#[derive(Debug, Default)]
+struct Trials {
+    /// Frames that were compared in vain before the walk began.
+    vain: usize,
+    /// Events in a row that compared many in vain.
+    failed: u32,
+    /// Events that do without.
+    pause: u32,
+}
+
+impl Trials {
+    const VAIN_MAX: usize = 4;
+    const FAILED_MAX: u32 = 4;
+    const PAUSE: u32 = 64;
+
+    /// Notes what an event's walk found: frames that were compared in vain, and whether most of the
+    /// stack was taken over. Whether the rest is to be kept for the next one.
+    #[inline(always)]
+    fn note(&mut self, vain: usize, is_success: bool) -> bool {
+        let vain = vain + core::mem::take(&mut self.vain);
+        if self.pause > 0 {
+            self.pause -= 1;
+            return false;
+        }
+        if vain <= Self::VAIN_MAX {
+            if is_success {
+                self.failed = 0;
+            }
+            return true;
+        }
+        self.failed += 1;
+        if self.failed >= Self::FAILED_MAX {
+            // One more failure after the pause leads to the next one.
+            self.failed = Self::FAILED_MAX - 1;
+            self.pause = Self::PAUSE;
+        }
+        self.pause == 0
     }
 }
 

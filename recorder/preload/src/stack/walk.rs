@@ -79,6 +79,8 @@ pub struct Position {
     pub(super) count: usize,
     /// The innermost kept frame that the walk may still come to; 0: none.
     kept: usize,
+    /// Kept frames that were compared in vain: one outside of them had changed.
+    pub(super) vain: usize,
 }
 
 /// What a thread needs to walk its stacks.
@@ -136,6 +138,7 @@ impl Walker {
             end: 0,
             count: 0,
             kept,
+            vain: 0,
         };
         // Unknown: the first step that reads will look.
         at.end = self.bounds.end_around(at.sp).unwrap_or(0);
@@ -148,7 +151,10 @@ impl Walker {
                     }
                     // Another depth, so another end.
                     Ok(()) => at.kept = 0,
-                    Err(outer) => at.kept = outer,
+                    Err(outer) => {
+                        at.vain += at.kept - outer;
+                        at.kept = outer;
+                    }
                 }
             }
             if let Err(end) = self.step(&mut at, frames) {
@@ -172,6 +178,7 @@ impl Walker {
             end,
             count,
             mut kept,
+            vain,
         } = *at;
         let range = frames.as_mut_ptr_range();
         // SAFETY: within the array, or just behind it.
@@ -229,6 +236,7 @@ impl Walker {
             end,
             count,
             kept,
+            vain,
         };
         is_kept
     }
