@@ -250,30 +250,37 @@ impl LastStack {
     #[inline(never)]
     pub fn extend(&mut self, mut outer: Outer, found: &[Frame]) -> usize {
         let mut same = outer.index;
+        let mut count = outer.index;
         let mut trusted = outer.index;
-        let mut found = found;
         let slots = self.frames.get_mut(outer.index + 1..).unwrap_or_default();
-        let mut slots = slots.iter_mut();
-        while outer.is_trusted
-            && let [inner @ .., frame] = found
-            && let Some((words, needs_rbp)) = outer.keep_step(frame, &mut self.words)
-            && let Some(slot) = slots.next()
-        {
-            found = inner;
-            trusted += 1;
-            outer.is_same &= slot.pc == frame.pc;
-            same += usize::from(outer.is_same);
-            (outer.words, outer.needs_rbp) = (words, needs_rbp);
-            (outer.pc, outer.sp, outer.rbp) = (frame.pc, frame.sp, frame.rbp);
-            outer.index = trusted;
-            slot.pc = frame.pc;
-            slot.sp = frame.sp;
-            slot.rbp = frame.rbp;
-            slot.words = (outer.words as u32) << 1 | u32::from(outer.needs_rbp);
+        let mut pairs = slots.iter_mut().zip(found.iter().rev());
+        if outer.is_trusted {
+            for (slot, frame) in pairs.by_ref() {
+                let step = outer.keep_step(frame, &mut self.words);
+                count += 1;
+                outer.is_same &= slot.pc == frame.pc;
+                same += usize::from(outer.is_same);
+                slot.pc = frame.pc;
+                let Some((words, needs_rbp)) = step else {
+                    break;
+                };
+                trusted = count;
+                slot.sp = frame.sp;
+                slot.rbp = frame.rbp;
+                slot.words = (words as u32) << 1 | u32::from(needs_rbp);
+                outer = Outer {
+                    index: count,
+                    pc: frame.pc,
+                    sp: frame.sp,
+                    rbp: frame.rbp,
+                    needs_rbp,
+                    words,
+                    ..outer
+                };
+            }
         }
         // Nothing but the nodes of the others is ever looked at.
-        let mut count = trusted;
-        for (slot, frame) in slots.zip(found.iter().rev()) {
+        for (slot, frame) in pairs {
             count += 1;
             outer.is_same &= slot.pc == frame.pc;
             same += usize::from(outer.is_same);
