@@ -5,7 +5,7 @@
 //! come here at the same time, and with other versions: a library is written under a name of its
 //! own and renamed. Whoever uses one holds a shared lock on it, as long as its recording lasts.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use heaptape_drain::session_file::random_id;
 use heaptape_session::allocators::{ALLOCATORS_SUFFIX, SUFFIX};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -66,12 +66,24 @@ pub(crate) fn unpack_into(folder: &Path) -> anyhow::Result<Unpacked> {
 
 /// Writes `content` to `path` unless it is there; the lock on it.
 fn provide(folder: &Path, path: &Path, content: &[u8]) -> anyhow::Result<File> {
-    if let Some(lock) = in_use(path, content) {
-        return Ok(lock);
+    /// Another launcher may put the same content in place of ours at any moment, each one once or
+    /// twice.
+    const ATTEMPTS: u32 = 64;
+    for attempt in 0..ATTEMPTS {
+        if let Some(lock) = in_use(path, content) {
+            return Ok(lock);
+        }
+        // What is wrong now may be another launcher's that is right a moment later.
+        if attempt % 4 == 0 && !has_content(path, content) {
+            write(folder, path, content)?;
+            prune(folder);
+        }
     }
-    write(folder, path, content)?;
-    prune(folder);
-    in_use(path, content).context("somebody changes it")
+    bail!("somebody changes it")
+}
+
+fn has_content(path: &Path, content: &[u8]) -> bool {
+    fs::read(path).is_ok_and(|found| found == content)
 }
 
 /// Locks the library at `path`, when it is the right one, and notes that it is used.
