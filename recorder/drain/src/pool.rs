@@ -7,15 +7,20 @@ use crate::drainer::Drainer;
 use heaptape_session::ring::Memory;
 use heaptape_session::sync::Ordering;
 
+/// Up to so many chunks the pool grows rather than chunks of the tape get small: 16 MiB.
+const CHUNKS_AT_EASE: u32 = 1024;
+
 impl Drainer {
     /// Counts, grows, and seals early.
     pub(crate) fn tend_pool(&mut self) {
-        let (used, ready) = (self.count_used(), self.session.map.chunks_ready());
-        self.chunks_used = used;
-        if used <= ready / 2 {
+        let ready = self.session.map.chunks_ready();
+        self.chunks_used = self.count_used();
+        if self.chunks_used <= ready / 2 {
             return;
         }
-        if self.session.grow(ready as usize * 2) {
+        // A small pool grows at once. A large one is half full because its drainer came late: what
+        // was written meanwhile is taken first.
+        if ready < CHUNKS_AT_EASE && self.session.grow(ready as usize * 2) {
             return;
         }
         for index in 0..self.streams.len() as u32 {
@@ -24,8 +29,12 @@ impl Drainer {
             }
         }
         self.chunks_used = self.count_used();
-        if self.chunks_used > ready - ready / 4 {
-            // Nothing was left to be sealed: live threads alone have them, each the one it writes.
+        if self.chunks_used <= ready / 2 || self.session.grow(ready as usize * 2) {
+            return;
+        }
+        // Each live thread keeps the chunk that it writes, whatever is sealed.
+        let live = self.streams.iter().flatten().count();
+        if live > (ready - ready / 4) as usize {
             self.session.grow_beyond((ready + ready / 4 + 1) as usize);
         }
     }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// The rings never take more than this.
 const POOL_BYTES_MAX: u64 = 256 << 20;
+/// Nor more than this while threads have a chunk each: behind it, who writes waits for the drainer.
+const POOL_BYTES_USUAL: u64 = 64 << 20;
 /// A folder with less room than this is only taken when no other has more.
 const POOL_BYTES_GOOD: u64 = 8 << 20;
 /// Threads that can be recorded at the same time.
@@ -70,7 +72,7 @@ fn free_bytes(folder: &Path) -> u64 {
 /// How many bytes of rings a session has at most where so many are free, as long as its threads
 /// have a chunk each.
 pub(crate) fn pool_bytes(free: u64) -> u64 {
-    share_of(free, 4)
+    share_of(free, 4).min(POOL_BYTES_USUAL)
 }
 
 /// How many bytes of rings it may have when live threads would get none otherwise.
