@@ -5,6 +5,7 @@
 //! | `overhead` | whole programs: bare, recorded, and recorded by heaptrack |
 //! | `instructions` | instructions that the recorder adds to a malloc+free pair |
 //! | `replay` | index and questions |
+//! | `drain` | the drainer: its rate, and recordings under pressure |
 //!
 //! They print Markdown to standard output and what they are doing to standard error. How to read
 //! the figures stands in `README.md`.
