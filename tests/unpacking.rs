@@ -95,15 +95,16 @@ fn without_any_folder_that_may_execute() {
     }
     let room = Room::new();
     fs::create_dir(room.path("cache")).unwrap();
+    // The executable itself may lie below /tmp.
+    fs::create_dir(room.path("bin")).unwrap();
     let script = "mount -t tmpfs -o noexec tmpfs cache; \
+                  mount -t tmpfs tmpfs bin && cp HEAPTAPE bin/heaptape; \
                   mount --bind /tmp /tmp && mount -o remount,bind,noexec /tmp; \
                   mount --bind /var/tmp /var/tmp && mount -o remount,bind,noexec /var/tmp; \
                   unset TMPDIR; XDG_CACHE_HOME=$PWD/cache RUNNING";
-    let run = format!(
-        "'{}' run --quiet -o t.tape -- printenv",
-        heaptape_path().display()
-    );
-    let script = script.replace("RUNNING", &run);
+    let script = script
+        .replace("HEAPTAPE", &format!("'{}'", heaptape_path().display()))
+        .replace("RUNNING", "bin/heaptape run --quiet -o t.tape -- printenv");
     let outcome = room.bare(&["unshare", "-m", "sh", "-c", &script]);
     assert_eq!(
         (outcome.code, outcome.stdout.as_str()),

@@ -43,6 +43,8 @@ pub struct Block {
     pub domain: DomainId,
     /// Stamp from which on it lives.
     pub born: u64,
+    /// It is what was left of a mapping of which a part was unmapped: nobody allocated it then.
+    pub is_remainder: bool,
 }
 
 /// How a block's life ended.

@@ -81,7 +81,7 @@ impl Moment {
         let (number, unit) = text.split_at_checked(unit_at).unwrap_or((text, ""));
         let (unit_ns, digits) = match unit {
             "" | "ns" => (1, 0),
-            "us" => (1_000, 3),
+            "us" | "µs" | "μs" => (1_000, 3),
             "ms" => (1_000_000, 6),
             "s" => (1_000_000_000, 9),
             "m" | "min" => (60_000_000_000, 9),

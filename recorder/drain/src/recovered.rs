@@ -55,6 +55,10 @@ pub struct Recovered {
 impl Recovered {
     /// Reads the tape at `path` when it belongs to the session `session_id`.
     fn read(path: &Path, session_id: &[u8; 16]) -> Option<Self> {
+        // Anything else, a pipe above all, could keep us waiting.
+        if !std::fs::symlink_metadata(path).ok()?.is_file() {
+            return None;
+        }
         let file = File::open(path).ok()?;
         // SAFETY: the drainer of the session is dead and the tape is nobody else's to write; a
         // file that is cut by somebody all the same ends this process and harms no data.

@@ -110,6 +110,10 @@ impl TapeWriter {
         header.encode(&mut out);
         let written = file.append(&out).err();
         let full = written.map(|error| full_text(&error, file.limit()));
+        if full.is_some() {
+            // Not even room to keep for the end; a header alone still is a tape.
+            let _ = file.append_last(&out);
+        }
         Self {
             file: Some(file),
             header,
@@ -308,8 +312,9 @@ impl TapeWriter {
         (end.reallocs, end.maps, end.lost) = (counts.reallocs, counts.maps, counts.lost);
         let stamp = end.stamp;
         self.last_chunk(press, &end, (stamp, stamp), &mut out);
-        // Without room even for the end the tape is a cut one, which readers know.
-        let Some(mut file) = self.file else {
+        // Without room even for the end the tape is a cut one, which readers know. Without a header
+        // it is none.
+        let Some(mut file) = self.file.filter(TapeFile::has_header) else {
             return FinishedTape {
                 path: None,
                 counts,

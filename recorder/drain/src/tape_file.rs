@@ -107,6 +107,12 @@ impl TapeFile {
         self.write(chunks)
     }
 
+    /// True when something was written: the header comes first.
+    #[must_use]
+    pub fn has_header(&self) -> bool {
+        self.bytes > 0
+    }
+
     /// As [`TapeFile::append`], from the room that was kept.
     ///
     /// # Errors

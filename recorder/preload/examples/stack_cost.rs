@@ -3,8 +3,8 @@
 //! `valgrind --tool=callgrind target/release/examples/stack_cost SHAPE DEPTH ROUNDS`; the
 //! difference between two numbers of rounds, divided by their difference, is the cost of one stack;
 //! that between two depths gives the cost of a frame. SHAPE is `fixed` (one stack), `leaf` (the
-//! innermost frame changes), `outer` (all but two outer frames is as before: the worst case for what
-//! is taken over from the last stack) or `tree` (a random walk through a tree of calls).
+//! innermost frame changes), `outer` (all but two outer frames is as before: the worst case for
+//! what is taken over from the last stack) or `tree` (a random walk through a tree of calls).
 
 use std::arch::naked_asm;
 use std::hint::black_box;

@@ -54,7 +54,7 @@ impl Churn {
         let window = self.window.resolve(&recording)?;
         let (from_words, to_words) = window.words();
         let query = self.choose.query();
-        let answer = query.churn(window.from.stamp, window.end(), self.temporary_within)?;
+        let answer = query.churn(window.first_stamp(), window.end(), self.temporary_within)?;
         output::notes(&answer.notes);
         let top = self.choose.top(self.format.format);
         match self.format.format {

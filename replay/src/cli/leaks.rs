@@ -33,7 +33,10 @@ impl Leaks {
         let recording = open::open(&self.tape, &self.open)?;
         let window = self.window.resolve(&recording)?;
         let (from_words, to_words) = window.words();
-        let answer = self.choose.query().leaks(window.from.stamp, window.end())?;
+        let answer = self
+            .choose
+            .query()
+            .leaks(window.first_stamp(), window.end())?;
         output::notes(&answer.notes);
         let title = format!(
             "{}: allocated from {from_words} and alive at {to_words}: {}",

@@ -260,9 +260,11 @@ fn say_problems(recorded: &Recorded, quiet: bool) {
             |path| shown(path).display().to_string(),
         );
         if let Some(problem) = &tape.problem {
-            complain(&format!(
-                "{name}: {problem}; the tape is valid up to that point"
-            ));
+            let rest = match tape.path {
+                Some(_) => "the tape is valid up to that point",
+                None => "there is no tape",
+            };
+            complain(&format!("{name}: {problem}; {rest}"));
         }
         if tape.counts.lost > 0 {
             complain(&format!(

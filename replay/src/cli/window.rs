@@ -46,6 +46,13 @@ impl WindowArgs {
 }
 
 impl<'r> Window<'r> {
+    /// The first stamp in it. That of a moment is the last one at or before it.
+    pub(super) fn first_stamp(&self) -> u64 {
+        let header = &self.recording.tape().header;
+        let is_before = header.stamp_to_ns(self.from.stamp) < self.from.ns;
+        self.from.stamp.saturating_add(u64::from(is_before))
+    }
+
     /// Its end, as queries take it.
     pub(super) fn end(&self) -> At<'r> {
         At {

@@ -74,6 +74,7 @@ pub(crate) struct Live {
     pub(crate) operation: Operation,
     pub(crate) alignment_log2: u8,
     pub(crate) domain: DomainId,
+    pub(crate) is_remainder: bool,
 }
 
 impl Live {
@@ -87,6 +88,7 @@ impl Live {
             operation: block.operation,
             alignment_log2: block.alignment_log2,
             domain: block.domain,
+            is_remainder: block.is_remainder,
         }
     }
 
@@ -100,6 +102,7 @@ impl Live {
             alignment_log2: self.alignment_log2,
             domain: self.domain,
             born: self.born,
+            is_remainder: self.is_remainder,
         }
     }
 

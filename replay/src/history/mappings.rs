@@ -136,6 +136,7 @@ impl Mappings {
         let live = Live {
             size,
             born: stamp,
+            is_remainder: true,
             // A slice that is replayed alone does not know it for a mapping from before.
             allocated: u64::MAX,
             ..mapping.live

@@ -65,6 +65,7 @@ pub(crate) fn is_above(node: u64, border: u64) -> bool {
 
 const HAS_DEATH: u8 = 1;
 const HAS_BETWEEN: u8 = 2;
+const IS_REMAINDER: u8 = 4;
 const COLUMNS: usize = 14;
 
 /// Appends `lifetimes`, which must be sorted by birth.
@@ -87,7 +88,8 @@ pub(super) fn put_survivors(lifetimes: &[Lifetime], out: &mut Vec<u8>) {
     for Lifetime { block, death } in lifetimes {
         let between = death.and_then(|death| death.allocations_between);
         let has_between = if between.is_some() { HAS_BETWEEN } else { 0 };
-        flags.push(u8::from(death.is_some()) | has_between);
+        let is_remainder = if block.is_remainder { IS_REMAINDER } else { 0 };
+        flags.push(u8::from(death.is_some()) | has_between | is_remainder);
         put_varint(born, block.born.wrapping_sub(last_born));
         // Addresses are multiples of 16: their low bits stand in front and cancel out.
         let turned = block.address.rotate_right(4);
@@ -174,6 +176,7 @@ fn survivor(
         alignment_log2: alignment.u8()?,
         domain: DomainId(domain),
         born: *last_born,
+        is_remainder: flags & IS_REMAINDER != 0,
     };
     let death = match flags & HAS_DEATH {
         0 => None,
@@ -230,6 +233,7 @@ mod tests {
                         alignment_log2: (d >> 8) as u8,
                         domain: DomainId(d),
                         born: b >> 8,
+                        is_remainder: d & 1 == 1,
                     },
                     death: e.then_some(Death {
                         stamp: (b >> 8) + a % 1000,

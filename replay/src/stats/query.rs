@@ -224,7 +224,7 @@ impl Query {
             .map(|_| Mutex::default())
             .collect();
         to.recording.visit_lifetimes(from, to.stamp, |lifetime| {
-            if !filter.admits(&lifetime.block) {
+            if lifetime.block.is_remainder || !filter.admits(&lifetime.block) {
                 return;
             }
             let share = rayon::current_thread_index().unwrap_or(0) % shares.len();
@@ -263,7 +263,7 @@ impl Query {
         let buckets = Mutex::new(Buckets::<Amount>::default());
         at.recording.visit_lifetimes(0, at.stamp, |lifetime| {
             let block = &lifetime.block;
-            if filter.admits(block) {
+            if !block.is_remainder && filter.admits(block) {
                 let mut buckets = buckets.lock().unwrap_or_else(|lock| lock.into_inner());
                 buckets.add(block, self.group_by, Amount::of_block(block.size));
             }

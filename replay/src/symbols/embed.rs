@@ -74,8 +74,15 @@ pub fn symbolize_tape(
         places: missing.len() as u64,
         ..Symbolized::default()
     };
+    // Places that were looked for in vain are looked for again: the file may be there by now.
+    let mut vain = FxHashSet::default();
     for symbol in tape.symbols() {
-        missing.remove(&CodePlace::of_symbol(&symbol));
+        let place = CodePlace::of_symbol(&symbol);
+        if symbol.frames.is_empty() {
+            vain.insert(place);
+        } else {
+            missing.remove(&place);
+        }
     }
     let mut missing: Vec<CodePlace> = missing.into_iter().collect();
     missing.sort_unstable();
@@ -84,8 +91,13 @@ pub fn symbolize_tape(
     }
     let found = native::look_up(&missing, |index| tape.module(index), progress);
     let mut symbols = found.symbols;
+    symbols.retain(|symbol| {
+        !symbol.frames.is_empty() || !vain.contains(&CodePlace::of_symbol(symbol))
+    });
     symbols.sort_unstable_by_key(CodePlace::of_symbol);
-    append(path, &symbols)?;
+    if !symbols.is_empty() {
+        append(path, &symbols)?;
+    }
     result.added = symbols.len() as u64;
     let named = symbols.iter().filter(|symbol| !symbol.frames.is_empty());
     result.named = named.count() as u64;

@@ -2,9 +2,9 @@
 //! of its frames come out, innermost first.
 //!
 //! The loop in `run` is the hot path: per frame one look into the cache of packed rows
-//! and two loads from the stack. All that is rare happens outside of it. It stops at the first frame
-//! that the last stack had too, with everything outside of it (see `last`). It never reads memory
-//! that was not found readable, and each step adds a frame to a bounded array, so it ends.
+//! and two loads from the stack. All that is rare happens outside of it. It stops at the first
+//! frame that the last stack had too, with everything outside of it (see `last`). It never reads
+//! memory that was not found readable, and each step adds a frame to a bounded array, so it ends.
 
 use super::bounds::{StackBounds, load};
 use super::cfi::{self, Fde, Lookup};
