@@ -55,6 +55,20 @@ fn mapped_memory_is_never_part_of_the_heap_unless_asked_for() {
     assert!(!functions(&room, &[]).contains_key("map_user"));
     let info = room.json(&["info", "t.tape"]);
     assert!(number(&info["peak"], "bytes") < 1 << 20, "{info:#}");
+    // It was allocated once, and whole, whatever was left of it later.
+    let churn = [
+        "churn",
+        "t.tape",
+        "--domain",
+        "mmap",
+        "--group-by",
+        "function",
+    ];
+    let churn = room.json(&churn);
+    let rows = churn["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["key"] == "map_user").unwrap();
+    assert_eq!(number(row, "allocations"), 1);
+    assert_eq!(number(row, "bytes_allocated"), 1 << 20);
 
     // Without the option nothing of it is recorded.
     room.record("u.tape", &[], &[&program]).success();
