@@ -76,7 +76,7 @@ impl Moment {
 
     fn parse_time(text: &str, refuse: &dyn Fn(&'static str) -> Error) -> Result<Self, Error> {
         let unit_at = text
-            .find(|letter: char| letter.is_ascii_alphabetic())
+            .find(|letter: char| letter.is_alphabetic())
             .unwrap_or(text.len());
         let (number, unit) = text.split_at_checked(unit_at).unwrap_or((text, ""));
         let (unit_ns, digits) = match unit {

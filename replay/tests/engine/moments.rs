@@ -12,6 +12,7 @@ fn every_form_is_read() {
     let forms = [
         ("12.5s", Moment::Ns(12_500_000_000)),
         ("900ms", Moment::Ns(900_000_000)),
+        ("1.5µs", Moment::Ns(1_500)),
         ("0.25ms", Moment::Ns(250_000)),
         ("7us", Moment::Ns(7000)),
         ("1500000000", Moment::Ns(1_500_000_000)),
