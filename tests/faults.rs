@@ -290,6 +290,28 @@ fn no_space_left_for_the_tape() {
     assert_eq!(rows.get("before_grabs"), Some(&(64_000, 1000)));
 }
 
+/// A disk with room for next to nothing: what can be written is a tape, that says what is missing.
+#[test]
+fn hardly_any_space_for_the_tape() {
+    for kib in [4, 8, 12, 16] {
+        let mut room = Room::new();
+        let Some(disk) = room.mount_small_disk("disk", kib << 10) else {
+            return;
+        };
+        let recorded = same_as_bare(&room, "disk/t.tape", &["work", "3000"]);
+        assert!(recorded.stderr.contains("no space left"), "{recorded:?}");
+        assert!(recorded.stderr.contains("valid up to"), "{recorded:?}");
+        let tape = disk.join("t.tape");
+        let tape = tape.to_str().unwrap();
+        let verified = room.json(&["verify", tape]);
+        assert_eq!(verified["damaged"], 0, "{kib} KiB: {verified}");
+        let info = room.json(&["info", tape]);
+        assert_eq!(info["complete"], false, "{kib} KiB: {info:#}");
+        assert_eq!(info["format_version"], 1, "{kib} KiB: {info:#}");
+        assert_eq!(number(&info["peak"], "count"), 0, "{kib} KiB: {info:#}");
+    }
+}
+
 /// Shared memory as small as containers have it, and smaller.
 #[test]
 fn little_shared_memory() {

@@ -335,6 +335,82 @@ fn a_tape_is_read_without_the_program() {
     }
 }
 
+/// A program that is away when its symbols are looked for, and back later: `symbolize` looks again
+/// for what was not found, and only for that.
+#[test]
+fn symbols_are_looked_for_again() {
+    let room = Room::new();
+    let (copy, away) = (room.path("phases"), room.path("away"));
+    std::fs::copy(build::c("phases.c", &[]), &copy).unwrap();
+    let script = format!("'{0}'; mv '{0}' away", copy.display());
+    room.record("root.tape", &[], &["bash", "-c", &script])
+        .success();
+    let tapes = room.tapes();
+    let is_of_program = |name: &&String| {
+        let command = &room.json(&["info", name])["command"][0];
+        *command == copy.to_str().unwrap()
+    };
+    let tape = tapes.iter().find(is_of_program).unwrap();
+    let found = || own(&by_function(&room, &["stats", tape, "--at", "mark:a"]));
+    let symbolize = || room.heaptape(&["symbolize", tape]).success().stdout;
+    let bytes = || std::fs::metadata(room.path(tape)).unwrap().len();
+    assert_eq!(found(), amounts(&[]), "its names were there already");
+
+    // Still away: nothing is written.
+    let before = bytes();
+    assert!(symbolize().contains(", 0 symbols added"));
+    assert_eq!(bytes(), before);
+
+    std::fs::rename(away, &copy).unwrap();
+    let said = symbolize();
+    assert!(!said.contains(", 0 symbols added"), "{said}");
+    std::fs::remove_file(&copy).unwrap();
+    assert_eq!(found(), amounts(&[("phase_a", 1000, 100)]));
+    // All is there: nothing is written.
+    let before = bytes();
+    assert!(symbolize().contains(", 0 symbols added"));
+    assert_eq!(bytes(), before);
+    room.assert_clean(tape);
+}
+
+/// An allocation at exactly T is in the state at T and in the window from T: one nanosecond
+/// decides.
+#[test]
+fn windows_are_exact_to_the_nanosecond() {
+    let room = Room::new();
+    let output = recorded(&room);
+    let owners = room.json(&["object", "t.tape", output.trim()]);
+    let last = array(&owners, "owners").last().unwrap();
+    let born = number(last, "from_ns");
+    let second = |arguments: &[&str]| {
+        let answer = by_function(&room, arguments);
+        own(&answer).get("told_second").copied()
+    };
+    let moment = |offset: i64| born.strict_add_signed(offset).to_string();
+    let there = Some((2000, 1));
+    for (offset, in_window, in_state) in [(-1, there, None), (0, there, there), (1, None, there)] {
+        let at = moment(offset);
+        for (verb, option, expected) in [
+            ("leaks", "--from", in_window),
+            ("stats", "--at", in_state),
+            ("leaks", "--to", in_state),
+        ] {
+            let found = second(&[verb, "t.tape", option, &at]);
+            assert_eq!(found, expected, "{verb} {option} {offset} ns");
+        }
+        // The whole window of churn: it is one allocation of the function's.
+        let churn = by_function(&room, &["churn", "t.tape", "--from", &at]);
+        let rows = array(&churn, "rows");
+        let is_there = rows.iter().any(|row| row["key"] == "told_second");
+        assert_eq!(is_there, in_window.is_some(), "churn --from {offset} ns");
+    }
+    let both = moment(0);
+    assert_eq!(
+        second(&["leaks", "t.tape", "--from", &both, "--to", &both]),
+        there
+    );
+}
+
 /// Text answers are made for people: they name the places and the amounts.
 #[test]
 fn answers_in_text_and_csv() {

@@ -171,6 +171,39 @@ fn recovering_under_a_running_program() {
     assert!(room.sessions().is_empty(), "{:?}", room.sessions());
 }
 
+/// A pipe that nobody writes to keeps whoever opens it waiting: beside the tapes and among the
+/// sessions it is passed by.
+#[test]
+fn pipes_are_passed_by() {
+    let room = Room::new();
+    for name in ["pipe", "pipe.tape"] {
+        room.bare(&["mkfifo", name]).success();
+    }
+    let (running, pid) = start(&room, 100_000);
+    send(running.pid(), libc::SIGKILL);
+    send(pid, libc::SIGKILL);
+    let done = rounds_in(&running.stdout_so_far());
+    assert_eq!(running.finish().code, 137);
+    room.wait_for_processes();
+
+    let sessions = room.sessions();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    let pipe = sessions[0].with_file_name("heaptape-0-1-1.session");
+    room.bare(&["mkfifo", pipe.to_str().unwrap()]).success();
+    let listed = room.heaptape(&["recover"]).success();
+    let name = sessions[0].to_str().unwrap();
+    assert!(listed.stdout.contains(name), "{listed:?}");
+    assert!(!listed.stdout.contains("heaptape-0-1-1"), "{listed:?}");
+    let refused = room.heaptape(&["recover", pipe.to_str().unwrap()]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    std::fs::remove_file(pipe).unwrap();
+
+    recover(&room, done);
+    for name in ["pipe", "pipe.tape"] {
+        assert!(room.path(name).exists(), "{name} was removed");
+    }
+}
+
 #[test]
 fn a_run_leaves_no_session() {
     let room = Room::new();
