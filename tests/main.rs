@@ -27,6 +27,7 @@ mod real_programs;
 mod recovery;
 mod terminals;
 mod tidy;
+mod tight_memory;
 mod truth;
 mod unpacking;
 

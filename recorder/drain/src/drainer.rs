@@ -17,7 +17,7 @@ use crate::session_file::{Session, Settings};
 use crate::stream::StreamState;
 use crate::tape_file::TapeFile;
 use heaptape_session::ring::Memory;
-use heaptape_session::sync::Ordering;
+use heaptape_session::sync::{AtomicU32, Ordering};
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,6 +192,13 @@ impl Drainer {
     #[must_use]
     pub fn session_path(&self) -> PathBuf {
         self.session.path().to_owned()
+    }
+
+    /// Where the session says whether it is open: for whoever must close it when this process can do
+    /// nothing else any more. Valid as long as this lives.
+    #[must_use]
+    pub fn session_state(&self) -> *const AtomicU32 {
+        &raw const self.session.map.header().state
     }
 
     /// One round over the whole session; how long to sleep before the next.

@@ -139,13 +139,19 @@ impl Recovered {
         Ok(())
     }
 
-    /// The tape's file, cut to its whole chunks: at its place, or copied to `target`.
+    /// The tape's file, cut to its whole chunks: at its place, or moved to `target`, which must not
+    /// exist.
     fn file(&self, target: Option<&Path>) -> io::Result<TapeFile> {
         let Some(target) = target.filter(|target| *target != self.path) else {
             return TapeFile::append_to(&self.path, self.bytes);
         };
         drop(TapeFile::create(target, u64::MAX)?);
-        std::fs::copy(&self.path, target)?;
+        // Only its own name was just made: nothing of anybody's is replaced.
+        if std::fs::rename(&self.path, target).is_err() {
+            // On another file system.
+            std::fs::copy(&self.path, target)?;
+            let _ = std::fs::remove_file(&self.path);
+        }
         TapeFile::append_to(target, self.bytes)
     }
 }
@@ -189,9 +195,11 @@ pub fn recover(path: &Path, output: Option<&Path>) -> Result<Outcome, DrainError
         .map(|folder| find(folder, &session_id))
         .unwrap_or_default();
     let has_root = drainer.recovered.iter().any(|tape| tape.path == begun);
-    if !has_root && is_empty(&output) {
-        // Only the name was reserved.
-        let _ = std::fs::remove_file(&output);
+    for reserved in [&begun, &output] {
+        if !has_root && is_empty(reserved) {
+            // Only the name was reserved.
+            let _ = std::fs::remove_file(reserved);
+        }
     }
     drainer.names = Some(Names::new(&output));
     // Killed before it could say which: the first that joined.

@@ -27,6 +27,7 @@ mod tree;
 mod verify;
 mod window;
 
+use crate::launch::{last_words, memory_limits};
 use args::Color;
 use clap::{Parser, Subcommand};
 use output::Output;
@@ -92,6 +93,17 @@ enum Verb {
 }
 
 impl Verb {
+    /// Memory may be used up at any time.
+    fn prepare(&self) {
+        let message = "nothing more could be done";
+        if let Self::Run(_) | Self::Drain(_) = self {
+            // They must have one thread as long as they may fork.
+            return last_words::are(message, Exit::NOT_RUN.0);
+        }
+        last_words::are(message, Exit::BAD_INPUT.0);
+        memory_limits::fit_threads();
+    }
+
     fn run(self, output: &mut Output) -> Outcome {
         match self {
             Self::Run(verb) => verb.run(output),
@@ -119,6 +131,7 @@ impl Verb {
 pub(crate) fn main() -> ExitCode {
     let Exit(code) = match Cli::try_parse() {
         Ok(cli) => {
+            cli.verb.prepare();
             let mut output = Output::new(cli.color.into());
             let outcome = cli.verb.run(&mut output);
             finish(outcome, &mut output)
@@ -134,7 +147,7 @@ fn finish(outcome: Outcome, output: &mut Output) -> Exit {
         (Ok(exit), Ok(())) => return exit,
         (Err(error), _) => error,
         (Ok(exit), Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => return exit,
-        (Ok(_), Err(error)) => anyhow::Error::from(error).context("cannot write the output"),
+        (Ok(_), Err(error)) => error.into(),
     };
     let is_broken_pipe = error
         .downcast_ref::<io::Error>()
@@ -162,9 +175,9 @@ fn told(error: &anyhow::Error) -> String {
 /// Help and version go to standard output; everything else that clap says becomes one line.
 fn usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
-        // Nobody reads it any more: nothing is left to be done.
-        let _ = error.print();
-        return Exit::DONE;
+        let printed = output::check_open().and_then(|()| error.print());
+        let outcome = printed.map(|()| Exit::DONE).map_err(anyhow::Error::from);
+        return finish(outcome, &mut Output::new(Color::Auto.into()));
     }
     use clap::error::ErrorKind;
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {

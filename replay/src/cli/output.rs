@@ -1,5 +1,6 @@
 //! Where the answer goes, and what is said beside it.
 
+use crate::launch::started::output_was_closed;
 use heaptape::report::{ColorChoice, Style};
 use std::io::{self, BufWriter, Stdout, Write};
 
@@ -25,12 +26,25 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes)
+        check_open()?;
+        self.writer.write(bytes).map_err(explained)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
+        self.writer.flush().map_err(explained)
     }
+}
+
+/// What the system would say, had Rust not opened something else in place of a closed output.
+pub(super) fn check_open() -> io::Result<()> {
+    if output_was_closed() {
+        return Err(explained(io::Error::from_raw_os_error(libc::EBADF)));
+    }
+    Ok(())
+}
+
+fn explained(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write the output: {error}"))
 }
 
 /// Says in one line on standard error what went wrong.

@@ -4,7 +4,9 @@ use super::args::size;
 use super::output::{self, Output, complain};
 use super::{Exit, Outcome, told};
 use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
+use crate::launch::{last_words, memory_limits};
 use clap::{Args, ValueEnum};
+use heaptape::report::info::shell_word;
 use heaptape::report::units::count;
 use heaptape::report::{Style, summary_for_run};
 use heaptape::symbols::symbolize_tape;
@@ -102,6 +104,7 @@ impl Run {
         let detached = move |outcome: &heaptape_drain::Outcome| {
             for path in outcome.tapes.iter().filter_map(tape_to_symbolize) {
                 if symbolize {
+                    memory_limits::fit_threads();
                     // In the background: nobody is there to be told.
                     let _ = symbolize_tape(path, |_, _| {});
                 }
@@ -140,15 +143,20 @@ impl Run {
     /// Symbols, then the last lines.
     fn report(&self, recorded: &Recorded, output: &Output) {
         let tapes = &recorded.outcome.tapes;
+        // What needs little memory comes first.
+        say_problems(recorded, self.quiet);
+        if !self.quiet {
+            say_refused(recorded);
+        }
+        memory_limits::fit_threads();
         if !self.no_symbolize {
             let paths: Vec<&Path> = tapes.iter().filter_map(tape_to_symbolize).collect();
+            last_words::are(without_symbols(&paths), recorded.exit_code);
             symbolize(&paths, self.quiet);
         }
-        say_problems(recorded, self.quiet);
         if self.quiet {
             return;
         }
-        say_refused(recorded);
         let root = recorded.outcome.root_tape();
         let main = match root {
             Some(tape) if tape.not_recorded.is_some() => largest(tapes),
@@ -156,6 +164,9 @@ impl Run {
         };
         let path = main.and_then(|tape| tape.path.as_deref());
         if let Some(path) = path {
+            let name = shell_word(&shown(path).display().to_string());
+            let message = format!("recorded to {name}; for the summary: heaptape stats {name}");
+            last_words::are(message, recorded.exit_code);
             self.say_recorded(path, output);
         }
         let others = tapes.iter().filter(|tape| tape.not_recorded.is_none());
@@ -187,6 +198,22 @@ impl Run {
             complain(&format!("recorded to {}", name.display()));
         }
     }
+}
+
+/// What is said when there is no memory for symbols.
+fn without_symbols(paths: &[&Path]) -> String {
+    let Some(first) = paths.first() else {
+        return "no symbols".to_owned();
+    };
+    let name = shell_word(&shown(first).display().to_string());
+    let more = match paths.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "recorded to {name}{more}, without symbols and summary; \
+         later: heaptape symbolize {name}, heaptape stats {name}"
+    )
 }
 
 /// The tape with the most events.
@@ -247,6 +274,7 @@ fn say_problems(recorded: &Recorded, quiet: bool) {
     let outcome = &recorded.outcome;
     match &recorded.bare {
         Some(Bare::NoSession(error)) => complain(&format!("nothing was recorded: {error}")),
+        Some(Bare::TooLow(limit)) => complain(&format!("nothing was recorded: {limit}")),
         Some(Bare::TurnedOff) if !quiet => complain("nothing was recorded: HEAPTAPE=0 is set"),
         _ => {}
     }

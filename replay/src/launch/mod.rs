@@ -12,8 +12,11 @@
 //! | [`library`] | where `libheaptape.so` is |
 //! | [`unpacked`] | the library that we carry, in a folder of the user's |
 //! | [`glibc`] | is the C library new enough? |
+//! | [`memory_limits`] | is there memory enough to record? |
+//! | [`last_words`] | what is still done when memory is used up |
 //! | [`spawn`] | fork and exec |
 //! | [`signals`] | signals on their way to the command, job control |
+//! | [`started`] | what this process was started with |
 //! | [`detach`] | going on in the background |
 //! | [`watch`] | draining until the command has ended, then the rest of its tree |
 
@@ -21,9 +24,12 @@ pub(crate) mod command;
 pub(crate) mod detach;
 pub(crate) mod glibc;
 pub(crate) mod image;
+pub(crate) mod last_words;
 pub(crate) mod library;
+pub(crate) mod memory_limits;
 pub(crate) mod record;
 pub(crate) mod signals;
 pub(crate) mod spawn;
+pub(crate) mod started;
 pub(crate) mod unpacked;
 pub(crate) mod watch;

@@ -7,9 +7,10 @@
 use super::command::{self, NotFound};
 use super::image::{self, Image};
 use super::library::{self, Library};
+use super::memory_limits::TooLow;
 use super::signals::{self, Inherited, Signals};
 use super::spawn::{Prepared, Start};
-use super::{detach, glibc, watch};
+use super::{detach, glibc, last_words, watch};
 use anyhow::Context;
 use heaptape_drain::process_info::Stat;
 use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings};
@@ -53,6 +54,8 @@ pub(crate) enum Bare {
     TurnedOff,
     /// There could be no session.
     NoSession(DrainError),
+    /// A limit of memory.
+    TooLow(TooLow),
 }
 
 /// Why the command did not start.
@@ -91,6 +94,8 @@ impl Recording {
         let drainer = if turned_off {
             // A session in which nobody records would only leave an empty tape.
             Err(Bare::TurnedOff)
+        } else if let Some(limit) = inherited.memory().too_low() {
+            Err(Bare::TooLow(limit))
         } else {
             Drainer::create(&self.settings, &shown).map_err(Bare::NoSession)
         };
@@ -107,9 +112,17 @@ impl Recording {
                 return Err(error);
             }
         };
+        let left = left_behind(&drainer.session_path());
+        // SAFETY: the session is mapped as long as the drainer lives, and the next stage begins
+        // before it ends.
+        unsafe {
+            last_words::wait_for_command(left.clone(), pid, &signals, drainer.session_state())
+        };
+        last_words::for_any_failure();
         let status = watch::until_command_ends(&mut drainer, &mut signals, pid);
-        signals.release(&inherited);
         let exit_code = exit_code(status);
+        last_words::are(left, exit_code);
+        signals.release(&inherited);
         let (outcome, goes_on) = self.finish(drainer, after);
         Ok(Recorded {
             exit_code,
@@ -134,7 +147,7 @@ impl Recording {
         let prepared = start.prepare(inherited).context("cannot fork")?;
         let pid = prepared.pid();
         self.go(prepared, &program)?;
-        let status = watch::until_bare_command_ends(&mut signals, pid);
+        let status = watch::until_bare_command_ends(Some(&mut signals), pid);
         signals.release(inherited);
         Ok(Recorded {
             exit_code: exit_code(status),
@@ -271,6 +284,8 @@ impl Recording {
         let launcher = std::process::id();
         match detach::fork() {
             Ok(true) => {
+                // Nobody is there to be told.
+                last_words::are("", 0);
                 drainer.take_over(launcher);
                 let outcome = watch::until_tree_is_gone(drainer);
                 after(&outcome);
@@ -281,6 +296,14 @@ impl Recording {
             Err(_) => (drainer.finish(), false),
         }
     }
+}
+
+/// What is said when the recording ended before the command did, or before its tapes were done.
+fn left_behind(session: &Path) -> String {
+    format!(
+        "the recording is not finished; heaptape recover {} writes what is left of it",
+        session.display()
+    )
 }
 
 /// The tape's index.
@@ -332,7 +355,7 @@ fn preload(library: Option<&Path>, before: &OsStr) -> OsString {
 }
 
 /// As a shell has it.
-fn exit_code(status: i32) -> u8 {
+pub(super) fn exit_code(status: i32) -> u8 {
     if libc::WIFSIGNALED(status) {
         128u8.wrapping_add(libc::WTERMSIG(status) as u8)
     } else {

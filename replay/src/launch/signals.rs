@@ -5,6 +5,8 @@
 //! included; what a person or a program sends by our process id is meant for the command. We stop
 //! when the command stops on the terminal's demand, so that the shell has its prompt.
 
+use super::memory_limits::MemoryLimits;
+use super::started::{self, is_ignored};
 use heaptape_drain::tape_file::file_size_limit;
 use std::io;
 use std::mem::MaybeUninit;
@@ -27,29 +29,6 @@ const CAUGHT: [libc::c_int; 10] = [
 /// How long after a demand to stop the command's stopping is taken as its answer.
 const STOP_WINDOW: Duration = Duration::from_secs(2);
 
-/// SIGPIPE as it was when this process began: Rust's start-up code ignores it before `main`.
-static PIPE_WAS_IGNORED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-
-extern "C" fn note_pipe() {
-    let ignored = is_ignored(libc::SIGPIPE);
-    PIPE_WAS_IGNORED.store(ignored, std::sync::atomic::Ordering::Relaxed);
-}
-
-#[used]
-// SAFETY: the section holds pointers to functions that the loader calls before `main`; this one
-// makes a single system call.
-#[unsafe(link_section = ".init_array")]
-static NOTE_PIPE: extern "C" fn() = note_pipe;
-
-fn is_ignored(signal: libc::c_int) -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: the structure is valid for the call to fill in; nothing is changed.
-    let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: zeroed or filled in, and all-zero bytes are valid.
-    let action = unsafe { action.assume_init() };
-    result == 0 && action.sa_sigaction == libc::SIG_IGN
-}
-
 fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) {
     // SAFETY: SIG_DFL or SIG_IGN for a valid signal.
     unsafe { libc::signal(signal, handler) };
@@ -63,6 +42,7 @@ pub(crate) struct Inherited {
     size_was_ignored: bool,
     limits: Vec<(Resource, libc::rlimit)>,
     file_bytes_max: u64,
+    memory: MemoryLimits,
 }
 
 type Resource = libc::__rlimit_resource_t;
@@ -70,7 +50,7 @@ type Resource = libc::__rlimit_resource_t;
 impl Inherited {
     /// Gives it back, in the child before exec. System calls only.
     pub(crate) fn restore(&self) {
-        if !PIPE_WAS_IGNORED.load(std::sync::atomic::Ordering::Relaxed) {
+        if !started::pipe_was_ignored() {
             set_disposition(libc::SIGPIPE, libc::SIG_DFL);
         }
         if self.child_was_ignored {
@@ -79,6 +59,7 @@ impl Inherited {
         if !self.size_was_ignored {
             set_disposition(libc::SIGXFSZ, libc::SIG_DFL);
         }
+        started::close_what_was_closed();
         for (resource, limit) in &self.limits {
             // SAFETY: a valid structure.
             unsafe { libc::setrlimit(*resource, &raw const *limit) };
@@ -98,6 +79,11 @@ impl Inherited {
     /// The largest file that we were allowed to write: it holds for tapes.
     pub(crate) fn file_bytes_max(&self) -> u64 {
         self.file_bytes_max
+    }
+
+    /// The memory that we were allowed to have: the command gets no more.
+    pub(crate) fn memory(&self) -> MemoryLimits {
+        self.memory
     }
 }
 
@@ -142,14 +128,23 @@ pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
     let size_was_ignored = is_ignored(libc::SIGXFSZ);
     set_disposition(libc::SIGXFSZ, libc::SIG_IGN);
     let file_bytes_max = file_size_limit();
-    // A tree of many processes has many tapes; the session is memory, though it has a file.
-    let raised = [libc::RLIMIT_NOFILE, libc::RLIMIT_FSIZE].map(raise_limit);
+    let memory = MemoryLimits::now();
+    // A tree of many processes has many tapes; the session is memory, though it has a file; and
+    // the command's memory is not ours.
+    let raised = [
+        libc::RLIMIT_NOFILE,
+        libc::RLIMIT_FSIZE,
+        libc::RLIMIT_DATA,
+        libc::RLIMIT_AS,
+    ]
+    .map(raise_limit);
     let inherited = Inherited {
         mask,
         child_was_ignored,
         size_was_ignored,
         limits: raised.into_iter().flatten().collect(),
         file_bytes_max,
+        memory,
     };
     let signals = Signals {
         descriptor,
@@ -169,7 +164,7 @@ fn raise_limit(resource: Resource) -> Option<(Resource, libc::rlimit)> {
         return None;
     }
     // The first needs a privilege, and would be too much for descriptors.
-    let all = (resource == libc::RLIMIT_FSIZE).then_some(libc::RLIM_INFINITY);
+    let all = (resource != libc::RLIMIT_NOFILE).then_some(libc::RLIM_INFINITY);
     let changed = all.into_iter().chain([limit.rlim_max]).any(|most| {
         let more = libc::rlimit {
             rlim_cur: most,
@@ -185,6 +180,14 @@ impl Signals {
     /// Readable when a signal waits.
     pub(crate) fn raw(&self) -> RawFd {
         self.descriptor.as_raw_fd()
+    }
+
+    /// The same once more; None: there is no descriptor left.
+    pub(crate) fn try_clone(&self) -> Option<Self> {
+        Some(Self {
+            descriptor: self.descriptor.try_clone().ok()?,
+            stop_wanted: self.stop_wanted,
+        })
     }
 
     /// Sends what waits on to the command, process `pid`; None: it has ended.

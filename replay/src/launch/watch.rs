@@ -28,7 +28,7 @@ pub(crate) fn until_command_ends(drainer: &mut Drainer, signals: &mut Signals, p
         }
         // Its end is told by the handle; that it stopped is only asked for when it matters.
         if (is_woken || handle.is_none() || signals.expects_stop())
-            && let Some(status) = ended(signals, pid)
+            && let Some(status) = ended(Some(signals), pid)
         {
             drainer.root_ended(status);
             drainer.pass();
@@ -37,11 +37,13 @@ pub(crate) fn until_command_ends(drainer: &mut Drainer, signals: &mut Signals, p
     }
 }
 
-/// Waits for a command that is not recorded.
-pub(crate) fn until_bare_command_ends(signals: &mut Signals, pid: u32) -> i32 {
+/// Waits for a command that is not recorded. Allocates nothing.
+pub(crate) fn until_bare_command_ends(mut signals: Option<&mut Signals>, pid: u32) -> i32 {
     loop {
-        signals.forward(Some(pid));
-        if let Some(status) = ended(signals, pid) {
+        if let Some(signals) = &mut signals {
+            signals.forward(Some(pid));
+        }
+        if let Some(status) = ended(signals.as_deref_mut(), pid) {
             return status;
         }
         std::thread::sleep(BARE_SLEEP);
@@ -49,13 +51,15 @@ pub(crate) fn until_bare_command_ends(signals: &mut Signals, pid: u32) -> i32 {
 }
 
 /// The command's status when it has ended. When it was stopped, we may stop too.
-fn ended(signals: &mut Signals, pid: u32) -> Option<i32> {
+fn ended(signals: Option<&mut Signals>, pid: u32) -> Option<i32> {
     let mut status = 0;
     let options = libc::WNOHANG | libc::WUNTRACED;
     // SAFETY: a child of ours; the status is valid for the call to fill in.
     let changed = unsafe { libc::waitpid(pid as libc::pid_t, &raw mut status, options) };
     if changed == pid as libc::pid_t && libc::WIFSTOPPED(status) {
-        signals.command_stopped();
+        if let Some(signals) = signals {
+            signals.command_stopped();
+        }
         return None;
     }
     (changed != 0).then_some(status)

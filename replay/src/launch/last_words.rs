@@ -1,0 +1,227 @@
+//! What is still done when this process cannot go on: its memory is used up, or it is at fault.
+//!
+//! In: how far a verb has come. Out: one line on standard error and the exit code that is due: the
+//! command's own, which is waited for when it still runs. Under a tight limit (`ulimit -d`, `-v`)
+//! any allocation can fail, so everything is prepared before and nothing here allocates. A second
+//! process for the work at the end would need memory that may be lacking, and would not help
+//! while the command runs; this works at any moment.
+
+use super::record::exit_code;
+use super::signals::Signals;
+use super::watch;
+use heaptape_session::layout::state;
+use heaptape_session::sync::AtomicU32;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Cursor, Write};
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+/// Why this process cannot go on.
+const OUT_OF_MEMORY: &str = "out of memory (a limit of `ulimit -d` or `-v`, or the system's)";
+/// Signals by which the system tells that memory is used up (a stack that cannot grow), or that
+/// something is at fault.
+const FATAL: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGABRT];
+/// Longest line.
+const LINE_BYTES: usize = 8192;
+
+/// Where a verb has come to.
+#[derive(Debug)]
+struct Stage {
+    /// Stands behind the reason; empty: nothing is said.
+    message: String,
+    exit: Exit,
+}
+
+/// The exit code that is due.
+#[derive(Debug)]
+enum Exit {
+    /// It is known.
+    Code(u8),
+    /// The command has it, which runs as this process.
+    Command {
+        pid: u32,
+        /// What is sent on to it; None: no descriptor was left.
+        signals: Option<Signals>,
+        /// Recorders read it; valid while the session is mapped.
+        session: *const AtomicU32,
+    },
+}
+
+/// The present stage; never freed. Null: nothing special is done.
+static STAGE: AtomicPtr<Stage> = AtomicPtr::new(std::ptr::null_mut());
+/// Somebody is at the end already.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// From now on a failure says `message` and ends with `code`. For any verb: only memory that is
+/// used up counts as such a failure; what else goes wrong is shown in full.
+pub(crate) fn are(message: impl Into<String>, code: u8) {
+    enter(message.into(), Exit::Code(code));
+}
+
+/// From now on a failure lets the command, process `pid`, run to its end without being recorded
+/// any further, says `message`, and ends with the command's exit code.
+///
+/// # Safety
+/// `session` (see [`heaptape_drain::Drainer::session_state`]) must be valid until the next stage
+/// begins.
+pub(crate) unsafe fn wait_for_command(
+    message: String,
+    pid: u32,
+    signals: &Signals,
+    session: *const AtomicU32,
+) {
+    let exit = Exit::Command {
+        pid,
+        signals: signals.try_clone(),
+        session,
+    };
+    enter(message, exit);
+}
+
+fn enter(message: String, exit: Exit) {
+    let stage = Box::into_raw(Box::new(Stage { message, exit }));
+    // Release: pairs with Acquire in `give_up`. The old stage stays: somebody may read it.
+    STAGE.store(stage, Ordering::Release);
+}
+
+/// Once the command has started, its exit code matters more than what a failure of ours looks
+/// like: neither Rust's words for it are shown, nor is its exit code given.
+pub(crate) fn for_any_failure() {
+    std::panic::set_hook(Box::new(panicked));
+    for signal in FATAL {
+        let handler: extern "C" fn(libc::c_int) = on_signal;
+        let action = libc::sigaction {
+            sa_sigaction: handler as libc::sighandler_t,
+            // SAFETY: all-zero bytes are an empty set.
+            sa_mask: unsafe { std::mem::zeroed() },
+            // The thread's own stack may be what could not grow.
+            sa_flags: libc::SA_ONSTACK | libc::SA_NODEFER,
+            sa_restorer: None,
+        };
+        // SAFETY: a valid structure; the handler makes system calls alone.
+        unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    }
+}
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let mut text = Cursor::new([0; 64]);
+    // Cut where it is too long.
+    let _ = write!(text, "internal error (signal {signal})");
+    give_up(filled(&text));
+    // SAFETY: there is no stage; ends the process.
+    unsafe { libc::_exit(125) };
+}
+
+fn panicked(info: &PanicHookInfo<'_>) {
+    let mut text = Cursor::new([0; 256]);
+    let written = match info.location() {
+        // Its pool panics when the system gives it no threads.
+        Some(location) if location.file().contains("rayon-core") => {
+            write!(
+                text,
+                "no memory or no threads (a limit of `ulimit -d`, `-v` or `-u`)"
+            )
+        }
+        Some(location) => write!(
+            text,
+            "internal error at {}:{}",
+            location.file(),
+            location.line()
+        ),
+        None => write!(text, "internal error"),
+    };
+    // Cut where it is too long.
+    drop(written);
+    give_up(filled(&text));
+}
+
+fn filled<const N: usize>(text: &Cursor<[u8; N]>) -> &[u8] {
+    let length = usize::try_from(text.position()).unwrap_or(N);
+    text.get_ref().get(..length).unwrap_or_default()
+}
+
+/// Ends the process as the present stage says; returns when there is none.
+fn give_up(reason: &[u8]) {
+    // Acquire: pairs with Release in `enter`.
+    let stage = STAGE.load(Ordering::Acquire);
+    if stage.is_null() {
+        return;
+    }
+    // Relaxed: only one may go on; nothing is handed over.
+    if IS_ENDING.swap(true, Ordering::Relaxed) {
+        loop {
+            // SAFETY: waits until the process ends, which another thread sees to.
+            unsafe { libc::pause() };
+        }
+    }
+    // SAFETY: a stage that is never freed, and that nobody else uses: only one comes here.
+    let stage = unsafe { &mut *stage };
+    let code = match &mut stage.exit {
+        Exit::Code(code) => *code,
+        Exit::Command {
+            pid,
+            signals,
+            session,
+        } => {
+            // SAFETY: valid in this stage, says whoever entered it.
+            if let Some(state) = unsafe { session.as_ref() } {
+                // Release: pairs with whoever looks whether the session is open.
+                state.store(state::CLOSED, Ordering::Release);
+            }
+            exit_code(watch::until_bare_command_ends(signals.as_mut(), *pid))
+        }
+    };
+    say(reason, &stage.message);
+    // SAFETY: ends the process at once; what was written is in the files.
+    unsafe { libc::_exit(libc::c_int::from(code)) };
+}
+
+fn say(reason: &[u8], message: &str) {
+    if message.is_empty() {
+        return;
+    }
+    let mut line = Cursor::new([0; LINE_BYTES]);
+    let parts: [&[u8]; 4] = [b"heaptape: ", reason, b"; ", message.as_bytes()];
+    for part in parts {
+        // Cut where it is too long.
+        let _ = line.write_all(part);
+    }
+    let _ = line.write_all(b"\n");
+    let line = filled(&line);
+    // SAFETY: as many valid bytes.
+    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+}
+
+/// The system's allocator, and [`OUT_OF_MEMORY`] when it has nothing more.
+#[derive(Debug)]
+pub(crate) struct Allocator;
+
+fn checked(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        give_up(OUT_OF_MEMORY.as_bytes());
+    }
+    block
+}
+
+// SAFETY: everything is done by the system's allocator.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's own call.
+        checked(unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's own call.
+        checked(unsafe { System.alloc_zeroed(layout) })
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        // SAFETY: the caller's own call.
+        checked(unsafe { System.realloc(block, layout, bytes) })
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's own call.
+        unsafe { System.dealloc(block, layout) };
+    }
+}
