@@ -400,3 +400,28 @@ fn a_broken_pipe_is_quiet() {
         ("0\n", "")
     );
 }
+
+/// Nobody gets the answer: that is told, whether the output is closed or full.
+#[test]
+fn an_answer_that_cannot_be_written() {
+    let room = Room::new();
+    let tape = good_tape(&room);
+    let pair = format!("diff {tape}@1% {tape}");
+    let mut asked = vec![pair, "recover".into(), "--help".into(), "--version".into()];
+    for (verb, rest) in VERBS {
+        asked.push(format!("{verb} {tape} {}", rest.join(" ")));
+    }
+    asked.push(format!("info {tape} --format json"));
+    for arguments in asked {
+        for (output, reason) in [
+            (">&-", "Bad file descriptor"),
+            (">/dev/full", "No space left on device"),
+        ] {
+            let heaptape = heaptape_path().display();
+            let script = format!("exec '{heaptape}' {arguments} {output}");
+            let outcome = room.bare(&["sh", "-c", &script]);
+            let told = format!("heaptape: cannot write the output: {reason}");
+            assert_refused(&outcome, &told, &script);
+        }
+    }
+}

@@ -201,6 +201,23 @@ fn a_launcher_under_limits() {
     }
 }
 
+#[test]
+fn a_launcher_that_may_open_few_files() {
+    let room = Room::new();
+    for limit in 4..9 {
+        let outcome = launched_under(&room, &format!("-n {limit}"));
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_str()),
+            (125, ""),
+            "{limit}"
+        );
+        assert_eq!(outcome.stderr.lines().count(), 1, "{limit}: {outcome:?}");
+        assert!(outcome.stderr.contains("(ulimit -n)"), "{outcome:?}");
+        assert!(!outcome.stderr.contains("XDG_CACHE_HOME"), "{outcome:?}");
+        assert_eq!(room.tapes(), [""; 0], "{limit}");
+    }
+}
+
 /// Runs `limits work ROUNDS` recorded by a launcher that may write files of `kib` KiB: a limit that
 /// can be raised again (`-S`), or one that cannot (`-H`), by root neither.
 fn with_files_of(room: &Room, kib: u64, limit: &str, rounds: u64) -> Outcome {

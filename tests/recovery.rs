@@ -204,6 +204,39 @@ fn pipes_are_passed_by() {
     }
 }
 
+/// Nothing was recorded when the launcher was killed: the name that it had reserved is free again.
+#[test]
+fn nothing_to_recover_leaves_nothing() {
+    for renamed in [true, false] {
+        let room = Room::new();
+        let program = build::build(
+            "cc",
+            "patient.c",
+            "patient-static",
+            &["-O2", "-static", "-pthread"],
+        );
+        let argv = [program.to_str().unwrap(), "4"];
+        let running = room.start(&mut room.record_command("t.tape", &[], &argv));
+        wait_for("the program", || {
+            running.stdout_so_far().contains("round 1\n").then_some(())
+        });
+        send(running.pid(), libc::SIGKILL);
+        assert_eq!(running.finish().code, 137);
+        room.wait_for_processes();
+        assert_eq!(room.tapes(), ["t.tape"]);
+        let session = room.sessions().remove(0);
+        let mut arguments = vec![PathBuf::from("recover"), session];
+        if renamed {
+            arguments.extend(["-o".into(), "r.tape".into()]);
+        }
+        let outcome = room.heaptape(&arguments);
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+        assert!(outcome.stderr.contains("nothing was left"), "{outcome:?}");
+        assert_eq!(room.tapes(), [""; 0]);
+        assert!(room.sessions().is_empty());
+    }
+}
+
 #[test]
 fn a_run_leaves_no_session() {
     let room = Room::new();

@@ -76,6 +76,28 @@ fn standard_input_is_the_commands() {
 }
 
 /// `script` gives the command a terminal of its own.
+/// What was closed is closed for the command too.
+#[test]
+fn closed_descriptors_are_the_commands() {
+    let room = Room::new();
+    let heaptape = heaptape_tests::heaptape_path().display();
+    for (command, closed, code) in [
+        ("sh -c 'echo lost'", ">&-", 1),
+        ("cat", "<&-", 1),
+        ("sh -c 'echo lost >&2'", "2>&-", 2),
+        ("sh -c 'test -e /proc/self/fd/1 || exit 9'", ">&-", 9),
+    ] {
+        let bare = room.bare(&["sh", "-c", &format!("exec {command} {closed}")]);
+        let run = format!("exec '{heaptape}' run --quiet -- {command} {closed}");
+        let recorded = room.bare(&["sh", "-c", &run]);
+        assert_eq!(
+            (bare.code, recorded.code),
+            (code, code),
+            "{run}: {recorded:?}"
+        );
+    }
+}
+
 #[test]
 fn the_terminal_is_the_commands() {
     let script = build::needed_program("script", "bsdutils");

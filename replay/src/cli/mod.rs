@@ -27,6 +27,7 @@ mod tree;
 mod verify;
 mod window;
 
+use crate::launch::library::is_system_error;
 use crate::launch::{last_words, memory_limits};
 use args::Color;
 use clap::{Parser, Subcommand};
@@ -159,7 +160,8 @@ fn finish(outcome: Outcome, output: &mut Output) -> Exit {
     Exit::BAD_INPUT
 }
 
-/// The error and its causes, without those that the text before them states.
+/// The error and its causes, without those that the text before them states, and what to do where
+/// that is always the same.
 fn told(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
@@ -169,13 +171,16 @@ fn told(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
+    if is_system_error(error, libc::EMFILE) {
+        text.push_str("; raise the limit of open files (ulimit -n)");
+    }
     text
 }
 
 /// Help and version go to standard output; everything else that clap says becomes one line.
 fn usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
-        let printed = output::check_open().and_then(|()| error.print());
+        let printed = output::check_open().and_then(|()| error.print().map_err(output::explained));
         let outcome = printed.map(|()| Exit::DONE).map_err(anyhow::Error::from);
         return finish(outcome, &mut Output::new(Color::Auto.into()));
     }

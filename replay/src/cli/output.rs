@@ -43,7 +43,8 @@ pub(super) fn check_open() -> io::Result<()> {
     Ok(())
 }
 
-fn explained(error: io::Error) -> io::Error {
+/// Says what could not be done.
+pub(super) fn explained(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write the output: {error}"))
 }
 

@@ -111,6 +111,8 @@ fn unpack() -> anyhow::Result<Unpacked> {
         };
         match result {
             Ok(unpacked) => return Ok(unpacked),
+            // No other folder would help, and the error says what does.
+            Err(error) if is_system_error(&error, libc::EMFILE) => return Err(error),
             Err(error) => tried.push(format!("{}: {}", folder.display(), reason(&error))),
         }
     }
@@ -121,12 +123,17 @@ fn unpack() -> anyhow::Result<Unpacked> {
     )
 }
 
+/// True when `error` or a cause of it is the system's `number`.
+pub(crate) fn is_system_error(error: &anyhow::Error, number: libc::c_int) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.raw_os_error() == Some(number))
+}
+
 /// Names the limit that the kernel's word for it hides.
 fn reason(error: &anyhow::Error) -> String {
-    let is_limit = error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.raw_os_error() == Some(libc::EFBIG));
-    if is_limit {
+    if is_system_error(error, libc::EFBIG) {
         let kib = file_size_limit() >> 10;
         return format!("the file size limit of {kib} KiB (ulimit -f) is too low");
     }
