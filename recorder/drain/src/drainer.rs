@@ -194,8 +194,8 @@ impl Drainer {
         self.session.path().to_owned()
     }
 
-    /// Where the session says whether it is open: for whoever must close it when this process can do
-    /// nothing else any more. Valid as long as this lives.
+    /// Where the session says whether it is open: for whoever must close it when this process can
+    /// do nothing else any more. Valid as long as this lives.
     #[must_use]
     pub fn session_state(&self) -> *const AtomicU32 {
         &raw const self.session.map.header().state

@@ -1,4 +1,4 @@
-//! Limits of memory (`ulimit -d`, `ulimit -v`): is there enough to record, and for how many threads?
+//! Limits of memory (`ulimit -d`, `ulimit -v`): is there enough to record, for how many threads?
 //!
 //! In: what the system says. Out: a refusal in words for a person, or a number of threads. The
 //! recorder's memory in a program counts for the program's limit, so under a very tight one the
