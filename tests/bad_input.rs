@@ -273,6 +273,43 @@ fn an_unknown_mark_lists_the_known_ones() {
     assert_refused(&outcome, "all", "a mark that came once");
 }
 
+/// A mark without a name, and names that are as long as the recorder keeps them.
+#[test]
+fn names_of_marks_and_domains_are_shown_and_shortened() {
+    let room = Room::new();
+    let program = build::cpp("wide.cpp", &["-std=c++17"]);
+    room.record("m.tape", &[], &[program]).success();
+    let unknown = ["stats", "m.tape", "--at", "mark:none"];
+    let refused = room.heaptape(&unknown);
+    assert_refused(&refused, "mark:none", "an unknown mark");
+    let named = "this tape has a mark with a name o…eds room of its own, \"\" (1 to 2)";
+    assert!(refused.stderr.contains(named), "{refused:?}");
+    let long = "x".repeat(3000);
+    for arguments in [
+        ["stats", "m.tape", "--at", &format!("mark:{long}")],
+        ["stats", "m.tape", "--domain", &long],
+    ] {
+        let refused = room.heaptape(&arguments);
+        assert_refused(&refused, "xx…xx", arguments[2]);
+        assert!(refused.stderr.len() < 400, "{refused:?}");
+    }
+    let info = room.heaptape(&["info", "m.tape"]).success().stdout;
+    assert!(
+        info.contains("eds room of its own, \"\" (2 times)"),
+        "{info}"
+    );
+
+    let at = |moment: &str| room.json(&["stats", "m.tape", "--at", moment])["at_ns"].clone();
+    let marks = &room.json(&["info", "m.tape"])["marks"];
+    assert_eq!(at("mark:"), marks[1]["at_ns"]);
+    assert_eq!(at("mark::2"), marks[2]["at_ns"]);
+    assert_refused(
+        &room.heaptape(&["stats", "m.tape", "--at", "mark::3"]),
+        "mark::3",
+        "a third mark without a name",
+    );
+}
+
 #[test]
 fn addresses_that_are_none() {
     let room = Room::new();
@@ -311,6 +348,9 @@ fn wrong_usage() {
         &["stats", &tape, "--group-by", "colour"],
         &["stats", &tape, "--format", "xml"],
         &["stats", &tape, "--top", "many"],
+        &["info", &tape, "--format", "csv"],
+        &["verify", &tape, "--format", "csv"],
+        &["object", &tape, "0x10", "--format", "csv"],
         &["timeline", &tape, "--points", "-1"],
         &["diff", &tape],
         &["run", "-o", "t.tape"],
@@ -347,6 +387,16 @@ fn wrong_usage() {
 #[test]
 fn help_is_no_error() {
     let room = Room::new();
+    // Each verb offers what it has.
+    for (verb, has_csv) in [
+        ("info", false),
+        ("verify", false),
+        ("object", false),
+        ("stats", true),
+    ] {
+        let help = room.heaptape(&[verb, "--help"]).success().stdout;
+        assert_eq!(help.to_lowercase().contains("csv"), has_csv, "{help}");
+    }
     for arguments in [
         &["--help"][..],
         &["run", "--help"],

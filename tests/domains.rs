@@ -41,6 +41,74 @@ fn a_programs_own_pool_is_a_domain() {
     assert!(domains.contains_key("native"), "{domains:#?}");
 }
 
+/// Who asks for the heap is told what it is not; who names several domains gets them all.
+#[test]
+fn what_is_no_part_of_the_heap_is_named() {
+    let room = Room::new();
+    let program = build::c("pool.c", &[]);
+    room.record("t.tape", &["--mmap"], &[&program]).success();
+    let mapped = room.json(&["stats", "t.tape", "--at", "end", "--domain", "mmap"]);
+    let [bytes, count] = ["bytes", "count"].map(|member| number(&mapped["total"], member));
+    let line = format!(
+        "  not in the total: domain mmap: {} bytes in {count} blocks; \
+         domain pool: 1,220 bytes in 31 blocks (--domain NAME, or all)",
+        with_commas(bytes)
+    );
+    let text = |arguments: &[&str]| {
+        let arguments = [&["stats", "t.tape", "--at", "end", "--exact"], arguments].concat();
+        room.heaptape(&arguments).success().stdout
+    };
+    for options in [&[][..], &["--group-by", "domain"], &["--top", "1"]] {
+        let text = text(options);
+        assert_eq!(
+            text.lines().last(),
+            Some(line.as_str()),
+            "{options:?}: {text}"
+        );
+    }
+    let leaks = room
+        .heaptape(&["leaks", "t.tape", "--exact"])
+        .success()
+        .stdout;
+    assert_eq!(leaks.lines().last(), Some(line.as_str()), "{leaks}");
+    for options in [&["--domain", "native"][..], &["--domain", "all"]] {
+        let text = text(options);
+        assert!(!text.contains("not in the total"), "{options:?}: {text}");
+    }
+    // Blocks that no filter admits are not missing.
+    let large = text(&["--min-size", "1TiB"]);
+    assert!(!large.contains("not in the total"), "{large}");
+
+    let both = [
+        "--domain",
+        "mmap",
+        "--domain",
+        "pool",
+        "--group-by",
+        "domain",
+    ];
+    let both = room.json(&[&["stats", "t.tape", "--at", "end"], &both[..]].concat());
+    let expected = [("mmap", (bytes, count)), ("pool", (500 + 30 * 24, 31))];
+    assert_eq!(
+        rows(&both),
+        expected
+            .map(|(key, amount)| (key.to_owned(), amount))
+            .into()
+    );
+    let wrong = ["stats", "t.tape", "--domain", "mmap", "--domain", "none"];
+    let refused = room.heaptape(&wrong);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("no domain 'none'"), "{refused:?}");
+}
+
+/// `1234567` → `1,234,567`.
+fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<_> = groups.map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
 #[test]
 fn mapped_memory_is_never_part_of_the_heap_unless_asked_for() {
     let room = Room::new();

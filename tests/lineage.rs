@@ -47,6 +47,29 @@ fn assert_grandchild(room: &Room, context: &str) {
     assert_eq!(truth_of(room, "t.tape", "first_grabs"), (6225, 50));
 }
 
+/// The owner of an address that was allocated before the fork is no thread of the child's.
+#[test]
+fn an_inherited_block_says_that_it_was() {
+    let room = Room::new();
+    let argv = [program("inherits.c")];
+    let said = room.record_as_bare_but_addresses("t.tape", &argv);
+    let tapes = room.tapes();
+    let child = tapes.iter().find(|tape| *tape != "t.tape").unwrap();
+    let object = |tape: &str| {
+        let arguments = ["object", tape, said.trim(), "--exact"];
+        room.heaptape(&arguments).success().stdout
+    };
+    let inherited = "    inherited from the parent process, which allocated it by calloc\n";
+    let text = object(child);
+    assert!(text.contains(inherited), "{text}");
+    assert!(text.contains("4,321 bytes at"), "{text}");
+    assert!(text.contains("ended by free in thread"), "{text}");
+    assert!(text.contains("parent_takes  "), "{text}");
+    let text = object("t.tape");
+    assert!(text.contains("    allocated by calloc in thread"), "{text}");
+    assert!(!text.contains("inherited"), "{text}");
+}
+
 #[test]
 fn a_process_without_events_passes_its_inheritance_on() {
     let lineage = program("lineage.c");

@@ -30,6 +30,7 @@ mod tidy;
 mod tight_memory;
 mod truth;
 mod unpacking;
+mod widths;
 
 use heaptape_tests::Room;
 use heaptape_tests::answers::rows;

@@ -82,7 +82,7 @@ HEAPTAPE_INLINE void heaptape_report_realloc(uint16_t domain, const void *old_bl
 HEAPTAPE_INLINE void heaptape_report_free(uint16_t domain, const void *block)
     __asm__("heaptape_inline_free");
 
-/* Sets a mark at this moment. The name is copied. */
+/* Sets a mark at this moment. The name is copied; `mark:` stands for those with an empty one. */
 HEAPTAPE_INLINE void heaptape_mark(const char *name) {
     void (*found)(const char *);
     HEAPTAPE_FIND(found, "heaptape_mark");

@@ -67,7 +67,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The tape has no such mark.
-    #[error("{}: no mark '{name}'; {}", path.display(), known_marks(known))]
+    #[error("{}: there is no mark:{}; {}", path.display(), shortened(name), known_marks(known))]
     UnknownMark {
         /// The tape.
         path: PathBuf,
@@ -134,6 +134,32 @@ fn header_advice(source: &DecodeError) -> &'static str {
     }
 }
 
+/// Letters of a name that a message shows.
+const NAME_LETTERS_MAX: usize = 40;
+
+/// A name that does not flood a message: the middle of a long one is left out.
+#[must_use]
+pub fn shortened(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= NAME_LETTERS_MAX {
+        return name.to_owned();
+    }
+    let tail = NAME_LETTERS_MAX / 2 - 1;
+    let start = letters.iter().take(NAME_LETTERS_MAX - 1 - tail);
+    let end = letters.iter().skip(letters.len() - tail);
+    start.chain(&['…']).chain(end).collect()
+}
+
+/// The name of a mark as texts show it: one without a name is seen, too.
+#[must_use]
+pub fn mark_name(name: &str) -> String {
+    if name.is_empty() {
+        "\"\"".to_owned()
+    } else {
+        shortened(name)
+    }
+}
+
 fn known_marks(known: &[(String, u64)]) -> String {
     if known.is_empty() {
         return "this tape has no marks".to_owned();
@@ -143,7 +169,7 @@ fn known_marks(known: &[(String, u64)]) -> String {
         if place > 0 {
             text.push_str(", ");
         }
-        text.push_str(name);
+        text.push_str(&mark_name(name));
         if *count > 1 {
             text.push_str(&format!(" (1 to {count})"));
         }
@@ -152,4 +178,18 @@ fn known_marks(known: &[(String, u64)]) -> String {
         text.push_str(&format!(" and {} more", known.len() - 20));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_shortened() {
+        let name = "ä".repeat(40);
+        assert_eq!(shortened(&name), name);
+        let shown = shortened(&"start, and much more than anybody wants to read, end".repeat(9));
+        assert_eq!(shown, "start, and much more… wants to read, end");
+        assert_eq!(mark_name(""), "\"\"");
+    }
 }

@@ -19,7 +19,7 @@ pub enum Moment {
     Peak(usize),
     /// The first highest sample of resident memory: `rss-peak`.
     ResidentPeak,
-    /// What stands behind `mark:`, a mark's name that may end in `:K`.
+    /// What stands behind `mark:`, a mark's name (perhaps an empty one) that may end in `:K`.
     Mark(String),
 }
 
@@ -57,9 +57,6 @@ impl Moment {
                 .ok_or_else(|| refuse("peaks are numbered from 1"));
         }
         if let Some(name) = text.strip_prefix("mark:") {
-            if name.is_empty() {
-                return Err(refuse("the mark's name is missing"));
-            }
             return Ok(Self::Mark(name.to_owned()));
         }
         if let Some(number) = text.strip_suffix('%') {

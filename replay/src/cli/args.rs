@@ -39,6 +39,15 @@ pub(super) enum Format {
     Csv,
 }
 
+/// Forms of an answer that is no table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FactsFormat {
+    /// For a person.
+    Text,
+    /// One object.
+    Json,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Group {
     File,
@@ -106,6 +115,17 @@ pub(super) struct FormatArgs {
     pub(super) exact: bool,
 }
 
+/// How an answer that is no table is written.
+#[derive(Debug, Args)]
+pub(super) struct FactsFormatArgs {
+    /// How to write the answer.
+    #[arg(long, value_enum, default_value_t = FactsFormat::Text)]
+    pub(super) format: FactsFormat,
+    /// Sizes to the byte, not in KiB and MiB.
+    #[arg(long)]
+    pub(super) exact: bool,
+}
+
 impl FormatArgs {
     pub(super) fn sizes(&self) -> Sizes {
         Sizes { exact: self.exact }
@@ -137,9 +157,10 @@ pub(super) struct ChooseArgs {
     /// --include and --exclude look at every frame of the stack.
     #[arg(long)]
     all_frames: bool,
-    /// Only this domain: native, raw, mem, obj, mmap, a name, or all [default: the heap].
+    /// Only this domain: native, raw, mem, obj, mmap, a name, or all; repeatable [default: the
+    /// heap, which is native, raw, mem and obj].
     #[arg(long, value_name = "NAME")]
-    domain: Option<String>,
+    domain: Vec<String>,
     /// Only this thread, by name or id.
     #[arg(long, value_name = "THREAD")]
     thread: Option<String>,
@@ -194,7 +215,7 @@ impl ChooseArgs {
             },
             by_module: self.by_module,
             blocks: BlockFilter {
-                domain: self.domain.clone(),
+                domains: self.domain.clone(),
                 thread: self.thread.clone(),
                 size_min: self.min_size,
                 size_max: self.max_size,

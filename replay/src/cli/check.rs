@@ -5,7 +5,7 @@ use super::diff::Side;
 use super::output::{self, Output};
 use super::{Exit, Outcome, open};
 use clap::Args;
-use heaptape::report::units::Sizes;
+use heaptape::report::units::{Sizes, counted};
 use heaptape::stats::gate::Metric;
 use heaptape::stats::query::{Answer, Query};
 use heaptape::stats::{Change, Gate, KeyId};
@@ -125,8 +125,8 @@ fn holds(gate: &Gate, answer: &Answer<Change>) -> bool {
         if worst.is_empty() {
             return true;
         }
-        let rows = worst.len();
-        output::complain(&format!("gate '{}' is not met by {rows} rows", gate.text));
+        let rows = counted(worst.len() as u64, "row");
+        output::complain(&format!("gate '{}' is not met by {rows}", gate.text));
     } else {
         if !fails(&answer.total) {
             return true;

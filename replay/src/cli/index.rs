@@ -3,9 +3,8 @@
 use super::output::Output;
 use super::{Exit, Outcome, open};
 use clap::Args;
-use heaptape::report::units::{count, size};
+use heaptape::report::units::{counted, size};
 use heaptape::{OpenOptions, Recording};
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Build the index of a tape now
@@ -31,14 +30,13 @@ impl Index {
         let recording = Recording::open(&self.tape, &options)?;
         let index = recording.build_index()?;
         let place = index.path.unwrap_or_else(|| recording.index_path());
-        writeln!(
-            output,
-            "{}: {}, {} slices, {} blocks that live across them",
+        output.say(&format!(
+            "{}: {}, {}, {} alive across their borders",
             place.display(),
             size(index.bytes),
-            count(index.slices),
-            count(index.survivors)
-        )?;
+            counted(index.slices, "slice"),
+            counted(index.survivors, "block")
+        ))?;
         Ok(Exit::DONE)
     }
 }

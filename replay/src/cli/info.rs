@@ -1,9 +1,8 @@
 //! `heaptape info`: the facts of a recording.
 
-use super::args::{Format, OpenArgs};
+use super::args::{FactsFormat, FactsFormatArgs, OpenArgs};
 use super::output::Output;
 use super::{Exit, Outcome, open};
-use anyhow::bail;
 use clap::Args;
 use heaptape::report::info;
 use heaptape::report::units::Sizes;
@@ -20,21 +19,14 @@ const PEAKS_SHOWN: usize = 3;
 pub(super) struct Info {
     /// The tape.
     tape: PathBuf,
-    /// How to write the answer.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// Sizes to the byte, not in KiB and MiB.
-    #[arg(long)]
-    exact: bool,
+    #[command(flatten)]
+    format: FactsFormatArgs,
     #[command(flatten)]
     open: OpenArgs,
 }
 
 impl Info {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        if self.format == Format::Csv {
-            bail!("info has no rows, so there is no --format csv; use json");
-        }
         // Without an index only the tables are read, and what needs the events stays null.
         let recording = if self.open.no_index {
             heaptape::Recording::open(&self.tape, &heaptape::OpenOptions::default())?
@@ -48,7 +40,7 @@ impl Info {
         };
         let tape = recording.tape();
         let facts = info::collect(tape, summary);
-        if self.format == Format::Json {
+        if self.format.format == FactsFormat::Json {
             info::write_json(&facts, output)?;
             return Ok(Exit::DONE);
         }
@@ -57,7 +49,9 @@ impl Info {
             None => Vec::new(),
         };
         let style = output.style;
-        let sizes = Sizes { exact: self.exact };
+        let sizes = Sizes {
+            exact: self.format.exact,
+        };
         info::write_text(tape, &facts, summary, &peaks, (&style, sizes), output)?;
         Ok(Exit::DONE)
     }

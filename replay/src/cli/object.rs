@@ -1,11 +1,12 @@
 //! `heaptape object`: who owned an address.
 
-use super::args::{Format, FormatArgs, OpenArgs};
+use super::args::{FactsFormat, FactsFormatArgs, OpenArgs};
 use super::output::{self, Output};
 use super::{Exit, Outcome, open};
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use clap::Args;
 use heaptape::report::object::Owners;
+use heaptape::report::units::Sizes;
 use std::path::PathBuf;
 
 /// Who owned an address: every owner over time, or the one at a moment
@@ -25,7 +26,7 @@ pub(super) struct Object {
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     at: Option<String>,
     #[command(flatten)]
-    format: FormatArgs,
+    format: FactsFormatArgs,
     #[command(flatten)]
     open: OpenArgs,
 }
@@ -44,9 +45,6 @@ fn parse_address(text: &str) -> anyhow::Result<u64> {
 
 impl Object {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        if self.format.format == Format::Csv {
-            bail!("object has no rows, so there is no --format csv; use json");
-        }
         let address = parse_address(&self.address)?;
         let recording = open::open(&self.tape, &self.open)?;
         let mut lifetimes = recording.owners(address)?;
@@ -58,9 +56,12 @@ impl Object {
         output::notes(owners.notes());
         let style = output.style;
         match self.format.format {
-            Format::Json => owners.write_json(output)?,
-            Format::Text | Format::Csv => {
-                owners.write_text(&style, self.format.sizes(), output)?;
+            FactsFormat::Json => owners.write_json(output)?,
+            FactsFormat::Text => {
+                let sizes = Sizes {
+                    exact: self.format.exact,
+                };
+                owners.write_text(&style, sizes, output)?;
             }
         }
         Ok(Exit::DONE)

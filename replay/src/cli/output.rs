@@ -1,6 +1,7 @@
 //! Where the answer goes, and what is said beside it.
 
 use crate::launch::started::output_was_closed;
+use heaptape::report::style::printable;
 use heaptape::report::{ColorChoice, Style};
 use std::io::{self, BufWriter, Stdout, Write};
 
@@ -12,6 +13,8 @@ const NOTES_SHOWN: usize = 3;
 pub(super) struct Output {
     /// Colours and width for it.
     pub(super) style: Style,
+    /// The same for standard error.
+    pub(super) error_style: Style,
     writer: BufWriter<Stdout>,
 }
 
@@ -19,8 +22,15 @@ impl Output {
     pub(super) fn new(choice: ColorChoice) -> Self {
         Self {
             style: Style::of_stdout(choice),
+            error_style: Style::of_stderr(choice),
             writer: BufWriter::with_capacity(1 << 16, io::stdout()),
         }
+    }
+
+    /// Writes a sentence, in lines that fit the terminal.
+    pub(super) fn say(&mut self, sentence: &str) -> io::Result<()> {
+        let text = self.style.fold(&printable(sentence), 0, 2);
+        writeln!(self, "{text}")
     }
 }
 
@@ -52,7 +62,7 @@ pub(super) fn explained(error: io::Error) -> io::Error {
 pub(super) fn complain(message: &str) {
     let line = message
         .split('\n')
-        .map(str::trim)
+        .map(|part| printable(part.trim()))
         .collect::<Vec<_>>()
         .join(" ");
     // Nobody listens: there is nobody to tell.

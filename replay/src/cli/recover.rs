@@ -4,7 +4,7 @@ use super::output::{Output, complain};
 use super::{Exit, Outcome, run};
 use anyhow::bail;
 use clap::Args;
-use heaptape::report::units::count;
+use heaptape::report::units::counted;
 use heaptape_drain::{LeftSession, left_sessions, recover};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,8 @@ impl Recover {
                 complain(&format!("process {}: {problem}", tape.pid));
             }
             if let Some(path) = tape.path.as_deref().filter(|_| !self.quiet) {
-                let events = count(tape.counts.events());
-                writeln!(output, "{}: {events} events", path.display())?;
+                let events = counted(tape.counts.events(), "event");
+                output.say(&format!("{}: {events}", path.display()))?;
             }
         }
         Ok(Exit::DONE)

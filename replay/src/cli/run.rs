@@ -7,8 +7,8 @@ use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
 use crate::launch::{last_words, memory_limits};
 use clap::{Args, ValueEnum};
 use heaptape::report::info::shell_word;
-use heaptape::report::units::count;
-use heaptape::report::{Style, summary_for_run};
+use heaptape::report::summary_for_run;
+use heaptape::report::units::counted;
 use heaptape::symbols::symbolize_tape;
 use heaptape_drain::{NOT_STARTED, Settings, TapeOutcome};
 use heaptape_session::layout::options;
@@ -172,11 +172,8 @@ impl Run {
         let others = tapes.iter().filter(|tape| tape.not_recorded.is_none());
         let others = others.count() - usize::from(path.is_some());
         if others > 0 {
-            let noun = if others == 1 { "tape" } else { "tapes" };
-            complain(&format!(
-                "and {} more {noun} of its process tree",
-                count(others as u64)
-            ));
+            let others = counted(others as u64, "more tape");
+            complain(&format!("and {others} of its process tree"));
         }
         if recorded.goes_on {
             complain("processes of its tree live on; their tapes are finished when they end");
@@ -187,7 +184,7 @@ impl Run {
     fn say_recorded(&self, path: &Path, output: &Output) {
         let name = shown(path);
         if self.report || io::stderr().is_terminal() {
-            match summary_for_run(name, &style_of_stderr(output)) {
+            match summary_for_run(name, &output.error_style) {
                 Ok(text) => {
                     // Nobody listens: there is nobody to tell.
                     let _ = write!(io::stderr(), "heaptape: recorded\n{text}");
@@ -230,14 +227,6 @@ fn shown(path: &Path) -> &Path {
         .ok()
         .and_then(|folder| path.strip_prefix(folder).ok())
         .unwrap_or(path)
-}
-
-fn style_of_stderr(output: &Output) -> Style {
-    if io::stderr().is_terminal() {
-        output.style
-    } else {
-        Style::PLAIN
-    }
 }
 
 fn tape_to_symbolize(tape: &TapeOutcome) -> Option<&Path> {
@@ -295,16 +284,15 @@ fn say_problems(recorded: &Recorded, quiet: bool) {
             complain(&format!("{name}: {problem}; {rest}"));
         }
         if tape.counts.lost > 0 {
-            complain(&format!(
-                "{name}: {} events were lost",
-                count(tape.counts.lost)
-            ));
+            let lost = tape.counts.lost;
+            let were = if lost == 1 { "was" } else { "were" };
+            complain(&format!("{name}: {} {were} lost", counted(lost, "event")));
         }
     }
     if outcome.refused_images > 0 {
-        let images = count(u64::from(outcome.refused_images));
+        let images = counted(u64::from(outcome.refused_images), "process");
         complain(&format!(
-            "{images} processes found no place in the session and were not recorded"
+            "{images} found no place in the session and ran unrecorded"
         ));
     }
 }

@@ -3,10 +3,9 @@
 use super::output::{self, Output};
 use super::{Exit, Outcome};
 use clap::Args;
-use heaptape::report::units::count;
+use heaptape::report::units::{count, counted};
 use heaptape::symbols::symbolize_tape;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Add symbols to a tape, so that it can be read without the recorded program
@@ -44,14 +43,13 @@ impl Symbolize {
             return Ok(Exit::DONE);
         }
         output::notes(&result.notes);
-        writeln!(
-            output,
-            "{}: {} places in its stacks, {} symbols added, {} of them with a name",
+        output.say(&format!(
+            "{}: {} in its stacks, {} added, {} of them with a name",
             self.tape.display(),
-            count(result.places),
-            count(result.added),
+            counted(result.places, "place"),
+            counted(result.added, "symbol"),
             count(result.named)
-        )?;
+        ))?;
         Ok(Exit::DONE)
     }
 }

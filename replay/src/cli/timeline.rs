@@ -1,7 +1,7 @@
 //! `heaptape timeline`: the heap over time.
 
 use super::args::{Format, FormatArgs, OpenArgs};
-use super::output::Output;
+use super::output::{self, Output};
 use super::{Exit, Outcome, open};
 use clap::Args;
 use heaptape::report::{timeline, units};
@@ -33,10 +33,23 @@ impl Timeline {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let recording = open::open(&self.tape, &self.open)?;
         let style = output.style;
-        let points = match (self.points, self.format.format, style.width) {
-            (Some(points), _, _) => usize::try_from(points).unwrap_or(POINTS_DEFAULT),
-            (None, Format::Text, Some(width)) => width.saturating_sub(LABEL_COLUMNS).max(10),
-            (None, _, _) => POINTS_DEFAULT,
+        let asked = self
+            .points
+            .map(|points| usize::try_from(points).unwrap_or(POINTS_DEFAULT));
+        let room = match (self.format.format, style.width) {
+            (Format::Text, Some(width)) => Some(width.saturating_sub(LABEL_COLUMNS).max(10)),
+            _ => None,
+        };
+        if let (Some(asked), Some(room)) = (asked, room)
+            && asked > room
+        {
+            output::note(&format!(
+                "{asked} points do not fit the terminal: these are {room}"
+            ));
+        }
+        let points = match (asked, room) {
+            (Some(asked), Some(room)) => asked.min(room),
+            (one, other) => one.or(other).unwrap_or(POINTS_DEFAULT),
         };
         let points = recording.timeline(points)?;
         let header = &recording.tape().header;

@@ -1,12 +1,11 @@
 //! `heaptape verify`: check every checksum of a tape.
 
-use super::args::Format;
+use super::args::FactsFormat;
 use super::output::Output;
 use super::{Exit, Outcome};
-use anyhow::bail;
 use clap::Args;
 use heaptape::Tape;
-use heaptape::report::units::count;
+use heaptape::report::units::{count, counted};
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,8 +19,8 @@ pub(super) struct Verify {
     /// The tape.
     tape: PathBuf,
     /// How to write the answer.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = FactsFormat::Text)]
+    format: FactsFormat,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,12 +35,9 @@ struct Json {
 
 impl Verify {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        if self.format == Format::Csv {
-            bail!("verify has no rows, so there is no --format csv; use json");
-        }
         let found = Tape::open(&self.tape)?.verify();
         let tape = self.tape.display().to_string();
-        if self.format == Format::Json {
+        if self.format == FactsFormat::Json {
             let json = Json {
                 tape,
                 chunks: found.chunks,
@@ -53,19 +49,23 @@ impl Verify {
             serde_json::to_writer(&mut *output, &json)?;
             writeln!(output)?;
         } else {
-            let (chunks, events) = (count(found.chunks), count(found.readable_events));
+            let (chunks, events) = (
+                counted(found.chunks, "chunk"),
+                counted(found.readable_events, "event"),
+            );
             let state = match found.first_damage_offset {
                 Some(offset) if found.damaged > 0 => format!(
-                    "{} damaged, the first at offset {offset}; {events} events can be read",
+                    "{} damaged, the first at offset {offset}; {events} can be read",
                     count(found.damaged)
                 ),
                 _ if found.damaged > 0 => format!("{} damaged", count(found.damaged)),
-                _ => format!("{chunks} chunks with {events} events are whole"),
+                _ if found.chunks == 1 => format!("{chunks} with {events} is whole"),
+                _ => format!("{chunks} with {events} are whole"),
             };
-            writeln!(output, "{tape}: {state}")?;
+            output.say(&format!("{tape}: {state}"))?;
             if found.lost_events > 0 {
-                let lost = count(found.lost_events);
-                writeln!(output, "{tape}: {lost} events were lost while recording")?;
+                let lost = counted(found.lost_events, "event");
+                output.say(&format!("{tape}: {lost} lost while recording"))?;
             }
         }
         Ok(if found.damaged > 0 {

@@ -2,6 +2,7 @@
 
 use super::style::{Paint, Style, printable};
 use super::units::{self, Sizes};
+use crate::error::mark_name;
 use crate::index::{Peak, Summary};
 use crate::tape::Tape;
 use heaptape_format::tables::{End, LostReason};
@@ -13,6 +14,8 @@ use std::io::{self, Write};
 /// Bits of [`heaptape_format::tables::Process::options`].
 const OPTION_FREE_STACKS: u32 = 1;
 const OPTION_NO_NATIVE_STACKS: u32 = 4;
+/// Where the values of the facts begin in the text.
+const VALUE_AT: usize = 16;
 /// Names of marks that the text shows.
 const MARKS_SHOWN: usize = 20;
 /// Tapes of children that the text names.
@@ -186,10 +189,10 @@ pub fn write_text(
     }
     lines.push(("threads", units::count(info.threads as u64)));
     if let Some(stacks) = info.stacks {
-        let frames = units::count(info.frames as u64);
+        let frames = units::counted(info.frames as u64, "frame");
         lines.push((
             "stacks",
-            format!("{} made of {frames} frames", units::count(stacks)),
+            format!("{} made of {frames}", units::count(stacks)),
         ));
     }
     lines.extend(cut_lines(tape));
@@ -220,20 +223,20 @@ pub fn write_text(
         let advice = "heaptape verify tells where";
         lines.push((
             "damage",
-            format!("{} places ({advice})", units::count(info.damaged)),
+            format!("{} ({advice})", units::counted(info.damaged, "place")),
         ));
     }
     if !info.message.is_empty() {
         lines.push(("message", info.message.clone()));
     }
     lines.push(("tape size", sizes.size_unit(info.tape_bytes)));
-    writeln!(out, "{}", style.paint(Paint::Bold, &printable(&info.tape)))?;
+    style.write_title(&info.tape, out)?;
     for (name, text) in lines {
         writeln!(
             out,
             "  {}  {}",
             style.paint(Paint::Dim, &format!("{name:<12}")),
-            printable(&text)
+            style.fold(&printable(&text), VALUE_AT, VALUE_AT)
         )?;
     }
     Ok(())
@@ -246,15 +249,21 @@ fn heap_lines(
     sizes: Sizes,
 ) -> Vec<(&'static str, String)> {
     let ns = |stamp| tape.header.stamp_to_ns(stamp);
-    let heap = |bytes, count| format!("{} in {}", sizes.size_unit(bytes), units::blocks(count));
+    let heap = |bytes, count| {
+        format!(
+            "{} in {}",
+            sizes.size_unit(bytes),
+            units::counted(count, "block")
+        )
+    };
     let mut lines = vec![
         (
             "events",
             format!(
-                "{} allocations, {} reallocations, {} frees",
-                units::count(summary.allocs),
-                units::count(summary.reallocs),
-                units::count(summary.frees)
+                "{}, {}, {}",
+                units::counted(summary.allocs, "allocation"),
+                units::counted(summary.reallocs, "reallocation"),
+                units::counted(summary.frees, "free")
             ),
         ),
         ("allocated", sizes.size_unit(summary.bytes_allocated)),
@@ -276,8 +285,8 @@ fn heap_lines(
         lines.push((
             "unknown",
             format!(
-                "{} frees of unknown blocks",
-                units::count(summary.unknown_frees)
+                "{} of blocks that are not known",
+                units::counted(summary.unknown_frees, "free")
             ),
         ));
     }
@@ -388,8 +397,8 @@ fn marks(tape: &Tape) -> String {
         }
     }
     let texts = counts.into_iter().map(|(name, count)| match count {
-        1 => name.to_owned(),
-        _ => format!("{name} ({count} times)"),
+        1 => mark_name(name),
+        _ => format!("{} ({count} times)", mark_name(name)),
     });
     texts.collect::<Vec<_>>().join(", ")
 }

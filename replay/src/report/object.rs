@@ -122,8 +122,7 @@ impl<'t> Owners<'t> {
     pub fn write_text(&self, style: &Style, sizes: Sizes, out: &mut dyn Write) -> io::Result<()> {
         let owners = match self.lifetimes.len() {
             0 => "no block held it".to_owned(),
-            1 => "1 owner".to_owned(),
-            many => format!("{} owners", units::count(many as u64)),
+            many => units::counted(many as u64, "owner"),
         };
         let title = format!("{:#x}: {owners}", self.address);
         writeln!(out, "{}", style.paint(Paint::Bold, &title))?;
@@ -148,34 +147,34 @@ impl<'t> Owners<'t> {
         };
         let inside = match self.address.saturating_sub(block.address) {
             0 => String::new(),
-            offset => format!(", {} bytes into it", units::count(offset)),
+            offset => format!(", {} into it", units::counted(offset, "byte")),
         };
-        writeln!(
-            out,
-            "\n  from {} {until}: {} at {:#x}{inside} ({})",
+        let head = format!(
+            "from {} {until}: {} at {:#x}{inside} ({})",
             units::time(ns(block.born)),
-            style.paint(Paint::Number, &sizes.size_unit(block.size)),
+            sizes.size_unit(block.size),
             block.address,
-            self.tape.domain_name(block.domain),
-        )?;
+            printable(self.tape.domain_name(block.domain)),
+        );
+        writeln!(out, "\n  {}", style.fold(&head, 2, 4))?;
         let thread = |stream| {
             let known = self.tape.stream(stream);
-            printable(&known.map_or_else(|| "an unknown thread".to_owned(), thread_name))
+            let name = known.map_or_else(|| "an unknown thread".to_owned(), thread_name);
+            printable(&name)
         };
         let name = block.operation.name();
-        writeln!(
-            out,
-            "    allocated by {name} in thread {}",
-            thread(block.stream)
-        )?;
+        let by = match block.stream {
+            StreamId::INHERITED => {
+                format!("inherited from the parent process, which allocated it by {name}")
+            }
+            stream => format!("allocated by {name} in thread {}", thread(stream)),
+        };
+        writeln!(out, "    {}", style.fold(&by, 4, 6))?;
         self.write_stack(block.stack, style, out)?;
         if let Some(death) = lifetime.death {
             let name = death.operation.name();
-            writeln!(
-                out,
-                "    ended by {name} in thread {}",
-                thread(death.stream)
-            )?;
+            let by = format!("ended by {name} in thread {}", thread(death.stream));
+            writeln!(out, "    {}", style.fold(&by, 4, 6))?;
             self.write_stack(death.stack, style, out)?;
         }
         Ok(())

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub trait Shown: Sortable {
     /// Headings of the columns of numbers.
     const HEADINGS: &'static [&'static str];
+    /// Places of the headings that a narrow terminal does without, the first first.
+    const DISPENSABLE: &'static [usize];
     /// Names of the values in JSON and CSV.
     const MEMBERS: &'static [&'static str];
     /// The cells under [`Shown::HEADINGS`]; `total` is that of the answer.
@@ -19,10 +21,13 @@ pub trait Shown: Sortable {
     fn values(&self, total: &Self) -> Vec<Value>;
     /// The numbers in words: `1.2 MiB in 3 blocks`.
     fn words(&self, sizes: Sizes) -> String;
+    /// All numbers of a row in words, in the order of the headings.
+    fn parts(&self, total: &Self, sizes: Sizes) -> Vec<Cell>;
 }
 
 impl Shown for Amount {
     const HEADINGS: &'static [&'static str] = &["bytes", "%", "blocks", "average"];
+    const DISPENSABLE: &'static [usize] = &[3, 1];
     const MEMBERS: &'static [&'static str] = &["bytes", "count", "percent"];
 
     fn cells(&self, total: &Self, sizes: Sizes) -> Vec<Cell> {
@@ -47,8 +52,19 @@ impl Shown for Amount {
         format!(
             "{} in {}",
             sizes.size_unit(self.bytes),
-            units::blocks(self.count)
+            units::counted(self.count, "block")
         )
+    }
+
+    fn parts(&self, total: &Self, sizes: Sizes) -> Vec<Cell> {
+        let percent = units::percent(self.bytes, total.bytes);
+        let average = sizes.size_unit(self.bytes / self.count.max(1));
+        vec![
+            Cell::new(sizes.size_unit(self.bytes), Paint::Number),
+            Cell::plain(format!("{percent:.1} %")),
+            Cell::plain(units::counted(self.count, "block")),
+            Cell::new(format!("{average} average"), Paint::Dim),
+        ]
     }
 }
 
@@ -63,6 +79,7 @@ fn change_paint(change: i64) -> Paint {
 
 impl Shown for Change {
     const HEADINGS: &'static [&'static str] = &["bytes ±", "bytes", "blocks ±", "blocks"];
+    const DISPENSABLE: &'static [usize] = &[3, 1, 2];
     const MEMBERS: &'static [&'static str] =
         &["bytes", "bytes_diff", "count", "count_diff", "percent"];
 
@@ -90,11 +107,21 @@ impl Shown for Change {
 
     fn words(&self, sizes: Sizes) -> String {
         format!(
-            "{} in {} blocks, to {}",
-            sizes.signed(self.bytes()),
-            units::signed_count(self.count()),
+            "{} in {}, to {}",
+            sizes.signed_unit(self.bytes()),
+            units::signed_counted(self.count(), "block"),
             self.to.words(sizes)
         )
+    }
+
+    fn parts(&self, _total: &Self, sizes: Sizes) -> Vec<Cell> {
+        let (bytes, count) = (self.bytes(), self.count());
+        vec![
+            Cell::new(sizes.signed_unit(bytes), change_paint(bytes)),
+            Cell::plain(format!("to {}", sizes.size_unit(self.to.bytes))),
+            Cell::new(units::signed_counted(count, "block"), change_paint(count)),
+            Cell::plain(format!("to {}", units::count(self.to.count))),
+        ]
     }
 }
 
@@ -107,6 +134,7 @@ impl Shown for Churn {
         "mean life",
         "longest",
     ];
+    const DISPENSABLE: &'static [usize] = &[3, 5, 4, 2];
     const MEMBERS: &'static [&'static str] = &[
         "allocations",
         "bytes_allocated",
@@ -142,10 +170,25 @@ impl Shown for Churn {
     fn words(&self, sizes: Sizes) -> String {
         let share = units::percent(self.temporary, self.allocations);
         format!(
-            "{} in {} allocations, {} of them temporary ({share:.1} %)",
+            "{} in {}, {} of them temporary ({share:.1} %)",
             sizes.size_unit(self.bytes_allocated),
-            units::count(self.allocations),
+            units::counted(self.allocations, "allocation"),
             units::count(self.temporary),
         )
+    }
+
+    fn parts(&self, _total: &Self, sizes: Sizes) -> Vec<Cell> {
+        let share = units::percent(self.temporary, self.allocations);
+        let allocated = sizes.size_unit(self.bytes_allocated);
+        let temporary = units::count(self.temporary);
+        let mean = units::time(self.lifetime_mean_ns());
+        let longest = units::time(self.lifetime_max_ns);
+        vec![
+            Cell::new(format!("{allocated} allocated"), Paint::Number),
+            Cell::plain(units::counted(self.allocations, "allocation")),
+            Cell::plain(format!("{temporary} temporary ({share:.1} %)")),
+            Cell::plain(format!("mean life {mean}")),
+            Cell::new(format!("longest {longest}"), Paint::Dim),
+        ]
     }
 }

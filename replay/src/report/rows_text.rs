@@ -1,16 +1,20 @@
 //! Rows as text for a person.
 
+use super::info::shell_word;
 use super::rows::Shown;
 use super::source::SourceLines;
 use super::style::{Paint, Style, columns, cut_middle, cut_start, printable};
-use super::table::{Row, Table};
-use super::units::{Sizes, count};
+use super::table::{Cell, Row, Table};
+use super::units::{Sizes, counted};
 use crate::stats::key::place;
 use crate::stats::query::Answer;
-use crate::stats::{Cumulative, GroupBy, KeyId};
+use crate::stats::{Amount, Cumulative, GroupBy, KeyId};
 use crate::symbols::ResolvedFrame;
 use heaptape_format::tables::CutReason;
 use std::io::{self, Write};
+
+/// Domains that are not in the total and named one by one.
+const DOMAINS_SHOWN: usize = 2;
 
 /// How to write rows.
 #[derive(Debug, Clone, Copy)]
@@ -35,16 +39,12 @@ pub fn write<M: Shown>(
     options: &TextOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    writeln!(
-        out,
-        "{}",
-        options.style.paint(Paint::Bold, &printable(title))
-    )?;
+    options.style.write_title(title, out)?;
     let shown = options.top.unwrap_or(usize::MAX).min(answer.rows.len());
     let (rows, rest) = answer.rows.split_at(shown);
     if rows.is_empty() {
         writeln!(out, "  no block fits")?;
-        return Ok(());
+        return write_left_out(answer, options, out);
     }
     writeln!(out)?;
     if answer.grouper.group_by() == GroupBy::Traceback {
@@ -55,8 +55,8 @@ pub fn write<M: Shown>(
         table(answer, rows, options).write(&options.style, out)?;
     }
     if !rest.is_empty() {
-        let noun = if rest.len() == 1 { "row" } else { "rows" };
-        let mut line = format!("  and {} more {noun}", count(rest.len() as u64));
+        let more = counted(rest.len() as u64, "more row");
+        let mut line = format!("and {more}");
         if answer.grouper.cumulative() == Cumulative::Off {
             let mut left_out = M::default();
             for (_, value) in rest {
@@ -65,9 +65,38 @@ pub fn write<M: Shown>(
             line.push_str(&format!(": {}", left_out.words(options.sizes)));
         }
         line.push_str(" (--top 0 shows all)");
-        writeln!(out, "{}", options.style.paint(Paint::Dim, &line))?;
+        let line = options.style.fold(&line, 2, 4);
+        writeln!(out, "  {}", options.style.paint(Paint::Dim, &line))?;
     }
-    Ok(())
+    write_left_out(answer, options, out)
+}
+
+/// Says what no row and no total has because its domain is no part of the heap.
+fn write_left_out<M: Shown>(
+    answer: &Answer<M>,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let domains = &answer.left_out;
+    let words = |amount: &Amount| amount.words(options.sizes);
+    let what = if domains.is_empty() {
+        return Ok(());
+    } else if domains.len() <= DOMAINS_SHOWN {
+        let named = domains
+            .iter()
+            .map(|(name, amount)| format!("domain {}: {}", shell_word(name), words(amount)));
+        named.collect::<Vec<_>>().join("; ")
+    } else {
+        let mut all = Amount::default();
+        for (_, amount) in domains {
+            all += *amount;
+        }
+        let domains = counted(domains.len() as u64, "other domain");
+        format!("{domains}: {}", words(&all))
+    };
+    let line = format!("not in the total: {what} (--domain NAME, or all)");
+    let line = options.style.fold(&printable(&line), 2, 4);
+    writeln!(out, "  {}", options.style.paint(Paint::Dim, &line))
 }
 
 fn table<M: Shown>(answer: &Answer<M>, rows: &[(KeyId, M)], options: &TextOptions) -> Table {
@@ -100,6 +129,7 @@ fn table<M: Shown>(answer: &Answer<M>, rows: &[(KeyId, M)], options: &TextOption
     Table {
         rows: rows.collect(),
         headings,
+        dispensable: M::DISPENSABLE,
     }
 }
 
@@ -121,25 +151,36 @@ fn write_traceback<M: Shown>(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let style = &options.style;
-    let cells = value.cells(&answer.total, options.sizes);
-    let mut head = String::new();
-    for (heading, cell) in M::HEADINGS.iter().zip(&cells) {
-        let joint = if head.is_empty() { "" } else { ", " };
-        let unit = match *heading {
-            "bytes" => "",
-            several if cell.text == "1" => several.strip_suffix('s').unwrap_or(several),
-            several => several,
-        };
-        let cell_text = style.paint(cell.paint, &cell.text);
-        head.push_str(format!("{joint}{cell_text} {unit}").trim_end());
-    }
-    writeln!(out, "  {head}")?;
+    write_parts(&value.parts(&answer.total, options.sizes), style, out)?;
     let frames = answer.grouper.frames(*key);
     if frames.is_empty() {
-        writeln!(out, "      {}", answer.grouper.text(*key))?;
+        let text = printable(&answer.grouper.text(*key));
+        writeln!(out, "      {}", style.fold(&text, 6, 6))?;
     }
     write_frames(&frames, "      ", style, out)?;
     write_cut(answer.grouper.cut(*key), "      ", style, out)
+}
+
+/// Writes the numbers of a row in words, in more than one line where they must.
+fn write_parts(parts: &[Cell], style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let mut line_columns = 0;
+    for (place, part) in parts.iter().enumerate() {
+        let part_columns = columns(&part.text) + 2;
+        let is_too_wide = style
+            .width
+            .is_some_and(|width| line_columns + part_columns >= width);
+        let joint = match place {
+            0 => "  ",
+            _ if is_too_wide => {
+                line_columns = 2;
+                ",\n    "
+            }
+            _ => ", ",
+        };
+        line_columns += part_columns;
+        write!(out, "{joint}{}", style.paint(part.paint, &part.text))?;
+    }
+    writeln!(out)
 }
 
 /// Writes why the outermost frames are missing, below the others.
@@ -183,7 +224,7 @@ pub fn write_frames(
         }
         let room = style
             .width
-            .map(|width| width.saturating_sub(indent.len() + 2).max(30));
+            .map(|width| width.saturating_sub(indent.len() + 2).max(16));
         let (name, at) = match room {
             Some(room) if columns(&name) + columns(&at) > room => {
                 // The place is cut to half the line only when it is longer than that.

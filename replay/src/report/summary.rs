@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// Rows of the table of lines.
 const LINES: usize = 5;
+/// Where the values of the facts begin.
+const VALUE_AT: usize = 16;
 
 /// The summary of the recording at `path`: duration, allocations, the peak and when it was, what
 /// was leaked at the end, the top lines at the peak, where the tape is, what to try next. Builds
@@ -25,10 +27,17 @@ pub fn summary_for_run(path: &Path, style: &Style) -> Result<String, QueryError>
     let ns = |stamp| tape.header.stamp_to_ns(stamp);
     let duration = ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp));
     let sizes = Sizes { exact: false };
-    let heap = |bytes, count| format!("{} in {}", sizes.size_unit(bytes), units::blocks(count));
+    let heap = |bytes, count| {
+        format!(
+            "{} in {}",
+            sizes.size_unit(bytes),
+            units::counted(count, "block")
+        )
+    };
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let name = style.paint(Paint::Dim, &format!("{name:<12}"));
+        let value = style.fold(&value, VALUE_AT, VALUE_AT);
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name}  {value}");
     };
@@ -61,22 +70,7 @@ pub fn summary_for_run(path: &Path, style: &Style) -> Result<String, QueryError>
         format!("{name} ({})", sizes.size_unit(tape.tape_bytes)),
     );
     if summary.peak.count > 0 {
-        let at = At {
-            recording: &recording,
-            stamp: summary.peak.stamp,
-        };
-        let mut answer = Query::default().live(at)?;
-        answer.rows.truncate(LINES);
-        let options = TextOptions {
-            style: *style,
-            sizes,
-            top: None,
-            sources: false,
-        };
-        let mut table = vec![b'\n'];
-        // Writing to a Vec cannot fail.
-        let _ = rows_text::write("The top lines at the peak:", &answer, &options, &mut table);
-        text.push_str(&String::from_utf8_lossy(&table));
+        text.push_str(&top_lines(&recording, summary.peak.stamp, style)?);
     }
     let quoted = shell_word(&path.display().to_string());
     let _ = writeln!(
@@ -85,4 +79,20 @@ pub fn summary_for_run(path: &Path, style: &Style) -> Result<String, QueryError>
     );
     let _ = writeln!(text, "       heaptape leaks {quoted}");
     Ok(text)
+}
+
+/// The lines that held most at `stamp`, below an empty line.
+fn top_lines(recording: &Recording, stamp: u64, style: &Style) -> Result<String, QueryError> {
+    let mut answer = Query::default().live(At { recording, stamp })?;
+    answer.rows.truncate(LINES);
+    let options = TextOptions {
+        style: *style,
+        sizes: Sizes { exact: false },
+        top: None,
+        sources: false,
+    };
+    let mut table = vec![b'\n'];
+    // Writing to a Vec cannot fail.
+    let _ = rows_text::write("The top lines at the peak:", &answer, &options, &mut table);
+    Ok(String::from_utf8_lossy(&table).into_owned())
 }

@@ -1,7 +1,7 @@
 //! Aligned tables: numbers to the right, one wide last column of text that takes what is left of
 //! the line.
 
-use super::style::{Paint, Style, columns, cut_middle, printable};
+use super::style::{Paint, Style, columns, cut_end, cut_middle, printable};
 use std::io::{self, Write};
 
 /// A number in a table.
@@ -45,13 +45,18 @@ pub struct Row {
 pub struct Table {
     /// The headings; the last one is of the wide column.
     pub headings: Vec<&'static str>,
+    /// Places of the headings that are left out, one after another, until the wide column has room
+    /// enough on a narrow terminal.
+    pub dispensable: &'static [usize],
     /// The rows.
     pub rows: Vec<Row>,
 }
 
 const GAP: &str = "  ";
-/// The wide column keeps at least this width, however narrow the terminal.
-const KEY_COLUMNS_MIN: usize = 20;
+/// Columns of numbers are left out before the wide column gets narrower than this.
+const KEY_COLUMNS_WANTED: usize = 20;
+/// What it keeps in every case.
+const KEY_COLUMNS_MIN: usize = 8;
 
 impl Table {
     /// Writes the table.
@@ -59,21 +64,24 @@ impl Table {
     /// # Errors
     /// Those of `out`.
     pub fn write(&self, style: &Style, out: &mut dyn Write) -> io::Result<()> {
-        let numbers = self.headings.len().saturating_sub(1);
-        let widths: Vec<usize> = (0..numbers).map(|place| self.width(place)).collect();
-        let indent = widths.iter().map(|width| width + GAP.len()).sum::<usize>() + GAP.len();
+        let shown = self.shown(style);
+        let indent = indent(&shown);
         let room = style
             .width
             .map(|width| width.saturating_sub(indent).max(KEY_COLUMNS_MIN));
         let mut line = String::from(GAP);
-        for (heading, width) in self.headings.iter().zip(&widths) {
+        for &(place, width) in &shown {
+            let heading = self.headings.get(place).copied().unwrap_or_default();
             line.push_str(&format!("{heading:>width$}{GAP}"));
         }
         line.push_str(self.headings.last().copied().unwrap_or_default());
         writeln!(out, "{}", style.paint(Paint::Bold, line.trim_end()))?;
         for row in &self.rows {
             write!(out, "{GAP}")?;
-            for (cell, &width) in row.cells.iter().zip(&widths) {
+            for &(place, width) in &shown {
+                let Some(cell) = row.cells.get(place) else {
+                    continue;
+                };
                 let pad = " ".repeat(width.saturating_sub(columns(&cell.text)));
                 write!(out, "{pad}{}{GAP}", style.paint(cell.paint, &cell.text))?;
             }
@@ -85,7 +93,47 @@ impl Table {
                 writeln!(out, "{}{below}", " ".repeat(indent))?;
             }
         }
-        Ok(())
+        self.write_left_out(&shown, style, out)
+    }
+
+    /// The columns of numbers that are shown, with their widths.
+    fn shown(&self, style: &Style) -> Vec<(usize, usize)> {
+        let numbers = self.headings.len().saturating_sub(1);
+        let mut shown: Vec<(usize, usize)> = (0..numbers)
+            .map(|place| (place, self.width(place)))
+            .collect();
+        let Some(width) = style.width else {
+            return shown;
+        };
+        let longest = self.rows.iter().map(|row| columns(&row.key)).max();
+        let wanted = longest.unwrap_or(0).min(KEY_COLUMNS_WANTED);
+        for unneeded in self.dispensable {
+            if indent(&shown) + wanted <= width {
+                break;
+            }
+            shown.retain(|(place, _)| place != unneeded);
+        }
+        shown
+    }
+
+    fn write_left_out(
+        &self,
+        shown: &[(usize, usize)],
+        style: &Style,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let numbers = self.headings.split_last().map_or(&[][..], |(_, rest)| rest);
+        let left_out: Vec<&str> = (0..)
+            .zip(numbers)
+            .filter(|(place, _)| !shown.iter().any(|(other, _)| other == place))
+            .map(|(_, heading)| *heading)
+            .collect();
+        if left_out.is_empty() {
+            return Ok(());
+        }
+        let text = format!("(a wider terminal shows: {})", left_out.join(", "));
+        let text = style.fold(&text, GAP.len(), GAP.len());
+        writeln!(out, "{GAP}{}", style.paint(Paint::Dim, &text))
     }
 
     fn width(&self, place: usize) -> usize {
@@ -95,6 +143,12 @@ impl Table {
             .map(|cell| columns(&cell.text))
             .fold(heading, usize::max)
     }
+}
+
+/// Where the wide column begins.
+fn indent(shown: &[(usize, usize)]) -> usize {
+    let numbers = shown.iter().map(|(_, width)| width + GAP.len());
+    numbers.sum::<usize>() + GAP.len()
 }
 
 fn write_key(row: &Row, room: Option<usize>, style: &Style, out: &mut dyn Write) -> io::Result<()> {
@@ -114,15 +168,6 @@ fn write_key(row: &Row, room: Option<usize>, style: &Style, out: &mut dyn Write)
         }
     }
     writeln!(out)
-}
-
-fn cut_end(text: &str, width: usize) -> String {
-    if columns(text) <= width {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
 }
 
 #[cfg(test)]
@@ -149,6 +194,7 @@ mod tests {
         };
         let table = Table {
             headings: vec!["bytes", "line"],
+            dispensable: &[],
             rows: vec![row("1,000,000", "src/main.c:42"), row("7", "a.c:1")],
         };
         assert_eq!(
@@ -169,6 +215,7 @@ mod tests {
         let key = "std::map<int, std::vector<int>>::operator[](int&&)".repeat(4);
         let table = Table {
             headings: vec!["bytes", "function"],
+            dispensable: &[],
             rows: vec![Row {
                 cells: vec![Cell::plain("12".into())],
                 key: key.clone(),
@@ -183,5 +230,28 @@ mod tests {
             text(&table, None).contains(&key),
             "a file gets the whole name"
         );
+    }
+    #[test]
+    fn a_narrow_terminal_gets_fewer_numbers() {
+        let cells = ["12.5 KiB", "100.0", "1,234,567"];
+        let table = Table {
+            headings: vec!["bytes", "%", "blocks", "line"],
+            dispensable: &[1, 2],
+            rows: vec![Row {
+                cells: cells.map(|text| Cell::plain(text.into())).into(),
+                key: "/a/path/to/the/source/file.c:123".into(),
+                ..Row::default()
+            }],
+        };
+        assert!(!text(&table, Some(50)).contains("wider"));
+        assert_eq!(
+            text(&table, Some(45)),
+            "     bytes     blocks  line\n\
+             \x20 12.5 KiB  1,234,567  /a/path/to/…file.c:123\n\
+             \x20 (a wider terminal shows: %)\n"
+        );
+        let narrow = text(&table, Some(40));
+        assert!(narrow.ends_with("(a wider terminal shows: %, blocks)\n"));
+        assert!(narrow.lines().all(|line| columns(line) <= 40), "{narrow}");
     }
 }

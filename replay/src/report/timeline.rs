@@ -1,7 +1,7 @@
 //! The heap over time: a chart for a person, JSON, CSV.
 
 use super::csv;
-use super::style::{Paint, Style};
+use super::style::{Paint, Style, columns};
 use super::units::{self, Sizes};
 use crate::timeline::TimelinePoint;
 use heaptape_format::TapeHeader;
@@ -111,7 +111,8 @@ pub fn write_text(
     (style, sizes): (&Style, Sizes),
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    writeln!(out, "{}\n", style.paint(Paint::Bold, title))?;
+    style.write_title(title, out)?;
+    writeln!(out)?;
     let high = points.iter().map(|point| point.high).max().unwrap_or(0);
     let label = sizes.size(high);
     let indent = label.chars().count().max(11);
@@ -143,23 +144,30 @@ pub fn write_text(
         .collect();
     if points.iter().any(|point| point.resident_bytes.is_some()) {
         let most = resident.iter().copied().max().unwrap_or(0);
-        let line = spark(&resident);
-        writeln!(
-            out,
-            "  {:>indent$}  {line}  up to {}",
-            "resident",
-            sizes.size_unit(most)
-        )?;
+        let most = format!("up to {}", sizes.size_unit(most));
+        write_line(("resident", &most), &resident, (style, indent), out)?;
     }
     let allocations: Vec<u64> = points.iter().map(|point| point.allocations).collect();
     let most = allocations.iter().copied().max().unwrap_or(0);
-    let line = spark(&allocations);
-    let most = units::count(most);
-    writeln!(
-        out,
-        "  {:>indent$}  {line}  up to {most} in one interval",
-        "allocations"
-    )
+    let most = format!("up to {} in one interval", units::count(most));
+    write_line(("allocations", &most), &allocations, (style, indent), out)
+}
+
+/// One line of bars with its name, what it reaches beside it or, where that has no room, below.
+fn write_line(
+    (name, most): (&str, &str),
+    values: &[u64],
+    (style, indent): (&Style, usize),
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let bars = spark(values);
+    let taken = indent + 4 + values.len() + 2 + columns(most);
+    if style.width.is_none_or(|width| taken <= width) {
+        writeln!(out, "  {name:>indent$}  {bars}  {most}")
+    } else {
+        writeln!(out, "  {name:>indent$}  {}", bars.trim_end())?;
+        writeln!(out, "  {:>indent$}  {most}", "")
+    }
 }
 
 /// The part of a column's bar that stands in `row` of `rows`.

@@ -73,9 +73,19 @@ impl Sizes {
     #[must_use]
     pub fn size_unit(self, bytes: u64) -> String {
         if self.exact {
-            format!("{} bytes", count(bytes))
+            counted(bytes, "byte")
         } else {
             size(bytes)
+        }
+    }
+
+    /// A size with its sign and its unit in every case.
+    #[must_use]
+    pub fn signed_unit(self, bytes: i64) -> String {
+        if self.exact {
+            signed_counted(bytes, "byte")
+        } else {
+            signed_size(bytes)
         }
     }
 
@@ -90,11 +100,27 @@ impl Sizes {
     }
 }
 
-/// `blocks` with its number: `1 block`, `2 blocks`.
+/// `noun` with its number: `1 block`, `2 blocks`, `3 processes`.
 #[must_use]
-pub fn blocks(number: u64) -> String {
-    let word = if number == 1 { "block" } else { "blocks" };
-    format!("{} {word}", count(number))
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {}", count(number), noun_of(number, noun))
+}
+
+/// As [`counted`], with the sign of the number: `+1 block`.
+#[must_use]
+pub fn signed_counted(number: i64, noun: &str) -> String {
+    let noun = noun_of(number.unsigned_abs(), noun);
+    format!("{} {noun}", signed_count(number))
+}
+
+/// `noun` as it stands behind `number`.
+fn noun_of(number: u64, noun: &str) -> String {
+    let ending = match noun {
+        _ if number == 1 => "",
+        hissing if hissing.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{noun}{ending}")
 }
 
 /// A time: `850 ns`, `12.3 µs`, `4.56 ms`, `12.345 s`, `3 min 20.5 s`, `2 h 5 min`.
@@ -162,8 +188,17 @@ mod tests {
         }
         assert_eq!(signed_count(-1234), "-1,234");
         assert_eq!(signed_count(i64::MIN), "-9,223,372,036,854,775,808");
-        assert_eq!(blocks(1), "1 block");
-        assert_eq!(blocks(1000), "1,000 blocks");
+        assert_eq!(counted(1, "block"), "1 block");
+        assert_eq!(counted(0, "block"), "0 blocks");
+        assert_eq!(counted(1000, "block"), "1,000 blocks");
+        assert_eq!(counted(1, "process"), "1 process");
+        assert_eq!(counted(2, "process"), "2 processes");
+        assert_eq!(signed_counted(1, "block"), "+1 block");
+        assert_eq!(signed_counted(-1, "block"), "-1 block");
+        assert_eq!(signed_counted(-2, "block"), "-2 blocks");
+        let exact = Sizes { exact: true };
+        assert_eq!(exact.size_unit(1), "1 byte");
+        assert_eq!(exact.signed_unit(-2000), "-2,000 bytes");
     }
 
     #[test]

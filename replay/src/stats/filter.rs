@@ -11,8 +11,8 @@ use rustc_hash::FxHashSet;
 /// Filters that look at the block alone.
 #[derive(Debug, Clone, Default)]
 pub struct BlockFilter {
-    /// Only this domain, by name, or `all`; None: the heap, which is native, raw, mem and obj.
-    pub domain: Option<String>,
+    /// Only these domains, by name, or `all`; none: the heap, which is native, raw, mem and obj.
+    pub domains: Vec<String>,
     /// Only threads of this name or id.
     pub thread: Option<String>,
     /// Smallest size in bytes.
@@ -33,14 +33,14 @@ pub struct TapeFilter {
 enum DomainFilter {
     Heap,
     All,
-    One(DomainId),
+    Some(Vec<DomainId>),
 }
 
 /// A filter that can never match in a tape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoMatch {
     /// The tape has no such domain; these it has.
-    Domain(Vec<String>),
+    Domain(String, Vec<String>),
     /// The tape has no such thread; these it has.
     Thread(Vec<String>),
 }
@@ -69,10 +69,14 @@ impl BlockFilter {
     /// # Errors
     /// [`NoMatch`] when the tape has no such domain or thread.
     pub fn for_tape(&self, tape: &Tape) -> Result<TapeFilter, NoMatch> {
-        let domain = match self.domain.as_deref() {
-            None => DomainFilter::Heap,
-            Some("all") => DomainFilter::All,
-            Some(name) => DomainFilter::One(find_domain(name, tape)?),
+        let domain = if self.domains.is_empty() {
+            DomainFilter::Heap
+        } else if self.domains.iter().any(|name| name == "all") {
+            DomainFilter::All
+        } else {
+            let names = self.domains.iter();
+            let found = names.map(|name| find_domain(name, tape));
+            DomainFilter::Some(found.collect::<Result<_, _>>()?)
         };
         let streams = self.thread.as_deref().map(|name| find_thread(name, tape));
         Ok(TapeFilter {
@@ -94,7 +98,7 @@ fn find_domain(name: &str, tape: &Tape) -> Result<DomainId, NoMatch> {
         let names = all
             .iter()
             .map(|&domain| tape.domain_name(domain).to_owned());
-        NoMatch::Domain(names.collect())
+        NoMatch::Domain(name.to_owned(), names.collect())
     })
 }
 
@@ -130,15 +134,26 @@ impl TapeFilter {
     /// True when `block` counts.
     #[must_use]
     pub fn admits(&self, block: &Block) -> bool {
-        let domain = match self.domain {
+        let domain = match &self.domain {
             // Mappings and arenas hold heap blocks, user-defined domains lie inside them: they
             // would count twice.
             DomainFilter::Heap => HEAP.contains(&block.domain),
             DomainFilter::All => true,
-            DomainFilter::One(domain) => block.domain == domain,
+            DomainFilter::Some(domains) => domains.contains(&block.domain),
         };
-        domain
-            && (self.size.0..=self.size.1).contains(&block.size)
+        domain && self.admits_in_any_domain(block)
+    }
+
+    /// True when `block` would count, but its domain is not part of the heap and was not asked for.
+    #[must_use]
+    pub fn leaves_out(&self, block: &Block) -> bool {
+        matches!(self.domain, DomainFilter::Heap)
+            && !HEAP.contains(&block.domain)
+            && self.admits_in_any_domain(block)
+    }
+
+    fn admits_in_any_domain(&self, block: &Block) -> bool {
+        (self.size.0..=self.size.1).contains(&block.size)
             && self
                 .streams
                 .as_ref()

@@ -7,9 +7,11 @@ use super::filter::{BlockFilter, FrameFilter, NoMatch, TapeFilter, thread_name};
 use super::group::{Cumulative, Grouper, Rows};
 use super::key::{GroupBy, KeyId, UNKNOWN};
 use super::order::{SortBy, Sortable, sorted};
+use crate::error::shortened;
 use crate::recording::Recording;
 use crate::symbols::{Attribution, Language};
 use crate::tape::Tape;
+use heaptape_format::event::DomainId;
 use rustc_hash::FxHashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -57,6 +59,9 @@ impl Default for Query {
     }
 }
 
+/// Names of what there is that a message shows.
+const NAMES_SHOWN: usize = 20;
+
 /// Why a query has no answer.
 #[derive(Debug, Error)]
 pub enum QueryError {
@@ -64,7 +69,9 @@ pub enum QueryError {
     #[error(transparent)]
     Replay(#[from] crate::Error),
     /// The tape has no such domain.
-    #[error("{}: no domain '{name}'; this tape knows {}", path.display(), known.join(", "))]
+    #[error(
+        "{}: no domain '{}'; this tape knows {}", path.display(), shortened(name), some_of(known)
+    )]
     UnknownDomain {
         /// The tape.
         path: PathBuf,
@@ -89,14 +96,20 @@ pub enum QueryError {
 }
 
 fn some_of(known: &[String]) -> String {
-    match known.get(..20) {
-        Some(some) if known.len() > 20 => {
-            format!("{} and {} more", some.join(", "), known.len() - 20)
-        }
+    let some = known.iter().take(NAMES_SHOWN);
+    let some: Vec<String> = some.map(|name| shortened(name)).collect();
+    match known.len().checked_sub(NAMES_SHOWN) {
+        Some(more @ 1..) => format!("{} and {more} more", some.join(", ")),
         _ if known.is_empty() => "no named threads".to_owned(),
-        _ => known.join(", "),
+        _ => some.join(", "),
     }
 }
+
+/// Sums of what is left out.
+type ByDomain = FxHashMap<DomainId, Amount>;
+
+/// Names of domains and what was left out of each, by name.
+pub type LeftOut = Vec<(String, Amount)>;
 
 /// Rows in order, with what is needed to show them.
 #[derive(Debug)]
@@ -107,6 +120,9 @@ pub struct Answer<M> {
     pub total: M,
     /// The rows, in order.
     pub rows: Vec<(KeyId, M)>,
+    /// What every filter but that of domains admits, by domains that are no part of the heap and
+    /// were not asked for; not known with filters on frames.
+    pub left_out: LeftOut,
     /// One line for each module that has no symbols for a reason worth saying.
     pub notes: Vec<String>,
 }
@@ -152,11 +168,7 @@ impl Query {
         self.blocks.for_tape(tape).map_err(|no_match| {
             let path = tape.path.clone();
             match no_match {
-                NoMatch::Domain(known) => QueryError::UnknownDomain {
-                    path,
-                    name: self.blocks.domain.clone().unwrap_or_default(),
-                    known,
-                },
+                NoMatch::Domain(name, known) => QueryError::UnknownDomain { path, name, known },
                 NoMatch::Thread(known) => QueryError::UnknownThread {
                     path,
                     name: self.blocks.thread.clone().unwrap_or_default(),
@@ -166,18 +178,26 @@ impl Query {
         })
     }
 
-    /// Blocks alive at a moment, those born before `born_from` left out.
-    fn live_buckets(&self, at: At<'_>, born_from: u64) -> Result<Buckets<Amount>, QueryError> {
+    /// Blocks alive at a moment, those born before `born_from` not; and what is left out.
+    fn live_buckets(
+        &self,
+        at: At<'_>,
+        born_from: u64,
+    ) -> Result<(Buckets<Amount>, ByDomain), QueryError> {
         let recording = at.recording;
         let filter = self.filter(recording.tape())?;
         let live = recording.live_heap(at.stamp)?;
         let live = live.iter().filter(|block| block.born >= born_from);
+        let mut left_out = ByDomain::default();
+        for block in live.clone().filter(|block| filter.leaves_out(block)) {
+            *left_out.entry(block.domain).or_default() += Amount::of_block(block.size);
+        }
         let mut buckets = Buckets::of_blocks(live, &filter, self.group_by);
         if self.inherited && born_from <= recording.tape().start_stamp {
             let inherited = recording.inherited_at(at.stamp)?;
             buckets.merge(Buckets::of_blocks(&inherited, &filter, self.group_by));
         }
-        Ok(buckets)
+        Ok((buckets, left_out))
     }
 
     /// The live heap at a moment.
@@ -186,8 +206,8 @@ impl Query {
     /// See [`QueryError`].
     pub fn live(&self, at: At<'_>) -> Result<Answer<Amount>, QueryError> {
         let grouper = self.grouper::<Amount>()?;
-        let buckets = self.live_buckets(at, 0)?;
-        Ok(self.answer(grouper, at.recording, &buckets))
+        let (buckets, left_out) = self.live_buckets(at, 0)?;
+        Ok(self.answer(grouper, at.recording, &buckets, &left_out))
     }
 
     /// Blocks allocated from stamp `from` on that are alive at `to`.
@@ -196,8 +216,8 @@ impl Query {
     /// See [`QueryError`].
     pub fn leaks(&self, from: u64, to: At<'_>) -> Result<Answer<Amount>, QueryError> {
         let grouper = self.grouper::<Amount>()?;
-        let buckets = self.live_buckets(to, from)?;
-        Ok(self.answer(grouper, to.recording, &buckets))
+        let (buckets, left_out) = self.live_buckets(to, from)?;
+        Ok(self.answer(grouper, to.recording, &buckets, &left_out))
     }
 
     /// All allocations from stamp `from` to `to`. A block is temporary when its own thread frees
@@ -223,21 +243,30 @@ impl Query {
         let shares: Vec<Mutex<Buckets<Churn>>> = (0..=rayon::current_num_threads())
             .map(|_| Mutex::default())
             .collect();
+        let left_out = Mutex::new(ByDomain::default());
         to.recording.visit_lifetimes(from, to.stamp, |lifetime| {
-            if lifetime.block.is_remainder || !filter.admits(&lifetime.block) {
+            let block = &lifetime.block;
+            if !block.is_remainder && filter.leaves_out(block) {
+                let mut left_out = left_out.lock().unwrap_or_else(|lock| lock.into_inner());
+                *left_out.entry(block.domain).or_default() += Amount::of_block(block.size);
+            }
+            if block.is_remainder || !filter.admits(block) {
                 return;
             }
             let share = rayon::current_thread_index().unwrap_or(0) % shares.len();
             if let Some(share) = shares.get(share) {
                 let mut buckets = share.lock().unwrap_or_else(|lock| lock.into_inner());
-                buckets.add(&lifetime.block, self.group_by, rule.churn(lifetime));
+                buckets.add(block, self.group_by, rule.churn(lifetime));
             }
         })?;
         let mut buckets = Buckets::default();
         for share in shares {
             buckets.merge(share.into_inner().unwrap_or_else(|lock| lock.into_inner()));
         }
-        Ok(self.answer(grouper, to.recording, &buckets))
+        let left_out = left_out
+            .into_inner()
+            .unwrap_or_else(|lock| lock.into_inner());
+        Ok(self.answer(grouper, to.recording, &buckets, &left_out))
     }
 
     /// What changed from one moment to another, of one recording or of two.
@@ -245,8 +274,9 @@ impl Query {
     /// # Errors
     /// See [`QueryError`].
     pub fn diff(&self, from: At<'_>, to: At<'_>) -> Result<Answer<Change>, QueryError> {
-        let buckets = (self.live_buckets(from, 0)?, self.live_buckets(to, 0)?);
-        self.diff_of((from.recording, &buckets.0), (to.recording, &buckets.1))
+        let (old, _) = self.live_buckets(from, 0)?;
+        let (new, _) = self.live_buckets(to, 0)?;
+        self.diff_of((from.recording, &old), (to.recording, &new))
     }
 
     /// As [`Query::diff`], of all allocations up to each moment: `count` is their number.
@@ -300,6 +330,7 @@ impl Query {
             grouper,
             total,
             rows,
+            left_out: LeftOut::new(),
             notes,
         })
     }
@@ -309,13 +340,22 @@ impl Query {
         mut grouper: Grouper,
         recording: &Recording,
         buckets: &Buckets<M>,
+        left_out: &ByDomain,
     ) -> Answer<M> {
+        let tape = recording.tape();
+        let mut left_out: LeftOut = left_out
+            .iter()
+            .filter(|_| self.frames.is_empty())
+            .map(|(domain, amount)| (tape.domain_name(*domain).to_owned(), *amount))
+            .collect();
+        left_out.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let (rows, notes) = grouped(&mut grouper, recording, buckets);
         let sorted_rows = sorted(rows.by_key, self.sort, &grouper);
         Answer {
             grouper,
             total: rows.total,
             rows: sorted_rows,
+            left_out,
             notes,
         }
     }

@@ -29,6 +29,7 @@ fn every_form_is_read() {
         ("rss-peak", Moment::ResidentPeak),
         ("mark:load", Moment::Mark("load".into())),
         ("mark:load:3", Moment::Mark("load:3".into())),
+        ("mark:", Moment::Mark(String::new())),
     ];
     for (text, moment) in forms {
         assert_eq!(Moment::parse(text).unwrap(), moment, "{text}");
@@ -42,7 +43,6 @@ fn what_is_no_moment_is_refused_with_the_forms() {
         "soon",
         "peak:0",
         "peak:x",
-        "mark:",
         "5x",
         "1.2.3s",
         "-5s",
@@ -120,6 +120,8 @@ fn moments_are_found_in_a_tape() {
             mark(50, "a:2"),
             mark(90, "a"),
             mark(95, "a"),
+            mark(60, ""),
+            mark(65, ""),
         ],
         resident: vec![sample(80, 5), sample(20, 7), sample(60, 9), sample(70, 9)],
         stamp_shift: 3,
@@ -140,6 +142,9 @@ fn moments_are_found_in_a_tape() {
     // A name that looks like a number of another mark is found by its whole name.
     assert_eq!(at(&recording, "mark:a:2"), (50, 400));
     assert_eq!(at(&recording, "mark:a:1"), (90, 720));
+    // A mark may have no name.
+    assert_eq!(at(&recording, "mark:"), (60, 480));
+    assert_eq!(at(&recording, "mark::2"), (65, 520));
     assert_eq!(at(&recording, "rss-peak"), (60, 480));
     let peaks = recording.peaks(2).unwrap();
     assert_eq!(at(&recording, "peak").0, peaks[0].stamp);

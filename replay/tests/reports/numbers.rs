@@ -294,22 +294,37 @@ fn only_heap_domains_count_unless_asked() {
         born: 0,
         is_remainder: false,
     };
-    let admitted = |domain: Option<&str>| {
+    let admitted = |domains: &[&str]| {
         let filter = BlockFilter {
-            domain: domain.map(ToOwned::to_owned),
+            domains: domains.iter().map(ToString::to_string).collect(),
             ..BlockFilter::default()
         };
         let filter = filter.for_tape(&tape).unwrap();
         let all = [0, 1, 2, 3, 4, 5, 16].map(DomainId);
         all.map(|domain| filter.admits(&block(domain)))
     };
+    assert_eq!(admitted(&[]), [true, true, true, true, false, false, false]);
     assert_eq!(
-        admitted(None),
-        [true, true, true, true, false, false, false]
-    );
-    assert_eq!(
-        admitted(Some("mmap")),
+        admitted(&["mmap"]),
         [false, false, false, false, true, false, false]
     );
-    assert_eq!(admitted(Some("all")), [true; 7]);
+    assert_eq!(
+        admitted(&["mmap", "obj"]),
+        [false, false, false, true, true, false, false]
+    );
+    assert_eq!(admitted(&["all"]), [true; 7]);
+    assert_eq!(admitted(&["obj", "all"]), [true; 7]);
+    // Left out of the heap is what nobody asked about, and nothing else.
+    let left_out = |domains: &[&str]| {
+        let filter = BlockFilter {
+            domains: domains.iter().map(ToString::to_string).collect(),
+            size_min: Some(1),
+            ..BlockFilter::default()
+        };
+        let filter = filter.for_tape(&tape).unwrap();
+        let all = [0, 3, 4, 5, 16].map(DomainId);
+        all.map(|domain| filter.leaves_out(&block(domain)))
+    };
+    assert_eq!(left_out(&[]), [false, false, true, true, true]);
+    assert_eq!(left_out(&["native"]), [false; 5]);
 }
