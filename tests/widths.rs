@@ -136,11 +136,10 @@ fn miscounted(text: &str) -> Option<String> {
         let is_one = ["1", "+1", "-1", "(1"].contains(&pair[0]);
         is_one && noun.len() > 2 && noun.ends_with('s') && noun != "process"
     };
-    let found = text.lines().find_map(|line| {
+    text.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         words.windows(2).find(wrong).map(|pair| pair.join(" "))
-    });
-    found
+    })
 }
 
 #[test]
