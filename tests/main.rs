@@ -14,6 +14,7 @@ mod counts;
 mod crowd;
 mod domains;
 mod faults;
+mod forbidden;
 mod libraries;
 mod lineage;
 mod models;

@@ -10,13 +10,19 @@ use crate::process::{Ending, ProcessState};
 use crate::tape::{FinishedTape, TapeWriter};
 use crate::tape_file::TapeFile;
 use heaptape_format::tables::{Child, End, Lost, LostReason};
-use heaptape_session::layout::phase;
+use heaptape_session::layout::{phase, turned_off};
 use heaptape_session::ring::Memory;
 use heaptape_session::slots::{free_process, free_stream, process_owner, stream_owner};
 use heaptape_session::sync::Ordering;
 
 /// What stands in a tape that was closed under a program that goes on.
 const CUT_OFF: &str = "the recording was ended while the program was running";
+/// What stands in a tape whose program made it impossible to go on.
+const CLOCK_FORBIDDEN: &str = "the recorder stopped: the program forbids itself the time stamp \
+     counter (PR_SET_TSC); what it starts from there on is not recorded either";
+/// See above.
+const CALLS_FORBIDDEN: &str = "the recorder stopped: the program forbids itself system calls \
+     (seccomp); what it starts from there on is not recorded either";
 
 impl Drainer {
     /// Closes what has ended.
@@ -117,13 +123,17 @@ impl Drainer {
             return;
         };
         let count = u64::from(slot.lost.load(Ordering::Relaxed)) + process.faults;
+        let reason = match slot.turned_off.load(Ordering::Relaxed) {
+            turned_off::CLOCK_FORBIDDEN | turned_off::CALLS_FORBIDDEN => LostReason::TurnedOff,
+            _ => LostReason::Other,
+        };
         if count > 0 {
             process.notes.add_lost(Lost {
                 stream: u32::MAX,
                 count,
                 stamp_first: process.notes.process.cut_stamp,
                 stamp_last: self.clock.now(),
-                reason: LostReason::Other as u8,
+                reason: reason as u8,
             });
         }
     }
@@ -202,15 +212,11 @@ impl Drainer {
         let slot = self.session.map.process(process.slot);
         let reason = slot.map_or(0, |slot| slot.turned_off.load(Ordering::Relaxed));
         match reason {
-            heaptape_session::layout::turned_off::DRAINER_SILENT => {
-                "the recorder stopped: nobody emptied the rings".into()
-            }
-            heaptape_session::layout::turned_off::CLOSED => {
-                "the recorder stopped: the session was closed".into()
-            }
-            heaptape_session::layout::turned_off::NO_MEMORY => {
-                "the recorder stopped: it could get no memory".into()
-            }
+            turned_off::DRAINER_SILENT => "the recorder stopped: nobody emptied the rings".into(),
+            turned_off::CLOSED => "the recorder stopped: the session was closed".into(),
+            turned_off::NO_MEMORY => "the recorder stopped: it could get no memory".into(),
+            turned_off::CLOCK_FORBIDDEN => CLOCK_FORBIDDEN.into(),
+            turned_off::CALLS_FORBIDDEN => CALLS_FORBIDDEN.into(),
             _ if self.is_cut_off(process) => CUT_OFF.into(),
             _ => String::new(),
         }

@@ -34,6 +34,10 @@ impl Level {
     /// Begins a stream: `number` is its self. False: the session has no place for it.
     pub fn open(&mut self, number: u32) -> bool {
         let session = process::session();
+        if sys::is_refused(libc::SYS_gettid) {
+            // A stream belongs to a thread that can be told from others.
+            return false;
+        }
         let Some((index, generation)) = claim_stream() else {
             return false;
         };
@@ -183,7 +187,9 @@ pub fn note_name(slot: &StreamSlot) {
         0,
     ];
     // SAFETY: the kernel writes 16 bytes, which `name` has.
-    unsafe { sys::syscall6(libc::SYS_prctl, arguments) };
+    if unsafe { sys::syscall6(libc::SYS_prctl, arguments) } != 0 {
+        return;
+    }
     for (place, word) in slot.name.iter().zip(name) {
         place.store(word, Ordering::Relaxed);
     }

@@ -14,7 +14,7 @@
 //! | the record in the ring; waiting, loss | [`recording`], [`waiting`] |
 //!
 //! Beside it: [`api`] (what a program may call itself), [`drainer`] (recording without a
-//! launcher).
+//! launcher), [`sandbox`] (programs that forbid themselves what the recorder does).
 #![cfg_attr(not(test), no_std)]
 
 pub mod api;
@@ -34,6 +34,7 @@ pub mod next;
 pub mod objects;
 pub mod process;
 pub mod recording;
+pub mod sandbox;
 pub mod stack;
 pub mod syscall;
 pub mod thread;

@@ -398,16 +398,10 @@ fn name_of(object: &Object) -> &[u8] {
 
 /// The path to record: that of the executable for the nameless object, an absolute one otherwise.
 fn path_of<'a>(name: &'a [u8], buffer: &'a mut PathBuffer) -> &'a [u8] {
-    let PathBuffer(bytes) = buffer;
     if name.is_empty() {
-        // Acquire: pairs with the Release of `start`.
-        let length = EXECUTABLE_BYTES.load(Ordering::Acquire);
-        let (chunks, _) = bytes.as_chunks_mut::<8>();
-        for (chunk, word) in chunks.iter_mut().zip(&EXECUTABLE) {
-            *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
-        }
-        return bytes.get(..length).unwrap_or(&[]);
+        return executable(buffer);
     }
+    let PathBuffer(bytes) = buffer;
     if name.starts_with(b"linux-vdso.so") || name.starts_with(b"linux-gate.so") {
         return b"[vdso]";
     }
@@ -416,6 +410,18 @@ fn path_of<'a>(name: &'a [u8], buffer: &'a mut PathBuffer) -> &'a [u8] {
     }
     // A name relative to the current directory, which is most likely still that of the load.
     absolute(name, bytes).unwrap_or(name)
+}
+
+/// The path of the main executable.
+pub fn executable(buffer: &mut PathBuffer) -> &[u8] {
+    let PathBuffer(bytes) = buffer;
+    // Acquire: pairs with the Release of `start`.
+    let length = EXECUTABLE_BYTES.load(Ordering::Acquire);
+    let (chunks, _) = bytes.as_chunks_mut::<8>();
+    for (chunk, word) in chunks.iter_mut().zip(&EXECUTABLE) {
+        *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
+    }
+    bytes.get(..length).unwrap_or(&[])
 }
 
 fn absolute<'a>(name: &[u8], bytes: &'a mut [u8]) -> Option<&'a [u8]> {

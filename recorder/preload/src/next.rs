@@ -59,6 +59,7 @@ static PVALLOC: Place = Place::new();
 
 /// A real function outside the malloc family, looked up at its first use.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Function {
     address: AtomicU64,
     name: &'static CStr,
@@ -128,6 +129,7 @@ functions! {
     QUICK_EXIT c"quick_exit"
     PRCTL c"prctl"
     PTHREAD_SETNAME_NP c"pthread_setname_np"
+    SYSCALL c"syscall"
 }
 
 /// Looks up what may be called where looking up is not allowed: in a child of `vfork`, inside an
@@ -193,6 +195,8 @@ pub fn resolve() -> bool {
     MEMALIGN.find(c"memalign", memalign_fallback);
     VALLOC.find(c"valloc", __libc_valloc as *const () as usize);
     PVALLOC.find(c"pvalloc", __libc_pvalloc as *const () as usize);
+    // Without it our own does what the C library's does.
+    SYSCALL.find();
     // Last: a known malloc says that all are known.
     MALLOC.find(c"malloc", __libc_malloc as *const () as usize);
     RESOLVING.store(0, Ordering::Relaxed);

@@ -4,16 +4,20 @@
 //! forked child starts again with its own slot. Anything that cannot be had turns recording off,
 //! and the target runs as if bare.
 
+use crate::hooks::exec;
 use crate::level::Level;
 use crate::lineage::{Parent, origin};
 use crate::thread::{self, Thread};
-use crate::{clock, drainer, environment, gate, identity, modules, next, objects, recording};
+use crate::{
+    clock, drainer, environment, gate, identity, modules, next, objects, recording, sandbox,
+};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
 use heaptape_session::layout::{ProcessSlot, options, phase, state};
 use heaptape_session::map::SessionMap;
+use heaptape_session::reasons::FORBIDDEN_CALLS;
 use heaptape_session::slots;
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
 use heaptape_session::sys;
@@ -127,10 +131,20 @@ pub fn is_allocator_foreign() -> bool {
     IS_FOREIGN.load(Ordering::Relaxed) != 0
 }
 
-/// True in the process that owns the slot, false in children that share its memory (`vfork`).
+/// True in the process that owns the slot, false in children that share its memory (`vfork`), and
+/// where nobody can tell.
 #[must_use]
 pub fn is_owner() -> bool {
-    sys::process_id() == PID.load(Ordering::Relaxed)
+    !sys::is_refused(libc::SYS_getpid) && sys::process_id() == PID.load(Ordering::Relaxed)
+}
+
+/// The calling process's id; where it may not be asked for, that of the slot's owner.
+#[must_use]
+pub fn id() -> u32 {
+    if sys::is_refused(libc::SYS_getpid) {
+        return PID.load(Ordering::Relaxed);
+    }
+    sys::process_id()
 }
 
 /// True when this process has a session (recording or not).
@@ -349,6 +363,9 @@ fn watch_ends() {
 static FORK_TICKS: AtomicU64 = AtomicU64::new(0);
 
 unsafe extern "C" fn before_fork() {
+    if sandbox::has_ended() {
+        return;
+    }
     let ticks = clock::now::<true, false>(0);
     // Relaxed: read by the child, whose only thread is this one. Another thread that forks at the
     // same time moves it by the length of a fork.
@@ -359,6 +376,10 @@ unsafe extern "C" fn before_fork() {
 unsafe extern "C" fn after_fork_in_parent() {
     FORK_TICKS.store(0, Ordering::Relaxed);
     thread::note_fork(0);
+    if matches!(gate::mode(), gate::PLAIN | gate::GENERAL) && !sandbox::may_fork() {
+        let mut path = modules::PathBuffer::default();
+        exec::note(FORBIDDEN_CALLS, modules::executable(&mut path));
+    }
 }
 
 unsafe extern "C" fn after_fork_in_child() {
@@ -368,17 +389,25 @@ unsafe extern "C" fn after_fork_in_child() {
 }
 
 unsafe extern "C" fn at_exit(code: c_int, _argument: *mut c_void) {
-    ends_with(code);
+    // Where nobody can tell, it is not a child of `vfork`: those have no business here.
+    if sys::is_refused(libc::SYS_getpid) || is_owner() {
+        note_end(code);
+    }
 }
 
-/// Notes the code that the process is about to exit with.
+/// Notes the code that the process is about to exit with, unless it is a child of `vfork`.
 pub fn ends_with(code: c_int) {
-    if !is_started() || !is_owner() {
-        return;
+    if is_started() && is_owner() {
+        note_end(code);
     }
+}
+
+fn note_end(code: c_int) {
     if let Some(slot) = slot() {
-        slot.end_ticks
-            .store(clock::now::<true, false>(0), Ordering::Relaxed);
+        if !sandbox::has_ended() {
+            slot.end_ticks
+                .store(clock::now::<true, false>(0), Ordering::Relaxed);
+        }
         slot.exit_code.store(code as u32 & 0xff, Ordering::Relaxed);
         // Release: pairs with the drainer's Acquire load of `exit_known`.
         slot.exit_known.store(1, Ordering::Release);
@@ -398,7 +427,8 @@ fn follow_fork() {
     let parents = slot();
     SLOT.store(0, Ordering::Relaxed);
     let was_off = parents.is_none_or(|slot| slot.turned_off.load(Ordering::Relaxed) != 0);
-    let mode = if is_over || was_off || has(options::NO_FOLLOW) {
+    let is_left_out = was_off || has(options::NO_FOLLOW) || !sandbox::may_fork();
+    let mode = if is_over || is_left_out {
         None
     } else {
         modules::forget();
@@ -419,6 +449,26 @@ pub fn turn_off(reason: u32) {
     gate::set(gate::COUNTING);
 }
 
+/// As [`turn_off`], before a ban; `None`: for a child of `vfork`, which is not to be told of.
+pub fn end_for_ban(reason: Option<u32>) {
+    if let (Some(slot), Some(reason)) = (slot(), reason) {
+        // A reason that stands there already came first.
+        let _ = slot
+            .turned_off
+            .compare_exchange(0, reason, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    gate::set(gate::COUNTING);
+}
+
+/// The ban for which recording ended did not come.
+pub fn go_on_after_ban(reason: u32) {
+    if let Some(slot) = slot() {
+        let _ = slot
+            .turned_off
+            .compare_exchange(reason, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
 /// Counts an event of a thread that has no stream; how many there were before.
 pub fn count_lost() -> u32 {
     slot().map_or(0, |slot| slot.lost.fetch_add(1, Ordering::Relaxed))
@@ -426,7 +476,8 @@ pub fn count_lost() -> u32 {
 
 /// Counts an event after the process was turned off.
 pub fn count_turned_off() {
-    let Some(thread) = thread::current() else {
+    // After a ban without a stamp.
+    let Some(thread) = thread::current().filter(|_| !sandbox::has_ended()) else {
         count_lost();
         return;
     };

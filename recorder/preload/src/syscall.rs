@@ -22,7 +22,25 @@ pub fn is_readable(address: usize) -> bool {
     let arguments = [NO_SUCH_HOW, address, 0, SIGNAL_SET_BYTES, 0, 0];
     // SAFETY: with an invalid `how` the signal mask stays as it is.
     let answer = unsafe { syscall6(libc::SYS_rt_sigprocmask, arguments) };
-    answer != -(libc::EFAULT as isize)
+    // Anything else (a filter of the program's) says nothing.
+    answer == -(libc::EINVAL as isize)
+}
+
+/// True when the address space of this process has a limit, or nobody can say.
+#[must_use]
+pub fn is_address_space_limited() -> bool {
+    let mut limit = [0u64; 2];
+    let arguments = [
+        0,
+        libc::RLIMIT_AS as usize,
+        0,
+        (&raw mut limit) as usize,
+        0,
+        0,
+    ];
+    // SAFETY: the two words are a valid rlimit64 for the kernel to fill in.
+    let result = unsafe { syscall6(libc::SYS_prlimit64, arguments) };
+    result != 0 || limit.first() != Some(&libc::RLIM64_INFINITY)
 }
 
 /// Fills `buffer` with the target of the symbolic link at `path` and returns the filled part.

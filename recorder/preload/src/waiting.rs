@@ -6,7 +6,7 @@
 //! drainer silent.
 
 use crate::environment::Text;
-use crate::{gate, process};
+use crate::{clock, gate, process};
 use core::ffi::CStr;
 use heaptape_session::layout::{options, state, turned_off};
 use heaptape_session::ring::Memory;
@@ -15,6 +15,8 @@ use heaptape_session::sys;
 
 /// One nap.
 const NAP_NS: u32 = 1_000_000;
+/// What a clock that nobody has measured yet has at least.
+const TICKS_PER_SECOND_MIN: u64 = 1_000_000_000;
 /// A drainer that does not beat for so many naps is dead or stopped for long.
 const SILENT_NAPS_MAX: u32 = 2000;
 /// After so many silent naps, and each further so many, it is asked whether it exists at all.
@@ -57,7 +59,7 @@ impl Wait {
         if is_off || process::has(options::LOSSY) {
             return false;
         }
-        sys::sleep_ns(NAP_NS);
+        nap();
         let heartbeat = header.heartbeat.load(Ordering::Relaxed);
         if heartbeat != self.heartbeat && !is_out_of_reach() {
             self.heartbeat = heartbeat;
@@ -82,6 +84,22 @@ impl Drop for Wait {
     fn drop(&mut self) {
         let header = process::session().header();
         header.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Waits for a moment; where the program forbids itself to sleep, by doing nothing.
+fn nap() {
+    if !sys::is_refused(libc::SYS_nanosleep) {
+        return sys::sleep_ns(NAP_NS);
+    }
+    let per_second = process::session()
+        .header()
+        .ticks_per_second
+        .load(Ordering::Relaxed);
+    let ticks = per_second.max(TICKS_PER_SECOND_MIN) / (1_000_000_000 / u64::from(NAP_NS));
+    let start = clock::now::<false, false>(0);
+    while clock::now::<false, false>(start) - start < ticks {
+        core::hint::spin_loop();
     }
 }
 

@@ -211,6 +211,10 @@ pub mod turned_off {
     pub const NO_MEMORY: u32 = 3;
     /// The drainer asked for it: the tape cannot grow.
     pub const TAPE_FULL: u32 = 4;
+    /// The program forbids itself the time stamp counter.
+    pub const CLOCK_FORBIDDEN: u32 = 5;
+    /// The program forbids itself system calls that recording cannot do without.
+    pub const CALLS_FORBIDDEN: u32 = 6;
 }
 
 /// One thread's (or nested signal handler's) sequence of records.

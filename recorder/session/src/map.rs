@@ -211,6 +211,14 @@ impl SessionMap {
         unsafe { sys::unmap(self.base, self.layout.chunks_offset()) };
     }
 
+    /// Maps what the first `chunks` chunks lie in now, for a process that cannot do so later.
+    pub fn map_ahead(&self, chunks: usize) {
+        for index in 0..chunks.min(self.layout.chunks).div_ceil(SEGMENT_CHUNKS) {
+            // One that cannot be mapped is noted as such.
+            let _address = self.segment(index);
+        }
+    }
+
     /// The address of segment `index`, mapped now if it was not yet.
     fn segment(&self, index: usize) -> Option<*mut u8> {
         let place = self.segments.get(index)?;

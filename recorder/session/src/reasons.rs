@@ -31,6 +31,8 @@ pub const MSAN: &str = "MSan-linked executable";
 pub const LSAN: &str = "LSan-linked executable";
 /// A sanitizer's runtime of which nothing tells which it is.
 pub const SANITIZER: &str = "sanitizer-linked executable";
+/// The program that starts it forbids itself, and so it, what recording needs.
+pub const FORBIDDEN_CALLS: &str = "its starter forbids it system calls that recording needs";
 
 /// Beginnings of the names of libraries that bring a sanitizer, with the reason.
 pub const SANITIZER_LIBRARIES: [(&[u8], &str); 9] = [

@@ -1,17 +1,107 @@
 //! Raw system calls (x86_64 Linux).
 //!
 //! The recorder lives in other people's processes: its own calls must not touch `errno`, must not
-//! go through a symbol that it interposes itself, and must be usable in signal handlers.
+//! go through a symbol that it interposes itself, and must be usable in signal handlers. A program
+//! may forbid itself system calls on pain of death (seccomp): those are [`refuse`]d here, and from
+//! then on fail without being made.
 
 use core::arch::asm;
+// The calls of this process, not of a model: never loom's.
+use core::sync::atomic::{AtomicU64, Ordering};
 
-/// A call with up to six arguments; returns the kernel's value, negative errno on failure.
+/// Numbers of system calls that a [`CallSet`] knows.
+pub const CALLS: usize = 512;
+/// Words of a [`CallSet`].
+const SET_WORDS: usize = CALLS / 64;
+
+/// A set of system calls, a bit each, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallSet(pub [u64; SET_WORDS]);
+
+impl CallSet {
+    /// All calls.
+    pub const ALL: Self = Self([u64::MAX; SET_WORDS]);
+
+    /// Takes a call out.
+    pub fn remove(&mut self, number: i64) {
+        if let Some(word) = self.0.get_mut(number as usize / 64) {
+            *word &= !(1 << (number % 64));
+        }
+    }
+
+    /// Puts a call in.
+    pub fn insert(&mut self, number: i64) {
+        if let Some(word) = self.0.get_mut(number as usize / 64) {
+            *word |= 1 << (number % 64);
+        }
+    }
+
+    /// Puts all calls of another set in as well.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        for (word, more) in self.0.iter_mut().zip(other.0) {
+            *word |= more;
+        }
+        self
+    }
+
+    /// True when the call is in the set; one with a number beyond all sets never is.
+    #[must_use]
+    pub fn has(&self, number: i64) -> bool {
+        let word = self.0.get(number as usize / 64);
+        word.is_some_and(|word| word & 1 << (number % 64) != 0)
+    }
+}
+
+/// Relaxed everywhere: whoever refuses a call waits for other threads by other means.
+static REFUSED: [AtomicU64; SET_WORDS] = [const { AtomicU64::new(0) }; SET_WORDS];
+
+/// From now on these calls, and no others, fail with EPERM without being made.
+pub fn refuse(calls: CallSet) {
+    for (place, word) in REFUSED.iter().zip(calls.0) {
+        place.store(word, Ordering::Relaxed);
+    }
+}
+
+/// The calls that are refused now.
+#[must_use]
+pub fn refused() -> CallSet {
+    let mut set = CallSet([0; SET_WORDS]);
+    for (word, place) in set.0.iter_mut().zip(&REFUSED) {
+        *word = place.load(Ordering::Relaxed);
+    }
+    set
+}
+
+/// True when the call is refused now.
+#[inline]
+#[must_use]
+pub fn is_refused(number: i64) -> bool {
+    let word = REFUSED.get(number as usize / 64);
+    word.is_some_and(|word| word.load(Ordering::Relaxed) & 1 << (number % 64) != 0)
+}
+
+/// A call of our own with up to six arguments; returns the kernel's value, negative errno on
+/// failure, which is EPERM when the call is refused.
 ///
 /// # Safety
 /// The number and its arguments must be such that the call upholds memory safety: pointers valid
 /// for what the call reads and writes, no mapping replaced that is in use.
 #[inline]
 pub unsafe fn syscall6(number: i64, args: [usize; 6]) -> isize {
+    if is_refused(number) {
+        return -(libc::EPERM as isize);
+    }
+    // SAFETY: as for this function.
+    unsafe { passed_on(number, args) }
+}
+
+/// A call that the program itself makes through us: it is made in any case.
+///
+/// # Safety
+/// As for [`syscall6`].
+#[inline]
+pub unsafe fn passed_on(number: i64, args: [usize; 6]) -> isize {
     let result: isize;
     // SAFETY: the caller vouches for the call; the kernel clobbers rcx and r11 and nothing else.
     unsafe {
@@ -127,4 +217,28 @@ pub fn process_id() -> u32 {
 pub fn thread_id() -> u32 {
     // SAFETY: gettid has no arguments and cannot fail.
     unsafe { syscall6(libc::SYS_gettid, [0; 6]) as u32 }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_what_was_put_in() {
+        let mut set = CallSet::ALL;
+        for number in [0, 63, 64, 511] {
+            assert!(set.has(number));
+            set.remove(number);
+            assert!(!set.has(number) && set.has(1), "{number}");
+        }
+        assert_eq!(set.0.map(u64::count_ones).iter().sum::<u32>(), 508);
+        for beyond in [-1, 512, i64::MAX] {
+            set.remove(beyond);
+            set.insert(beyond);
+            assert!(!set.has(beyond));
+        }
+        assert_eq!(set.with(CallSet::ALL), CallSet::ALL);
+        set.insert(64);
+        assert!(set.has(64) && !set.has(63));
+    }
 }

@@ -7,10 +7,11 @@
 
 use crate::environment::{self, ADDED_MAX, Carry, Text};
 use crate::hooks::image::{self, Verdict};
-use crate::{api, clock, gate, library, next, process, recording, thread};
+use crate::{api, clock, gate, library, next, process, recording, sandbox, thread};
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use heaptape_session::layout::{options, phase};
+use heaptape_session::reasons::FORBIDDEN_CALLS;
 use heaptape_session::record::blob;
 use heaptape_session::slots;
 use heaptape_session::sync::Ordering;
@@ -56,8 +57,19 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
         process::start();
     }
     let is_recording = matches!(gate::mode(), gate::PLAIN | gate::GENERAL);
-    if !process::is_started() || !is_recording {
+    let may_start = sandbox::may_start();
+    if !process::is_started() || !is_recording && may_start {
         return real(list);
+    }
+    let real = |list| {
+        let child = sandbox::settle();
+        let result = real(list);
+        sandbox::unsettle(child);
+        result
+    };
+    if !is_recording {
+        // SAFETY: as for this function.
+        return unsafe { with_environment(list, Carry::Off, real) };
     }
     let mut name = [0; libc::PATH_MAX as usize];
     // SAFETY: as for this function.
@@ -66,7 +78,8 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
         return real(list);
     }
     // SAFETY: as for this function.
-    let is_elsewheres = unsafe { environment::leads_elsewhere(list, process::session().path()) };
+    let is_elsewheres =
+        may_start && unsafe { environment::leads_elsewhere(list, process::session().path()) };
     // SAFETY: as for this function.
     let stays_out = is_elsewheres
         || process::has(options::NO_FOLLOW)
@@ -76,6 +89,7 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
         verdict.brings_allocator || unsafe { environment::preloads_allocator(list) };
     let library = library_for(brings_allocator);
     let reason = verdict.reason.or(match library {
+        _ if !may_start => Some(FORBIDDEN_CALLS),
         Some(_) => None,
         None => Some(OUT_OF_REACH),
     });
@@ -158,7 +172,7 @@ fn is_denied(path: &CStr, access: c_int) -> bool {
 }
 
 /// Writes down that a command is not recorded, and why.
-fn note(reason: &str, name: &[u8]) {
+pub fn note(reason: &str, name: &[u8]) {
     let Some(thread) = thread::admitted() else {
         return;
     };
@@ -173,8 +187,10 @@ fn note(reason: &str, name: &[u8]) {
     };
 }
 
-/// What is known of the image, and whether it is there at all. `name` becomes its path.
+/// What is known of the image, and whether it is there at all. `name` becomes its path. Where the
+/// program forbids itself to look, nothing is known, and it is taken to be there.
 unsafe fn judge(image: Image, name: &mut [u8]) -> (Verdict, bool) {
+    let may_look = image::may_look();
     let (folder, found) = match image {
         Image::At(folder, path) => {
             let mut text = Text::new(name);
@@ -192,11 +208,12 @@ unsafe fn judge(image: Image, name: &mut [u8]) -> (Verdict, bool) {
         }
         Image::Named(file) => {
             // SAFETY: as for this function.
-            let found = !file.is_null() && look_up(unsafe { CStr::from_ptr(file) }, name);
+            let found = !file.is_null() && look_up(unsafe { CStr::from_ptr(file) }, name, may_look);
             (libc::AT_FDCWD, found)
         }
     };
     match CStr::from_bytes_until_nul(name) {
+        Ok(_) if found && !may_look => (Verdict::default(), true),
         Ok(path) if found && image::is_executable(folder, path) => {
             (image::judge(folder, path), true)
         }
@@ -204,10 +221,10 @@ unsafe fn judge(image: Image, name: &mut [u8]) -> (Verdict, bool) {
     }
 }
 
-/// Finds `file` as the C library does; its path comes into `name`.
-fn look_up(file: &CStr, name: &mut [u8]) -> bool {
+/// Finds `file` as the C library does; its path, or what it is called, comes into `name`.
+fn look_up(file: &CStr, name: &mut [u8], may_look: bool) -> bool {
     let file = file.to_bytes();
-    if file.contains(&b'/') {
+    if file.contains(&b'/') || !may_look {
         let mut text = Text::new(name);
         text.put(file);
         return text.end().is_some();
@@ -376,7 +393,7 @@ pub unsafe extern "C" fn execveat(
             0,
         ];
         // SAFETY: the caller's own call.
-        let result = unsafe { sys::syscall6(libc::SYS_execveat, call) };
+        let result = unsafe { sys::passed_on(libc::SYS_execveat, call) };
         next::set_errno(-result as c_int);
         -1
     };

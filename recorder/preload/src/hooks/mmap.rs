@@ -93,7 +93,7 @@ unsafe extern "C" fn mmap_body(
                 offset as usize,
             ];
             // SAFETY: the caller's own call.
-            answer(unsafe { sys::syscall6(libc::SYS_mmap, arguments) })
+            answer(unsafe { sys::passed_on(libc::SYS_mmap, arguments) })
         }
     };
     if mapped != FAILED {
@@ -127,7 +127,7 @@ unsafe extern "C" fn munmap_body(
             None => {
                 let arguments = [address as usize, length, 0, 0, 0, 0];
                 // SAFETY: the caller's own call.
-                let result = unsafe { sys::syscall6(libc::SYS_munmap, arguments) };
+                let result = unsafe { sys::passed_on(libc::SYS_munmap, arguments) };
                 if answer(result) == FAILED { -1 } else { 0 }
             }
         }
@@ -189,7 +189,7 @@ unsafe extern "C" fn mremap_body(
                 0,
             ];
             // SAFETY: the caller's own call.
-            answer(unsafe { sys::syscall6(libc::SYS_mremap, arguments) })
+            answer(unsafe { sys::passed_on(libc::SYS_mremap, arguments) })
         }
     };
     let Some(change) = change else {

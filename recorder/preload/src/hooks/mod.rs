@@ -64,6 +64,7 @@ macro_rules! wide_stub {
 
 #[cfg(any(test, feature = "allocators"))]
 mod around;
+pub mod bans;
 #[cfg(any(test, feature = "allocators"))]
 pub mod bundled;
 pub mod exec;

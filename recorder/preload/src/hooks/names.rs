@@ -1,8 +1,8 @@
-//! Thread names: a thread that renames itself is noticed at once; others' new names are read when
-//! the thread ends.
+//! Thread names: a thread that renames itself is noticed at once (here, and in `bans` by `prctl`);
+//! others' new names are read when the thread ends.
 
 use crate::{next, thread};
-use core::ffi::{c_char, c_int, c_ulong};
+use core::ffi::{c_char, c_int};
 
 /// Interposed `pthread_setname_np`.
 ///
@@ -19,33 +19,6 @@ pub unsafe extern "C" fn pthread_setname_np(target: libc::pthread_t, name: *cons
     let result = unsafe { real(target, name) };
     // SAFETY: pthread_self has no arguments and cannot fail.
     if result == 0 && target == unsafe { libc::pthread_self() } {
-        thread::renamed();
-    }
-    result
-}
-
-/// Interposed `prctl`, for `PR_SET_NAME`. The C function takes its arguments after the first as
-/// they come; on x86-64 they travel in registers like those of any function.
-///
-/// # Safety
-/// As the C function.
-#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
-pub unsafe extern "C" fn prctl(
-    option: c_int,
-    second: c_ulong,
-    third: c_ulong,
-    fourth: c_ulong,
-    fifth: c_ulong,
-) -> c_int {
-    type Prctl = unsafe extern "C" fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int;
-    // SAFETY: the type is that of the function.
-    let Some(real) = (unsafe { next::PRCTL.pointer::<Prctl>() }) else {
-        next::set_errno(libc::ENOSYS);
-        return -1;
-    };
-    // SAFETY: the caller's own call.
-    let result = unsafe { real(option, second, third, fourth, fifth) };
-    if option == libc::PR_SET_NAME && result == 0 {
         thread::renamed();
     }
     result

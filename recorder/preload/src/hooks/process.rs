@@ -3,7 +3,7 @@
 //! A child of `vfork` ends this way too; it is not the process that owns the slot, and
 //! [`process::ends_with`] leaves it alone.
 
-use crate::{next, process};
+use crate::{next, process, sandbox};
 use core::ffi::c_int;
 use heaptape_session::sys;
 
@@ -39,6 +39,7 @@ pub unsafe extern "C" fn quick_exit(code: c_int) -> ! {
 
 fn end(code: c_int, real: &next::Function) -> ! {
     process::ends_with(code);
+    let _childs = sandbox::settle();
     // SAFETY: the type is that of all three functions.
     if let Some(real) = unsafe { real.pointer::<Exit>() } {
         // SAFETY: the caller's own call.
@@ -46,6 +47,6 @@ fn end(code: c_int, real: &next::Function) -> ! {
     }
     loop {
         // SAFETY: ends the process, as the caller wishes.
-        unsafe { sys::syscall6(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
+        unsafe { sys::passed_on(libc::SYS_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
     }
 }

@@ -11,10 +11,11 @@
 
 use core::arch::asm;
 
-use heaptape_session::sys::{process_id, thread_id};
+use heaptape_session::sys::thread_id;
 
 use super::expression::Memory;
 use crate::syscall::{PAGE_BYTES, is_readable};
+use crate::{process, thread};
 
 /// Pages tried at a stretch: a stack that grew by more since the last event is cut.
 const TRIES_MAX: usize = 16384;
@@ -46,14 +47,6 @@ fn page_of(address: usize) -> usize {
     address & !(PAGE_BYTES - 1)
 }
 
-/// Address of the calling thread's control block. glibc and musl lay it above the thread's stack.
-fn thread_control_block() -> usize {
-    let address: usize;
-    // SAFETY: on x86-64 Linux the word at fs:0 is the address of the thread control block.
-    unsafe { asm!("mov {}, fs:0", out(reg) address, options(nostack, preserves_flags, readonly)) };
-    address
-}
-
 fn stack_pointer() -> usize {
     let address: usize;
     // SAFETY: reads a register.
@@ -64,11 +57,12 @@ fn stack_pointer() -> usize {
 impl StackBounds {
     /// Learns the calling thread's own stack.
     pub fn start(&mut self) {
-        let anchor = if thread_id() == process_id() {
+        let anchor = if thread_id() == process::id() {
             // SAFETY: getauxval only looks into the auxiliary vector.
             unsafe { libc::getauxval(libc::AT_RANDOM) as usize }
         } else {
-            thread_control_block()
+            // glibc and musl lay it above the thread's stack.
+            thread::control_block()
         };
         let page = page_of(anchor);
         self.drop_other();
