@@ -286,29 +286,36 @@ mod tests {
         // SAFETY: the child only makes system calls.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            // SAFETY: plain calls with valid arguments.
-            let answer = unsafe {
-                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-                if libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) == 0 {
-                    -heaptape_session::sys::syscall6(NUMBER, *arguments) as i64
-                } else {
-                    i64::MAX
-                }
-            };
-            // SAFETY: eight valid bytes; the descriptor is the pipe's.
-            unsafe { libc::write(pipe[1], (&raw const answer).cast(), 8) };
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(0) };
+            answer_in_child(&filter, arguments, pipe[1]);
         }
         let mut answer = -1i64;
-        // SAFETY: descriptors of this test, eight valid bytes, the test's own child.
-        unsafe {
-            libc::close(pipe[1]);
-            libc::read(pipe[0], (&raw mut answer).cast(), 8);
-            libc::close(pipe[0]);
-            libc::waitpid(child, core::ptr::null_mut(), 0);
-        }
+        // SAFETY: a descriptor of this test.
+        unsafe { libc::close(pipe[1]) };
+        // SAFETY: eight valid bytes.
+        unsafe { libc::read(pipe[0], (&raw mut answer).cast(), 8) };
+        // SAFETY: as above.
+        unsafe { libc::close(pipe[0]) };
+        // SAFETY: the test's own child.
+        unsafe { libc::waitpid(child, core::ptr::null_mut(), 0) };
         (answer != i64::MAX).then_some(answer)
+    }
+
+    fn answer_in_child(filter: &libc::sock_fprog, arguments: &[usize; 6], pipe: i32) -> ! {
+        // SAFETY: forbids this child to gain rights.
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        let mode = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: a valid structure; what it forbids concerns this child.
+        let is_taken = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, filter) } == 0;
+        let answer = if is_taken {
+            // SAFETY: the filter keeps the call from being made.
+            -unsafe { heaptape_session::sys::syscall6(NUMBER, *arguments) } as i64
+        } else {
+            i64::MAX
+        };
+        // SAFETY: eight valid bytes.
+        unsafe { libc::write(pipe, (&raw const answer).cast(), 8) };
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(0) }
     }
 
     /// What the filter answers, as [`by_kernel`].
