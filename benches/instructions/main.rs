@@ -11,11 +11,12 @@ use count::{Counter, Layer};
 use heaptape_benches::{machine, programs};
 
 /// A shape of workloads/pair.c and its depth.
-const CASES: [(&str, u32); 6] = [
+const CASES: [(&str, u32); 7] = [
     ("fixed", 5),
     ("fixed", 15),
     ("fixed", 40),
     ("rebuilt", 15),
+    ("sites", 15),
     ("walk", 10),
     ("walk", 15),
 ];

@@ -62,7 +62,7 @@ impl KeptFrame {
 
 /// A word of memory that a step read.
 #[derive(Debug, Clone, Copy)]
-struct Word {
+pub struct Word {
     address: usize,
     value: usize,
 }
@@ -147,6 +147,38 @@ impl LastStack {
             index += 1;
         }
         index
+    }
+
+    /// True when the frame `index` may be trusted, is as it was when `kept` was copied from it, and
+    /// a state that leads to `kept` leads to it.
+    #[inline(always)]
+    #[must_use]
+    pub fn still_has(&self, index: usize, kept: &KeptFrame) -> bool {
+        let frame = self.frame(index);
+        // As many words and the same need of rbp: whatever led to `kept` compared rbp if this one
+        // needs it.
+        index <= self.trusted
+            && frame.sp == kept.sp
+            && frame.node == kept.node
+            && frame.words == kept.words
+            && frame.is_at(kept.pc, kept.rbp)
+    }
+
+    /// The innermost frame of the last stack, and its index.
+    #[must_use]
+    pub fn innermost(&self) -> (usize, &KeptFrame) {
+        (self.count, self.frame(self.count))
+    }
+
+    /// The words that lead from the frame `inner` to the frame `outer`, those of the outermost step
+    /// first; `None` where they may not be trusted, or there is no such way.
+    #[must_use]
+    pub fn words_between(&self, outer: usize, inner: usize) -> Option<&[Word]> {
+        if outer == 0 || inner <= outer || inner > self.trusted {
+            return None;
+        }
+        let [from, to] = [outer, inner].map(|index| self.frame(index).word_count());
+        self.words.get(from..to)
     }
 
     /// Compares all words outside of a frame whose state was found again.
@@ -388,7 +420,8 @@ impl Word {
     /// True when memory still holds the word. To be asked only of the innermost word of a frame
     /// whose state was found again, and then of each next one.
     #[inline(always)]
-    fn stands(&self) -> bool {
+    #[must_use]
+    pub fn stands(&self) -> bool {
         // SAFETY: all that the walk would read before this word in that state has the value that it
         // had then, so the walk would now read this word, from a stretch of memory that was found
         // readable and has not been dropped since.

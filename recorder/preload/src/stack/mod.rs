@@ -14,6 +14,7 @@ pub mod expression;
 pub mod intern;
 mod interpret;
 mod last;
+mod leaves;
 pub mod reader;
 pub mod row;
 pub mod rules;
@@ -25,6 +26,7 @@ use crate::arena;
 use crate::modules::{self, Changes, ModuleRecord, PathBuffer};
 use intern::InternTable;
 use last::LastStack;
+use leaves::Leaves;
 use walk::{EXACT, End, FRAMES_MAX, Frame, Stop, Walker};
 
 /// The caller's registers at an interposed call, as the naked stub found them.
@@ -80,6 +82,8 @@ pub struct StackCapture {
     found: [Frame; FRAMES_MAX],
     /// The stack of the last event.
     last: LastStack,
+    /// Innermost parts of earlier ones.
+    leaves: Leaves,
     trials: Trials,
     /// Frames to look at.
     depth_max: usize,
@@ -138,6 +142,7 @@ impl StackCapture {
         self.walker.start();
         self.intern.clear();
         self.last.start();
+        self.leaves.forget();
         self.trials = Trials::default();
         self.last_node = 0;
         self.has_unknown_code = false;
@@ -170,9 +175,37 @@ impl StackCapture {
                 Ok(()) => 0,
                 Err(outer) => {
                     self.trials.vain = kept - outer;
-                    outer
+                    return self.capture_changed(caller, outer, sink);
                 }
             };
+        }
+        self.capture_leaf(caller, kept, sink)
+    }
+
+    /// Captures a stack of which the innermost frames are not those of the last one; they may be
+    /// those of an earlier one. Apart, so that the way above has no more registers to save.
+    #[inline(never)]
+    fn capture_leaf(
+        &mut self,
+        caller: CallerContext,
+        mut kept: usize,
+        sink: &mut impl StackSink,
+    ) -> u32 {
+        let CallerContext { pc, sp, rbp } = caller;
+        if let Some(leaf) = self.leaves.get(pc, sp, rbp, &self.last) {
+            match self.last.verify(leaf.index) {
+                Ok(()) if self.last.joins(leaf.count, leaf.index, self.depth_max) => {
+                    self.trials.failed = 0;
+                    self.leaves.note_success();
+                    self.last.settle(leaf.index);
+                    return leaf.node;
+                }
+                Ok(()) => {}
+                Err(outer) => {
+                    self.trials.vain += leaf.index - outer;
+                    kept = outer;
+                }
+            }
         }
         self.capture_changed(caller, kept, sink)
     }
@@ -186,6 +219,7 @@ impl StackCapture {
         kept: usize,
         sink: &mut impl StackSink,
     ) -> u32 {
+        let last_node = self.last_node;
         let epoch = self.walker.bounds.epoch();
         let frames = self.found.get_mut(..self.depth_max).unwrap_or_default();
         let (at, stop) = self.walker.walk(caller, frames, &self.last, kept);
@@ -207,6 +241,9 @@ impl StackCapture {
                 self.last.rebuild(&at, end, root, is_whole && is_kept)
             }
         };
+        if epoch != self.walker.bounds.epoch() {
+            self.leaves.forget();
+        }
         let mut index = self.last.extend(outer, found);
         let mut parent = self.last.frame(index - 1).node;
         if index == 1 && self.last.root != 0 {
@@ -225,12 +262,17 @@ impl StackCapture {
             self.last.name(index, parent);
             index += 1;
         }
+        // What was met for the first time may be met only once.
+        if joined != 0 && last_node == self.last_node {
+            self.leaves.keep(&self.last, joined);
+        }
         parent
     }
 
-    /// Forgets the last stack: the next one is walked to its end.
+    /// Forgets the last stacks: the next one is walked to its end.
     pub fn forget_last(&mut self) {
         self.last.start();
+        self.leaves.forget();
     }
 
     #[inline(always)]
@@ -308,6 +350,7 @@ impl StackCapture {
     fn forget_nodes(&mut self) {
         self.intern.clear();
         self.last.start();
+        self.leaves.forget();
         self.has_unknown_code = false;
     }
 }

@@ -256,6 +256,17 @@ pub(crate) extern "C" fn record(pc: usize, sp: usize, rbp: usize) {
 }
 
 impl Session {
+    /// Begins a new stream with the same captures, as a forked child does.
+    pub(crate) fn restart(&mut self) {
+        let captures = [&mut self.capture, &mut self.full];
+        for capture in captures.into_iter().flatten() {
+            capture.init(StackConfig::default());
+        }
+        self.tape.nodes.clear();
+        self.full_tape.nodes.clear();
+        self.pairs.clear();
+    }
+
     /// From here on stacks are only taken, not compared.
     pub(crate) fn compare_no_more(&mut self) {
         self.compares = false;

@@ -177,6 +177,38 @@ fn the_outer_place_is_seen_where_all_inside_is_the_same() {
 }
 
 #[inline(never)]
+fn at_place(place: u64) -> u64 {
+    match place {
+        0 => probe(),
+        1 => inner(),
+        2 => middle(1),
+        _ => middle(2),
+    }
+    black_box(place)
+}
+
+/// Takes stacks below one frame in turn, in an order of its own for each seed.
+#[inline(never)]
+fn in_turn(seed: u64) {
+    for number in 0..32 {
+        black_box(at_place(mix(seed << 8 | number) % 4));
+    }
+}
+
+/// Each stream numbers its nodes from 1 on, in the order in which it meets them.
+#[test]
+fn a_new_stream_takes_over_no_numbers() {
+    let taken = session(StackConfig::default(), || {
+        current().stride = 1 << 20;
+        for seed in 0..50 {
+            current().restart();
+            in_turn(seed);
+        }
+    });
+    assert_eq!(taken.taken, 50 * 32);
+}
+
+#[inline(never)]
 fn deep(levels: u32, seed: u64) -> u64 {
     let random = mix(seed + u64::from(levels));
     if levels == 0 || random.is_multiple_of(11) {
