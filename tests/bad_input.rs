@@ -19,7 +19,7 @@ const VERBS: &[(&str, &[&str])] = &[
 ];
 
 /// Fails unless the command was refused in one line that names `culprit`.
-fn assert_refused(outcome: &Outcome, culprit: &str, what: &str) {
+pub(crate) fn assert_refused(outcome: &Outcome, culprit: &str, what: &str) {
     assert_eq!(outcome.code, 2, "{what}: {outcome:?}");
     assert_eq!(outcome.stdout, "", "{what}");
     assert_eq!(outcome.stderr.lines().count(), 1, "{what}: {outcome:?}");
@@ -48,7 +48,7 @@ fn every_verb_refuses(room: &Room, tape: &str) {
     );
 }
 
-fn good_tape(room: &Room) -> String {
+pub(crate) fn good_tape(room: &Room) -> String {
     let name = "good.tape";
     if !room.path(name).exists() {
         let family = build::c("family.c", &[]);
@@ -271,43 +271,6 @@ fn an_unknown_mark_lists_the_known_ones() {
     );
     let outcome = room.heaptape(&["stats", "m.tape", "--at", "mark:all:2"]);
     assert_refused(&outcome, "all", "a mark that came once");
-}
-
-/// A mark without a name, and names that are as long as the recorder keeps them.
-#[test]
-fn names_of_marks_and_domains_are_shown_and_shortened() {
-    let room = Room::new();
-    let program = build::cpp("wide.cpp", &["-std=c++17"]);
-    room.record("m.tape", &[], &[program]).success();
-    let unknown = ["stats", "m.tape", "--at", "mark:none"];
-    let refused = room.heaptape(&unknown);
-    assert_refused(&refused, "mark:none", "an unknown mark");
-    let named = "this tape has a mark with a name o…eds room of its own, \"\" (1 to 2)";
-    assert!(refused.stderr.contains(named), "{refused:?}");
-    let long = "x".repeat(3000);
-    for arguments in [
-        ["stats", "m.tape", "--at", &format!("mark:{long}")],
-        ["stats", "m.tape", "--domain", &long],
-    ] {
-        let refused = room.heaptape(&arguments);
-        assert_refused(&refused, "xx…xx", arguments[2]);
-        assert!(refused.stderr.len() < 400, "{refused:?}");
-    }
-    let info = room.heaptape(&["info", "m.tape"]).success().stdout;
-    assert!(
-        info.contains("eds room of its own, \"\" (2 times)"),
-        "{info}"
-    );
-
-    let at = |moment: &str| room.json(&["stats", "m.tape", "--at", moment])["at_ns"].clone();
-    let marks = &room.json(&["info", "m.tape"])["marks"];
-    assert_eq!(at("mark:"), marks[1]["at_ns"]);
-    assert_eq!(at("mark::2"), marks[2]["at_ns"]);
-    assert_refused(
-        &room.heaptape(&["stats", "m.tape", "--at", "mark::3"]),
-        "mark::3",
-        "a third mark without a name",
-    );
 }
 
 #[test]

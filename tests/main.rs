@@ -17,6 +17,7 @@ mod faults;
 mod forbidden;
 mod libraries;
 mod lineage;
+mod messages;
 mod models;
 mod names;
 mod nested;

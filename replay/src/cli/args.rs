@@ -174,7 +174,7 @@ pub(super) struct ChooseArgs {
     #[arg(long, value_enum, default_value_t = Sort::Bytes)]
     sort: Sort,
     /// Rows at most, 0 for all [default: 25 in text, all in JSON and CSV].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = rows_max, allow_negative_numbers = true)]
     top: Option<usize>,
     /// One more allocation wrapper, a pattern of function names; repeatable.
     #[arg(long, value_name = "PATTERN")]
@@ -191,6 +191,11 @@ pub(super) struct ChooseArgs {
     /// Show no source lines.
     #[arg(long)]
     no_source: bool,
+}
+
+fn rows_max(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "write how many rows at most, or 0 for all".to_owned())
 }
 
 /// A size as users write it, in bytes.

@@ -1,13 +1,11 @@
 //! `heaptape churn`: all allocations of a window.
 
-use super::args::{ChooseArgs, Format, FormatArgs, OpenArgs};
-use super::output::{self, Output};
+use super::output::Output;
+use super::rows::{Grouping, RowsArgs};
 use super::window::WindowArgs;
 use super::{Exit, Outcome, open};
 use clap::Args;
 use heaptape::report::rows::Shown;
-use heaptape::report::{csv, rows_json, rows_text};
-use heaptape::stats::Cumulative;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -30,59 +28,43 @@ pub(super) struct Churn {
     #[arg(long, value_name = "K", default_value_t = 0)]
     temporary_within: u64,
     #[command(flatten)]
-    format: FormatArgs,
-    #[command(flatten)]
-    choose: ChooseArgs,
-    #[command(flatten)]
-    open: OpenArgs,
+    rows: RowsArgs,
 }
 
 #[derive(Debug, Serialize)]
-struct Head<'h> {
+struct Head {
     tape: String,
     from_ns: u64,
     to_ns: u64,
-    group_by: &'h str,
-    cumulative: bool,
+    #[serde(flatten)]
+    grouping: Grouping,
     temporary_within: u64,
     total: Map<String, Value>,
 }
 
 impl Churn {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let recording = open::open(&self.tape, &self.open)?;
+        let recording = open::open(&self.tape, &self.rows.open)?;
         let window = self.window.resolve(&recording)?;
         let (from_words, to_words) = window.words();
-        let query = self.choose.query();
+        let query = self.rows.choose.query();
         let answer = query.churn(window.first_stamp(), window.end(), self.temporary_within)?;
-        output::notes(&answer.notes);
-        let top = self.choose.top(self.format.format);
-        match self.format.format {
-            Format::Text => {
-                let title = format!(
-                    "{}: allocations from {from_words} to {to_words}: {}",
-                    self.tape.display(),
-                    answer.total.words(self.format.sizes())
-                );
-                let options = self.choose.text_options(output.style, &self.format);
-                rows_text::write(&title, &answer, &options, output)?;
-            }
-            Format::Json => {
-                let values = answer.total.values(&answer.total);
-                let names = heaptape::stats::Churn::MEMBERS.iter();
-                let head = Head {
-                    tape: self.tape.display().to_string(),
-                    from_ns: window.from.ns,
-                    to_ns: window.to.ns,
-                    group_by: answer.grouper.group_by().name(),
-                    cumulative: answer.grouper.cumulative() != Cumulative::Off,
-                    temporary_within: self.temporary_within,
-                    total: names.map(|&name| name.to_owned()).zip(values).collect(),
-                };
-                rows_json::write(&head, &answer, top, output)?;
-            }
-            Format::Csv => csv::write(&answer, top, output)?,
-        }
+        let title = format!(
+            "{}: allocations from {from_words} to {to_words}: {}",
+            self.tape.display(),
+            self.rows.total_words(&answer)
+        );
+        let values = answer.total.values(&answer.total);
+        let names = heaptape::stats::Churn::MEMBERS.iter();
+        let head = Head {
+            tape: self.tape.display().to_string(),
+            from_ns: window.from.ns,
+            to_ns: window.to.ns,
+            grouping: Grouping::of(&answer),
+            temporary_within: self.temporary_within,
+            total: names.map(|&name| name.to_owned()).zip(values).collect(),
+        };
+        self.rows.write(&title, &head, &answer, output)?;
         Ok(Exit::DONE)
     }
 }

@@ -1,14 +1,13 @@
 //! `heaptape diff`: what changed between two moments, of one tape or of two.
 
-use super::args::{ChooseArgs, Format, FormatArgs, OpenArgs, TapeAt};
-use super::output::{self, Output};
+use super::args::TapeAt;
+use super::output::Output;
+use super::rows::{Grouping, RowsArgs};
 use super::{Outcome, check, open};
 use anyhow::bail;
 use clap::Args;
-use heaptape::report::rows::Shown;
-use heaptape::report::{csv, rows_json, rows_text};
-use heaptape::stats::query::{Answer, At};
-use heaptape::stats::{Amount, Change, Cumulative, Gate};
+use heaptape::stats::query::At;
+use heaptape::stats::{Amount, Gate};
 use heaptape::{Recording, ResolvedMoment};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -32,11 +31,7 @@ pub(super) struct Diff {
     #[arg(long, value_name = "EXPR", value_parser = Gate::parse)]
     fail_on: Vec<Gate>,
     #[command(flatten)]
-    format: FormatArgs,
-    #[command(flatten)]
-    choose: ChooseArgs,
-    #[command(flatten)]
-    open: OpenArgs,
+    rows: RowsArgs,
 }
 
 /// One side of a diff.
@@ -99,13 +94,13 @@ struct JsonSide {
 }
 
 #[derive(Debug, Serialize)]
-struct Head<'h> {
+struct Head {
     /// That of `to`.
-    tape: &'h str,
+    tape: String,
     from: JsonSide,
     to: JsonSide,
-    group_by: &'h str,
-    cumulative: bool,
+    #[serde(flatten)]
+    grouping: Grouping,
 }
 
 impl Diff {
@@ -128,11 +123,11 @@ impl Diff {
                 a.path.display()
             );
         }
-        let first = open::open(&a.path, &self.open)?;
+        let first = open::open(&a.path, &self.rows.open)?;
         let second = if is_same {
             None
         } else {
-            Some(open::open(&b.path, &self.open)?)
+            Some(open::open(&b.path, &self.rows.open)?)
         };
         let from = Side::new(&first, a.moment.as_deref(), "peak")?;
         let to = Side::new(
@@ -140,40 +135,21 @@ impl Diff {
             b.moment.as_deref(),
             "peak",
         )?;
-        let query = self.choose.query();
+        let query = self.rows.choose.query();
         let answer = query.diff(from.at(), to.at())?;
-        output::notes(&answer.notes);
-        self.write((&from, &to), &answer, output)?;
+        let title = format!(
+            "from {} to {}: {}",
+            from.words(),
+            to.words(),
+            self.rows.total_words(&answer)
+        );
+        let head = Head {
+            tape: to.name(),
+            from: from.json(answer.total.from),
+            to: to.json(answer.total.to),
+            grouping: Grouping::of(&answer),
+        };
+        self.rows.write(&title, &head, &answer, output)?;
         check::gates(&self.fail_on, &query, (&from, &to), &answer)
-    }
-
-    fn write(
-        &self,
-        (from, to): (&Side<'_>, &Side<'_>),
-        answer: &Answer<Change>,
-        output: &mut Output,
-    ) -> anyhow::Result<()> {
-        let top = self.choose.top(self.format.format);
-        match self.format.format {
-            Format::Text => {
-                let words = answer.total.words(self.format.sizes());
-                let title = format!("from {} to {}: {words}", from.words(), to.words());
-                let options = self.choose.text_options(output.style, &self.format);
-                rows_text::write(&title, answer, &options, output)?;
-            }
-            Format::Json => {
-                let to_name = to.name();
-                let head = Head {
-                    tape: &to_name,
-                    from: from.json(answer.total.from),
-                    to: to.json(answer.total.to),
-                    group_by: answer.grouper.group_by().name(),
-                    cumulative: answer.grouper.cumulative() != Cumulative::Off,
-                };
-                rows_json::write(&head, answer, top, output)?;
-            }
-            Format::Csv => csv::write(answer, top, output)?,
-        }
-        Ok(())
     }
 }

@@ -31,7 +31,7 @@ impl Info {
         let recording = if self.open.no_index {
             heaptape::Recording::open(&self.tape, &heaptape::OpenOptions::default())?
         } else {
-            open::open(&self.tape, &self.open)?
+            open::open_for_facts(&self.tape, &self.open)?
         };
         let summary = if self.open.no_index {
             None

@@ -1,11 +1,11 @@
 //! `heaptape leaks`: allocated in a window, alive at its end.
 
-use super::args::{ChooseArgs, FormatArgs, OpenArgs};
-use super::output::{self, Output};
+use super::output::Output;
+use super::rows::RowsArgs;
+use super::stats::Head;
 use super::window::WindowArgs;
-use super::{Outcome, open, stats};
+use super::{Exit, Outcome, open};
 use clap::Args;
-use heaptape::report::rows::Shown;
 use std::path::PathBuf;
 
 /// What was allocated in a window and is alive at its end
@@ -21,35 +21,24 @@ pub(super) struct Leaks {
     #[command(flatten)]
     window: WindowArgs,
     #[command(flatten)]
-    format: FormatArgs,
-    #[command(flatten)]
-    choose: ChooseArgs,
-    #[command(flatten)]
-    open: OpenArgs,
+    rows: RowsArgs,
 }
 
 impl Leaks {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let recording = open::open(&self.tape, &self.open)?;
+        let recording = open::open(&self.tape, &self.rows.open)?;
         let window = self.window.resolve(&recording)?;
         let (from_words, to_words) = window.words();
-        let answer = self
-            .choose
-            .query()
-            .leaks(window.first_stamp(), window.end())?;
-        output::notes(&answer.notes);
+        let query = self.rows.choose.query();
+        let answer = query.leaks(window.first_stamp(), window.end())?;
         let title = format!(
             "{}: allocated from {from_words} and alive at {to_words}: {}",
             self.tape.display(),
-            answer.total.words(self.format.sizes())
+            self.rows.total_words(&answer)
         );
-        stats::write(
-            &self.tape,
-            (Some(window.from.ns), window.to.ns),
-            &title,
-            &answer,
-            (&self.choose, &self.format),
-            output,
-        )
+        let moments = (Some(window.from.ns), window.to.ns);
+        let head = Head::new(&self.tape, moments, &answer);
+        self.rows.write(&title, &head, &answer, output)?;
+        Ok(Exit::DONE)
     }
 }

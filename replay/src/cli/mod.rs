@@ -19,6 +19,7 @@ mod object;
 mod open;
 mod output;
 mod recover;
+mod rows;
 mod run;
 mod stats;
 mod symbolize;

@@ -1,9 +1,11 @@
 //! Opening recordings, with what a reader should know about them.
 
-use super::args::OpenArgs;
+use super::args::{OpenArgs, TapeAt};
 use super::{output, tree};
+use anyhow::bail;
 use heaptape::recording::Progress;
-use heaptape::{Error, Moment, OpenOptions, Recording, ResolvedMoment};
+use heaptape::report::units::counted;
+use heaptape::{Error, Moment, OpenOptions, Recording, ResolvedMoment, Tape};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -13,8 +15,22 @@ use std::time::{Duration, Instant};
 const BAR_AFTER: Duration = Duration::from_millis(500);
 const BAR_STEPS: u64 = 1000;
 
-/// Opens the tape at `path`; says so when another tape of its process tree holds the most.
-pub(super) fn open(path: &Path, args: &OpenArgs) -> Result<Recording, Error> {
+/// Opens the tape at `path`; says so when something is missing in it, and when another tape of its
+/// process tree holds the most.
+pub(super) fn open(path: &Path, args: &OpenArgs) -> anyhow::Result<Recording> {
+    let recording = open_for_facts(path, args)?;
+    if let Some(what) = missing(recording.tape()) {
+        output::note(&format!(
+            "{}: {what}; heaptape info tells more",
+            path.display()
+        ));
+    }
+    Ok(recording)
+}
+
+/// As [`open`], for who tells what is missing.
+pub(super) fn open_for_facts(path: &Path, args: &OpenArgs) -> anyhow::Result<Recording> {
+    refuse_moment(path)?;
     let options = OpenOptions {
         threads: args.threads.map(usize::from),
         use_index: !args.no_index,
@@ -27,6 +43,36 @@ pub(super) fn open(path: &Path, args: &OpenArgs) -> Result<Recording, Error> {
         output::note(&note);
     }
     Ok(recording)
+}
+
+/// `TAPE@T` where a tape alone is wanted.
+fn refuse_moment(path: &Path) -> anyhow::Result<()> {
+    match TapeAt::parse(path.as_os_str()) {
+        Ok(TapeAt {
+            path: tape,
+            moment: Some(moment),
+        }) if tape.exists() => bail!(
+            "{}: this verb takes no TAPE@T; name {}, and the moment, where it has one, by \
+             --at {moment}",
+            path.display(),
+            tape.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// What an answer from `tape` does not have.
+fn missing(tape: &Tape) -> Option<String> {
+    let lost = tape.lost_events();
+    if !tape.damage.is_empty() {
+        Some("the tape is damaged; this is what can be read".to_owned())
+    } else if tape.end.is_none() {
+        Some("the tape has no end: it was cut or is still being written".to_owned())
+    } else if lost > 0 {
+        Some(format!("{} lost while recording", counted(lost, "event")))
+    } else {
+        None
+    }
 }
 
 /// A bar that shows how far the building of an index is: on a terminal, and only when it takes

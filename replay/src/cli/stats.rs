@@ -1,13 +1,11 @@
 //! `heaptape stats`: the live heap at a moment.
 
-use super::args::{ChooseArgs, Format, FormatArgs, OpenArgs};
-use super::output::{self, Output};
+use super::output::Output;
+use super::rows::{Grouping, RowsArgs};
 use super::{Exit, Outcome, open};
 use clap::Args;
-use heaptape::report::rows::Shown;
-use heaptape::report::{csv, rows_json, rows_text};
+use heaptape::stats::Amount;
 use heaptape::stats::query::{Answer, At};
-use heaptape::stats::{Amount, Cumulative};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -26,22 +24,18 @@ pub(super) struct Stats {
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     at: Option<String>,
     #[command(flatten)]
-    format: FormatArgs,
-    #[command(flatten)]
-    choose: ChooseArgs,
-    #[command(flatten)]
-    open: OpenArgs,
+    rows: RowsArgs,
 }
 
-/// What stands before the rows.
+/// What stands before the rows of `stats` and, with the window's start, `leaks`.
 #[derive(Debug, Serialize)]
-struct Head<'h> {
+pub(super) struct Head {
     tape: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     from_ns: Option<u64>,
     at_ns: u64,
-    group_by: &'h str,
-    cumulative: bool,
+    #[serde(flatten)]
+    grouping: Grouping,
     total: Total,
 }
 
@@ -51,64 +45,42 @@ struct Total {
     count: u64,
 }
 
+impl Head {
+    pub(super) fn new(
+        tape: &Path,
+        (from_ns, at_ns): (Option<u64>, u64),
+        answer: &Answer<Amount>,
+    ) -> Self {
+        Self {
+            tape: tape.display().to_string(),
+            from_ns,
+            at_ns,
+            grouping: Grouping::of(answer),
+            total: Total {
+                bytes: answer.total.bytes,
+                count: answer.total.count,
+            },
+        }
+    }
+}
+
 impl Stats {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let recording = open::open(&self.tape, &self.open)?;
+        let recording = open::open(&self.tape, &self.rows.open)?;
         let (moment, text) = open::moment(&recording, self.at.as_deref(), "peak")?;
         let at = At {
             recording: &recording,
             stamp: moment.stamp,
         };
-        let answer = self.choose.query().live(at)?;
-        output::notes(&answer.notes);
+        let answer = self.rows.choose.query().live(at)?;
         let title = format!(
             "{}: live heap at {}: {}",
             self.tape.display(),
             open::moment_words(moment, &text),
-            answer.total.words(self.format.sizes())
+            self.rows.total_words(&answer)
         );
-        let window = (None, moment.ns);
-        write(
-            &self.tape,
-            window,
-            &title,
-            &answer,
-            (&self.choose, &self.format),
-            output,
-        )
+        let head = Head::new(&self.tape, (None, moment.ns), &answer);
+        self.rows.write(&title, &head, &answer, output)?;
+        Ok(Exit::DONE)
     }
-}
-
-/// Writes the answer of `stats` or (with a start) `leaks`.
-pub(super) fn write(
-    tape: &Path,
-    (from_ns, at_ns): (Option<u64>, u64),
-    title: &str,
-    answer: &Answer<Amount>,
-    (choose, format): (&ChooseArgs, &FormatArgs),
-    output: &mut Output,
-) -> Outcome {
-    let top = choose.top(format.format);
-    match format.format {
-        Format::Text => {
-            let options = choose.text_options(output.style, format);
-            rows_text::write(title, answer, &options, output)?;
-        }
-        Format::Json => {
-            let head = Head {
-                tape: tape.display().to_string(),
-                from_ns,
-                at_ns,
-                group_by: answer.grouper.group_by().name(),
-                cumulative: answer.grouper.cumulative() != Cumulative::Off,
-                total: Total {
-                    bytes: answer.total.bytes,
-                    count: answer.total.count,
-                },
-            };
-            rows_json::write(&head, answer, top, output)?;
-        }
-        Format::Csv => csv::write(answer, top, output)?,
-    }
-    Ok(Exit::DONE)
 }

@@ -21,7 +21,8 @@ pub(super) struct Timeline {
     /// The tape.
     tape: PathBuf,
     /// Points over the run [default: 100, or as many as the terminal is wide].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     points: Option<u32>,
     #[command(flatten)]
     format: FormatArgs,
