@@ -109,6 +109,28 @@ fn with_commas(number: u64) -> String {
     groups.join(",")
 }
 
+/// More domains than there are numbers for: no block is lost, the last ones share a domain.
+#[test]
+fn a_program_with_very_many_domains() {
+    const OWN: u64 = 255;
+    let program = build::c("domains.c", &[]);
+    for count in [OWN, 256, 700] {
+        let room = Room::new();
+        let argv = [program.to_str().unwrap(), &count.to_string()];
+        room.record_as_bare("t.tape", &argv);
+        room.assert_clean("t.tape");
+        let stats = ["stats", "t.tape", "--at", "end", "--group-by", "domain"];
+        let domains = rows(&room.json(&[&stats[..], &["--domain", "all"]].concat()));
+        for k in 0..OWN {
+            let name = format!("pool-{k}");
+            assert_eq!(domains.get(&name), Some(&(k + 1, 1)), "{name} of {count}");
+        }
+        let rest = (OWN..count).map(|k| k + 1).sum::<u64>();
+        let other = (count > OWN).then_some((rest, count - OWN));
+        assert_eq!(domains.get("other").copied(), other, "{count}");
+    }
+}
+
 #[test]
 fn mapped_memory_is_never_part_of_the_heap_unless_asked_for() {
     let room = Room::new();

@@ -296,3 +296,86 @@ fn a_slow_spawn_outlives_its_parent() {
         (500 * 30, 500)
     );
 }
+
+/// A forked child that can open no file runs its parent's program all the same.
+#[test]
+fn a_child_that_opens_no_file_has_its_parents_command() {
+    let room = Room::new();
+    let argv = [program("sealed.c"), "8".to_owned()];
+    room.record_as_bare("t.tape", &argv);
+    room.wait_for_processes();
+    let facts = facts(&room);
+    assert_eq!(facts.len(), 9, "{:?}", room.tapes());
+    for (tape, info) in facts {
+        let command: Vec<_> = array(&info, "command").iter().collect();
+        assert_eq!(command, argv.each_ref(), "{tape}: {info:#}");
+        let made = if tape == "t.tape" { (0, 0) } else { (800, 20) };
+        assert_eq!(truth_of(&room, &tape, "child_grabs"), made, "{tape}");
+    }
+}
+
+/// A static program is not recorded; what it starts is, wherever in the tree it stands.
+#[test]
+fn children_of_a_static_child_are_recorded() {
+    let build = |source: &str, name: &str| {
+        let path = build::build("cc", source, name, &["-O2", "-static"]);
+        path.to_str().unwrap().to_owned()
+    };
+    let parent = build("parent.c", "parent-static");
+    let start = build("start.c", "start-static");
+    let family = program("family.c");
+    let cases = [
+        // Its child, and it becomes one itself: as children of a shell.
+        (format!("'{parent}' '{family}' work 4; exit 3"), 3, false),
+        (format!("'{start}' '{family}' work 4; exit 3"), 3, false),
+        (
+            format!("'{parent}' '{start}' '{family}' work 4; exit 3"),
+            3,
+            false,
+        ),
+        // It took the shell's place.
+        (format!("exec '{parent}' '{family}' work 4"), 4, false),
+        (format!("exec '{start}' '{family}' work 4"), 4, true),
+        (
+            format!("exec '{start}' '{start}' '{family}' work 4"),
+            4,
+            true,
+        ),
+    ];
+    for (script, code, is_last) in cases {
+        let room = Room::new();
+        let outcome = room.record_as_bare("t.tape", &["sh", "-c", &script]);
+        assert_eq!(outcome.code, code, "{script}: {outcome:?}");
+        room.wait_for_processes();
+        let facts = facts(&room);
+        let grabs = |tape: &str| truth_of(&room, tape, "after_exec_grabs");
+        let found: Vec<_> = facts
+            .iter()
+            .filter(|(tape, _)| grabs(tape) == (500 * 30, 500))
+            .collect();
+        assert_eq!(found.len(), 1, "{script}: {:?}", room.tapes());
+        let (tape, info) = found[0];
+        assert_eq!(text(info, "ended_by"), "exit:4", "{script}");
+        // The name is that of the first process's last image that was recorded.
+        assert_eq!(tape == "t.tape", is_last, "{script}: {:?}", room.tapes());
+        let of = |key: &str| {
+            let all = facts.iter().flat_map(|(_, info)| array(info, key));
+            all.collect::<Vec<_>>()
+        };
+        // What is named is one of the tapes, and the static program is named by whoever started it.
+        if !is_last {
+            assert!(
+                of("children").iter().any(|child| *child == tape.as_str()),
+                "{script}"
+            );
+        }
+        let named = of("not_recorded");
+        assert!(!named.is_empty(), "{script}");
+        assert!(
+            named
+                .iter()
+                .all(|image| image["reason"] == "static executable"),
+            "{script}: {named:?}"
+        );
+    }
+}

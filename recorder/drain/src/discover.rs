@@ -126,6 +126,7 @@ impl Drainer {
         {
             state.notes.process.parent_pid = parent.pid;
         }
+        self.inherit_facts(&mut state);
         state.has_ended |= state.is_root && self.root.status.is_some();
         self.find_replaced(&mut state);
         self.images.insert(

@@ -68,6 +68,7 @@ impl Drainer {
             return;
         };
         let ending = self.ending_of(&process);
+        self.inherit_facts(&mut process);
         if process.is_root && process.notes.process.command.is_empty() {
             process.notes.process.command.clone_from(&self.root.command);
             process.notes.process_changed = true;
@@ -213,7 +214,9 @@ impl Drainer {
         let reason = slot.map_or(0, |slot| slot.turned_off.load(Ordering::Relaxed));
         match reason {
             turned_off::DRAINER_SILENT => "the recorder stopped: nobody emptied the rings".into(),
-            turned_off::CLOSED => "the recorder stopped: the session was closed".into(),
+            turned_off::CLOSED if !self.is_cut_off(process) => {
+                "the recorder stopped: the session was closed".into()
+            }
             turned_off::NO_MEMORY => "the recorder stopped: it could get no memory".into(),
             turned_off::CLOCK_FORBIDDEN => CLOCK_FORBIDDEN.into(),
             turned_off::CALLS_FORBIDDEN => CALLS_FORBIDDEN.into(),

@@ -77,6 +77,40 @@ impl Drainer {
         self.add_child(parent, child);
     }
 
+    /// A forked image runs its parent's program: what it could not say of itself (it may open no
+    /// file) and what was too late to be asked for is the parent's.
+    pub(crate) fn inherit_facts(&self, process: &mut ProcessState) {
+        let Some(parent) = process
+            .parent
+            .filter(|_| process.notes.process.origin == FORKED)
+        else {
+            return;
+        };
+        let state = self.processes.get(parent.0 as usize);
+        let state = state.and_then(Option::as_ref);
+        let open = state
+            .filter(|state| state.generation == parent.1)
+            .map(|state| &state.notes.process);
+        let closed = || self.images.get(&parent)?.facts.as_ref();
+        let Some(from) = open.or_else(closed) else {
+            return;
+        };
+        let to = &mut process.notes.process;
+        if to.command.is_empty() && !from.command.is_empty() {
+            to.command.clone_from(&from.command);
+            process.notes.process_changed = true;
+        }
+        for (to, from) in [
+            (&mut to.executable, &from.executable),
+            (&mut to.working_folder, &from.working_folder),
+        ] {
+            if to.is_empty() && !from.is_empty() {
+                to.clone_from(from);
+                process.notes.process_changed = true;
+            }
+        }
+    }
+
     /// The image whose tape is to be named as the parent's.
     ///
     /// A forked image that made no event before it forked itself has no tape then. What it handed

@@ -89,8 +89,11 @@ impl Notes {
             ),
             blob::COMMAND => {
                 let command = arguments(&content);
-                self.process_changed |= command != self.process.command;
-                self.process.command = command;
+                // A process that can open no file does not know its own.
+                if !command.is_empty() && command != self.process.command {
+                    self.process_changed = true;
+                    self.process.command = command;
+                }
             }
             blob::WORKING_FOLDER => {
                 set(
@@ -187,7 +190,7 @@ impl Notes {
 }
 
 fn set(place: &mut String, value: String, changed: &mut bool) {
-    if *place != value {
+    if !value.is_empty() && *place != value {
         *place = value;
         *changed = true;
     }

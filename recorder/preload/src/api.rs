@@ -15,8 +15,10 @@ use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Number of the first domain of a program's own.
 const FIRST_CUSTOM: u16 = 16;
-/// Domains that a program can name.
+/// Domains that a program can name, [`OTHER`] included.
 const DOMAINS_MAX: usize = 256;
+/// The last of them has the blocks of all for which no place is left.
+const OTHER: &[u8] = b"other";
 /// Longest name of a domain or a mark, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 const NAME_WORDS: usize = NAME_BYTES_MAX / 8;
@@ -118,7 +120,7 @@ pub unsafe fn with_level(thread: NonNull<Thread>, write: impl FnOnce(&mut Level)
 }
 
 /// The number of the domain `name`, the same for the same name; 0 when the process does not
-/// record or has too many domains.
+/// record. A program with very many domains gets one number for the last of them.
 ///
 /// # Safety
 /// `name` must be null or a C string.
@@ -132,27 +134,47 @@ pub unsafe extern "C" fn heaptape_domain(name: *const c_char) -> u16 {
     let Some(thread) = thread::admitted() else {
         return 0;
     };
-    for (index, domain) in DOMAINS.iter().enumerate() {
-        let number = FIRST_CUSTOM + index as u16;
-        // Acquire, on both sides: pairs with Release below; the name is whole.
-        let claim =
-            domain
-                .state
-                .compare_exchange(FREE, WRITING, Ordering::Acquire, Ordering::Acquire);
-        match claim {
-            Ok(_) => {
-                domain.set_name(&name);
-                domain.state.store(NAMED, Ordering::Release);
-                // SAFETY: it is the calling thread's state.
-                unsafe { with_level(thread, |level| write_domain(level, number, &name)) };
-                return number;
-            }
-            Err(NAMED) if domain.name() == name => return number,
-            // Another name, or one that is being written: at worst a name has two numbers.
-            Err(_) => {}
+    let (last, places) = match DOMAINS.split_last() {
+        Some(parts) => parts,
+        None => return 0,
+    };
+    for (index, place) in places.iter().enumerate() {
+        if let Some(number) = take(place, index, &name, thread) {
+            return number;
         }
     }
-    0
+    let mut other = [0; NAME_BYTES_MAX];
+    for (place, byte) in other.iter_mut().zip(OTHER) {
+        *place = *byte;
+    }
+    // One that is being named at this moment has this name.
+    take(last, places.len(), &other, thread).unwrap_or(FIRST_CUSTOM + places.len() as u16)
+}
+
+/// The number of the domain at `index`, when it has this name or was free for it.
+fn take(
+    place: &Domain,
+    index: usize,
+    name: &[u8; NAME_BYTES_MAX],
+    thread: NonNull<Thread>,
+) -> Option<u16> {
+    let number = FIRST_CUSTOM + index as u16;
+    // Acquire, on both sides: pairs with Release below; the name is whole.
+    let claim = place
+        .state
+        .compare_exchange(FREE, WRITING, Ordering::Acquire, Ordering::Acquire);
+    match claim {
+        Ok(_) => {
+            place.set_name(name);
+            place.state.store(NAMED, Ordering::Release);
+            // SAFETY: it is the calling thread's state.
+            unsafe { with_level(thread, |level| write_domain(level, number, name)) };
+            Some(number)
+        }
+        Err(NAMED) if place.name() == *name => Some(number),
+        // Another name, or one that is being written: at worst a name has two numbers.
+        Err(_) => None,
+    }
 }
 
 fn write_domain(level: &mut Level, number: u16, name: &[u8]) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! The new image gets an environment that carries the session on, also when the program brings one
 //! of its own; unless it cannot be recorded: then it gets one without us, and the reason goes into
-//! this process's tape. Nothing here allocates through the hooks, since it may run in a child of
+//! this process's tape. A static image is no harm and cannot be recorded either, but what it starts
+//! can: it carries the session on. Nothing here allocates through the hooks, since it may run in a child of
 //! `vfork`, which shares our memory. The real functions do the work, and their errors are theirs.
 
 use crate::environment::{self, ADDED_MAX, Carry, Text};
@@ -11,7 +12,7 @@ use crate::{api, clock, gate, library, next, process, recording, sandbox, thread
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use heaptape_session::layout::{options, phase};
-use heaptape_session::reasons::FORBIDDEN_CALLS;
+use heaptape_session::reasons::{FORBIDDEN_CALLS, STATIC};
 use heaptape_session::record::blob;
 use heaptape_session::slots;
 use heaptape_session::sync::Ordering;
@@ -93,8 +94,10 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
         Some(_) => None,
         None => Some(OUT_OF_REACH),
     });
+    // What is forbidden is forbidden for all descendants.
+    let library = library.filter(|_| may_start);
     let carry = match library {
-        Some(library) if reason.is_none() && !stays_out => Carry::On {
+        Some(library) if reason.is_none_or(is_passed_through) && !stays_out => Carry::On {
             session: process::session().path().to_bytes(),
             slot: process::slot_index(),
             generation: process::slot_generation(),
@@ -126,6 +129,12 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
         note(reason, &name);
     }
     result
+}
+
+/// True for images that are not recorded and whose children may be: without a dynamic loader our
+/// library is a word in the environment, no more.
+fn is_passed_through(reason: &str) -> bool {
+    reason == STATIC
 }
 
 /// The reason for an image that would find neither us nor the session.
