@@ -2,9 +2,10 @@
 //!
 //! The new image gets an environment that carries the session on, also when the program brings one
 //! of its own; unless it cannot be recorded: then it gets one without us, and the reason goes into
-//! this process's tape. A static image is no harm and cannot be recorded either, but what it starts
-//! can: it carries the session on. Nothing here allocates through the hooks, since it may run in a child of
-//! `vfork`, which shares our memory. The real functions do the work, and their errors are theirs.
+//! this process's tape. A static image cannot be recorded either and takes no harm, but what it
+//! starts can: it carries the session on. Nothing here allocates through the hooks, since it may
+//! run in a child of `vfork`, which shares our memory. The real functions do the work, and their
+//! errors are theirs.
 
 use crate::environment::{self, ADDED_MAX, Carry, Text};
 use crate::hooks::image::{self, Verdict};
