@@ -147,7 +147,26 @@ fn as_a_child_of_a_recorded_program() {
     }
 }
 
-/// What such an image starts itself is recorded again.
+/// Nobody judges what a static program starts: so it gets nothing from us, wherever it stands.
+#[test]
+fn behind_a_static_program() {
+    let start = build::build("cc", "start.c", "start-static", &["-O2", "-static"]);
+    for (image, reason) in images() {
+        let room = Room::new();
+        let direct = [&start, &image].map(|path| path.to_str().unwrap());
+        let script = format!("exec '{}' '{}'", direct[0], direct[1]);
+        let replaced = ["sh", "-c", &script];
+        let script = format!("'{}' '{}'; exit 3", direct[0], direct[1]);
+        let child = ["sh", "-c", &script];
+        for argv in [&direct[..], &replaced, &child] {
+            let bare = room.bare(argv);
+            let outcome = room.record("t.tape", &["--force"], argv);
+            assert_eq!(outcome, bare, "{reason}: {argv:?}");
+        }
+    }
+}
+
+/// What such an image starts itself is recorded again, on request.
 #[test]
 fn recording_goes_on_behind_an_image_that_is_not_recorded() {
     let shell = build::build("cc", "start.c", "start-static", &["-O2", "-static"]);
@@ -159,7 +178,7 @@ fn recording_goes_on_behind_an_image_that_is_not_recorded() {
         "work",
         "4",
     ];
-    let outcome = room.record("t.tape", &[], &argv);
+    let outcome = room.record("t.tape", &["--through-static"], &argv);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (4, ""));
     assert_eq!(
         crate::truth_of(&room, "t.tape", "after_exec_grabs"),
@@ -167,7 +186,8 @@ fn recording_goes_on_behind_an_image_that_is_not_recorded() {
     );
 
     // The last image has the name; the one before is told of all the same.
-    let options = ["run", "--force", "-o", "t.tape", "--report", "--"];
+    let options = "run --force -o t.tape --report --through-static --".split(' ');
+    let options: Vec<_> = options.collect();
     let told = room.heaptape(&[&options[..], &argv].concat()).stderr;
     assert!(told.contains("after_exec_grabs"), "{told}");
     let refused = format!("heaptape: {}: not recorded: static executable\n", argv[0]);
@@ -186,7 +206,8 @@ fn the_last_lines_lead_to_what_was_recorded() {
         "work",
         "4",
     ];
-    let options = ["run", "-o", "u.tape", "--report", "--"];
+    let options = "run -o u.tape --report --through-static --".split(' ');
+    let options: Vec<_> = options.collect();
     let outcome = room.heaptape(&[&options[..], &argv].concat());
     assert_eq!(outcome.code, 4, "{outcome:?}");
     let (first, rest) = outcome.stderr.split_once('\n').unwrap();

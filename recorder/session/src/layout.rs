@@ -39,6 +39,8 @@ pub mod options {
     pub const NO_FOLLOW: u32 = 16;
     /// Recording begins paused.
     pub const START_PAUSED: u32 = 32;
+    /// Static programs pass the recorder's variables on to what they start.
+    pub const THROUGH_STATIC: u32 = 64;
 }
 
 /// Values of [`SessionHeader::state`].

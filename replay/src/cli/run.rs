@@ -39,6 +39,10 @@ pub(super) struct Run {
     /// Record the command alone, not what it starts.
     #[arg(long)]
     no_follow: bool,
+    /// Record what static programs start. Other programs that cannot be recorded (musl, 32-bit,
+    /// with a sanitizer) complain or fail when a static one starts them so.
+    #[arg(long)]
+    through_static: bool,
     /// Keep at most this many frames of each stack (0: all).
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_depth: u32,
@@ -128,6 +132,7 @@ impl Run {
             (self.mmap, options::MMAP),
             (self.lossy, options::LOSSY),
             (self.no_follow, options::NO_FOLLOW),
+            (self.through_static, options::THROUGH_STATIC),
             (self.start_paused, options::START_PAUSED),
         ];
         Settings {
@@ -331,7 +336,9 @@ fn say_root_refused(command: &str, reason: &str, tape: Option<&Path>) {
 /// What to do about a program that cannot be recorded.
 fn remedy(reason: &str) -> Option<&'static str> {
     Some(match reason {
-        reasons::STATIC => "to record it, link it dynamically, without -static",
+        reasons::STATIC => {
+            "to record it, link it dynamically; to record what it starts, use --through-static"
+        }
         reasons::MUSL | reasons::OTHER_LOADER => "to record it, build it for glibc",
         reasons::BITS_32 | reasons::OTHER_PROCESSOR => "to record it, build it for x86-64",
         reasons::SET_USER | reasons::SET_GROUP | reasons::CAPABILITIES => {

@@ -21,7 +21,7 @@ const TABLE_BYTES_MAX: u64 = 16 << 20;
 pub(crate) enum Image {
     /// It can be recorded.
     Recordable,
-    /// It cannot, but programs that it starts may: it gets the environment all the same.
+    /// It cannot, but programs that it starts may: it can pass the environment on.
     Opaque(&'static str),
     /// It cannot, and must not even be told.
     Refused(&'static str),

@@ -14,6 +14,7 @@ use super::{detach, glibc, last_words, watch};
 use anyhow::Context;
 use heaptape_drain::process_info::Stat;
 use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings};
+use heaptape_session::layout::options;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -82,7 +83,12 @@ impl Recording {
     pub(crate) fn run(self, after: impl FnOnce(&Outcome)) -> Result<Recorded, NotStarted> {
         let program = self.find()?;
         glibc::check()?;
-        let image = image::look_at(&program);
+        let image = match image::look_at(&program) {
+            Image::Opaque(reason) if self.settings.options & options::THROUGH_STATIC == 0 => {
+                Image::Refused(reason)
+            }
+            image => image,
+        };
         let folder = std::env::current_dir().context("the current folder")?;
         let named = match &self.output {
             Some(output) => Some(self.check_output(&folder, output)?),

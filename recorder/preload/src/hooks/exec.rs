@@ -132,10 +132,11 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
     result
 }
 
-/// True for images that are not recorded and whose children may be: without a dynamic loader our
-/// library is a word in the environment, no more.
+/// True for images that are not recorded and whose children are to be: without a dynamic loader our
+/// library is a word in the environment, no more. What they start is not judged by anybody, and an
+/// image that cannot take our library would be harmed: so only when the user asks for it.
 fn is_passed_through(reason: &str) -> bool {
-    reason == STATIC
+    reason == STATIC && process::has(options::THROUGH_STATIC)
 }
 
 /// The reason for an image that would find neither us nor the session.
