@@ -139,7 +139,18 @@ fn start_signals(room: &Room, arguments: &[&str]) -> (Running, u32) {
 
 #[test]
 fn signals_to_the_launcher_reach_the_command() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1] {
+    // All but those that stop, those that nobody can catch, and SIGCHLD.
+    let left_out = [
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGKILL,
+        libc::SIGSTOP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+    ];
+    let all = (1..32).chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
+    for signal in all.filter(|signal| !left_out.contains(signal)) {
         let room = Room::new();
         let (running, _) = start_signals(&room, &[&signal.to_string()]);
         send(running.pid(), signal);
@@ -155,7 +166,9 @@ fn signals_to_the_launcher_reach_the_command() {
 
 #[test]
 fn deadly_signals_to_the_launcher_end_the_command() {
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    let of_faults = [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS, libc::SIGSYS];
+    let others = [libc::SIGINT, libc::SIGTERM, libc::SIGXCPU, libc::SIGRTMIN()];
+    for signal in of_faults.into_iter().chain(others) {
         let room = Room::new();
         let (running, _) = start_signals(&room, &[]);
         send(running.pid(), signal);

@@ -14,15 +14,21 @@ use heaptape_session::sync::AtomicU32;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Cursor, Write};
 use std::panic::PanicHookInfo;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 /// Why this process cannot go on.
 const OUT_OF_MEMORY: &str = "out of memory (a limit of `ulimit -d` or `-v`, or the system's)";
 /// Signals by which the system tells that memory is used up (a stack that cannot grow), or that
 /// something is at fault.
-const FATAL: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGABRT];
-/// Longest line.
-const LINE_BYTES: usize = 8192;
+const FATAL: [libc::c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGABRT,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
 
 /// Where a verb has come to.
 #[derive(Debug)]
@@ -49,8 +55,14 @@ enum Exit {
 
 /// The present stage; never freed. Null: nothing special is done.
 static STAGE: AtomicPtr<Stage> = AtomicPtr::new(std::ptr::null_mut());
-/// Somebody is at the end already.
-static IS_ENDING: AtomicBool = AtomicBool::new(false);
+/// The thread that is at the end already; 0: none. Relaxed: a thread must only know itself.
+static ENDING: AtomicI32 = AtomicI32::new(0);
+/// The command, while it runs; 0: none. Relaxed: nothing else is handed over by it.
+static COMMAND: AtomicI32 = AtomicI32::new(0);
+/// The exit code of whoever fails while it says its last words. Relaxed, as before.
+static EXIT_CODE: AtomicI32 = AtomicI32::new(FAILED);
+/// The exit code where none is known.
+const FAILED: i32 = 125;
 
 /// From now on a failure says `message` and ends with `code`. For any verb: only memory that is
 /// used up counts as such a failure; what else goes wrong is shown in full.
@@ -79,6 +91,12 @@ pub(crate) unsafe fn wait_for_command(
 }
 
 fn enter(message: String, exit: Exit) {
+    let (command, code) = match &exit {
+        Exit::Code(code) => (0, i32::from(*code)),
+        Exit::Command { pid, .. } => (*pid as i32, FAILED),
+    };
+    COMMAND.store(command, Ordering::Relaxed);
+    EXIT_CODE.store(code, Ordering::Relaxed);
     let stage = Box::into_raw(Box::new(Stage { message, exit }));
     // Release: pairs with Acquire in `give_up`. The old stage stays: somebody may read it.
     STAGE.store(stage, Ordering::Release);
@@ -89,13 +107,13 @@ fn enter(message: String, exit: Exit) {
 pub(crate) fn for_any_failure() {
     std::panic::set_hook(Box::new(panicked));
     for signal in FATAL {
-        let handler: extern "C" fn(libc::c_int) = on_signal;
+        let handler: extern "C" fn(_, _, _) = on_signal;
         let action = libc::sigaction {
             sa_sigaction: handler as libc::sighandler_t,
             // SAFETY: all-zero bytes are an empty set.
             sa_mask: unsafe { std::mem::zeroed() },
             // The thread's own stack may be what could not grow.
-            sa_flags: libc::SA_ONSTACK | libc::SA_NODEFER,
+            sa_flags: libc::SA_ONSTACK | libc::SA_NODEFER | libc::SA_SIGINFO,
             sa_restorer: None,
         };
         // SAFETY: a valid structure; the handler makes system calls alone.
@@ -103,13 +121,30 @@ pub(crate) fn for_any_failure() {
     }
 }
 
-extern "C" fn on_signal(signal: libc::c_int) {
+extern "C" fn on_signal(
+    signal: libc::c_int,
+    info: *const libc::siginfo_t,
+    _context: *const libc::c_void,
+) {
+    // SAFETY: the kernel gives a valid structure, with a sender where the code is not positive.
+    let sender = unsafe { info.as_ref() }.filter(|info| info.si_code <= 0);
+    // SAFETY: as before.
+    let sender = sender.map(|info| unsafe { info.si_pid() });
+    if sender.is_some_and(|pid| pid != std::process::id().cast_signed()) {
+        let command = COMMAND.load(Ordering::Relaxed);
+        if command != 0 {
+            // It is meant for the command. SAFETY: a child of ours that was not waited for, or has
+            // just been: then its id is hardly another's.
+            unsafe { libc::kill(command, signal) };
+            return;
+        }
+    }
     let mut text = Cursor::new([0; 64]);
     // Cut where it is too long.
     let _ = write!(text, "internal error (signal {signal})");
     give_up(filled(&text));
     // SAFETY: there is no stage; ends the process.
-    unsafe { libc::_exit(125) };
+    unsafe { libc::_exit(FAILED) };
 }
 
 fn panicked(info: &PanicHookInfo<'_>) {
@@ -147,8 +182,15 @@ fn give_up(reason: &[u8]) {
     if stage.is_null() {
         return;
     }
-    // Relaxed: only one may go on; nothing is handed over.
-    if IS_ENDING.swap(true, Ordering::Relaxed) {
+    // SAFETY: a plain call.
+    let thread = unsafe { libc::gettid() };
+    let first = ENDING.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed);
+    if first == Err(thread) {
+        // Not even this works.
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(EXIT_CODE.load(Ordering::Relaxed)) };
+    }
+    if first.is_err() {
         loop {
             // SAFETY: waits until the process ends, which another thread sees to.
             unsafe { libc::pause() };
@@ -180,16 +222,14 @@ fn say(reason: &[u8], message: &str) {
     if message.is_empty() {
         return;
     }
-    let mut line = Cursor::new([0; LINE_BYTES]);
-    let parts: [&[u8]; 4] = [b"heaptape: ", reason, b"; ", message.as_bytes()];
-    for part in parts {
-        // Cut where it is too long.
-        let _ = line.write_all(part);
-    }
-    let _ = line.write_all(b"\n");
-    let line = filled(&line);
-    // SAFETY: as many valid bytes.
-    unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+    // Not put together: this may run on the small stack for signals.
+    let parts: [&[u8]; 5] = [b"heaptape: ", reason, b"; ", message.as_bytes(), b"\n"];
+    let parts = parts.map(|part| libc::iovec {
+        iov_base: part.as_ptr().cast_mut().cast(),
+        iov_len: part.len(),
+    });
+    // SAFETY: as many valid parts, which are only read.
+    unsafe { libc::writev(2, parts.as_ptr(), parts.len() as libc::c_int) };
 }
 
 /// The system's allocator, and [`OUT_OF_MEMORY`] when it has nothing more.

@@ -13,8 +13,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// Signals that are caught and sent on.
-const CAUGHT: [libc::c_int; 10] = [
+/// Signals that are caught and sent on; so are those of real time. The others are SIGCHLD, which is
+/// ours, those that stop who reads or writes the terminal in the background, those that nobody can
+/// catch, and those of faults (see `last_words`).
+const CAUGHT: [libc::c_int; 19] = [
     libc::SIGINT,
     libc::SIGQUIT,
     libc::SIGTERM,
@@ -25,6 +27,15 @@ const CAUGHT: [libc::c_int; 10] = [
     libc::SIGWINCH,
     libc::SIGTSTP,
     libc::SIGCONT,
+    libc::SIGPIPE,
+    libc::SIGSTKFLT,
+    libc::SIGURG,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
 ];
 /// How long after a demand to stop the command's stopping is taken as its answer.
 const STOP_WINDOW: Duration = Duration::from_secs(2);
@@ -105,7 +116,10 @@ pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
     unsafe { libc::sigemptyset(caught.as_mut_ptr()) };
     // SAFETY: filled in above.
     let mut caught = unsafe { caught.assume_init() };
-    for signal in CAUGHT {
+    for signal in CAUGHT
+        .into_iter()
+        .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+    {
         // SAFETY: a valid set and signal.
         unsafe { libc::sigaddset(&raw mut caught, signal) };
     }
@@ -208,10 +222,23 @@ impl Signals {
             }
             let Some(pid) = pid else { continue };
             let by_kernel = info.ssi_code == libc::SI_KERNEL;
-            let by_command = info.ssi_code <= 0 && info.ssi_pid == pid;
-            if !by_kernel && !by_command {
-                // SAFETY: a child of ours that was not waited for: the id is still its own.
-                unsafe { libc::kill(pid as libc::pid_t, signal) };
+            // Writing to a closed pipe, or too large a file, is ours.
+            let by_us_or_command =
+                info.ssi_code <= 0 && [pid, std::process::id()].contains(&info.ssi_pid);
+            if by_kernel || by_us_or_command {
+                continue;
+            }
+            let pid = pid as libc::pid_t;
+            let value = libc::sigval {
+                sival_ptr: info.ssi_ptr as *mut libc::c_void,
+            };
+            // SAFETY: a child of ours that was not waited for: the id is still its own.
+            unsafe {
+                if info.ssi_code == libc::SI_QUEUE {
+                    libc::sigqueue(pid, signal, value);
+                } else {
+                    libc::kill(pid, signal);
+                }
             }
         }
     }

@@ -420,11 +420,18 @@ impl Word {
     /// True when memory still holds the word. To be asked only of the innermost word of a frame
     /// whose state was found again, and then of each next one.
     #[inline(always)]
+    fn stands(&self) -> bool {
+        self.difference().is_none()
+    }
+
+    /// What memory holds instead, as [`Word::stands`].
+    #[inline(always)]
     #[must_use]
-    pub fn stands(&self) -> bool {
+    pub fn difference(&self) -> Option<usize> {
         // SAFETY: all that the walk would read before this word in that state has the value that it
         // had then, so the walk would now read this word, from a stretch of memory that was found
         // readable and has not been dropped since.
-        unsafe { load(self.address) == self.value }
+        let found = unsafe { load(self.address) };
+        (found != self.value).then_some(found)
     }
 }

@@ -6,15 +6,23 @@
 //! words are compared from the inside to the outside, and all of them lead to a state that equals
 //! the one that [`LastStack`] still has; what is outside of that is for it to compare. Nothing that
 //! was kept before rows, nodes or readable stretches were dropped is looked at.
+//!
+//! A function that allocates for many callers has the same state each time. So what stands in
+//! place of the first word that differs leads to the next place to look at: a tree of a few steps,
+//! in which each part is compared for itself.
 
 use super::last::{KeptFrame, LastStack, Word};
 
 /// Parts that are remembered.
-const LEAVES: usize = 64;
-/// Parts that are kept without finding one again; after that few are, since keeping costs too.
+const LEAVES: usize = 128;
+/// Places that are looked at for one stack.
+const STEPS_MAX: usize = 4;
+/// How many more searches than hits there are until few are made, since they cost too.
 const VAIN_MAX: u32 = 32;
-/// One in so many.
-const VAIN_STEP: u32 = 16;
+/// A hit counts for so many searches in vain.
+const HIT_WEIGHT: u32 = 4;
+/// Then one stack in so many is looked for.
+const REST: u32 = 16;
 /// Words that lead through one at most; larger parts are not kept.
 const WORDS_MAX: usize = 11;
 
@@ -46,8 +54,10 @@ struct Leaf {
 pub(super) struct Leaves {
     places: [Leaf; LEAVES],
     generation: u32,
-    /// Parts that were kept since one was last found again.
+    /// Searches in vain, less those that were not.
     vain: u32,
+    /// Stacks that were not looked for, for want of success.
+    rested: u32,
 }
 
 /// What is known of a call.
@@ -67,44 +77,53 @@ impl Leaves {
         self.generation = self.generation.wrapping_add(1);
     }
 
+    /// Whether a search is likely to pay.
+    #[inline(always)]
+    pub(super) fn is_worthwhile(&mut self) -> bool {
+        if self.vain < VAIN_MAX {
+            return true;
+        }
+        self.rested = self.rested.wrapping_add(1);
+        self.rested.is_multiple_of(REST)
+    }
+
+    /// Notes how a search ended.
+    #[inline(always)]
+    pub(super) fn note(&mut self, is_hit: bool) {
+        self.vain = if is_hit {
+            self.vain.saturating_sub(HIT_WEIGHT)
+        } else {
+            VAIN_MAX.min(self.vain + 1)
+        };
+    }
+
     /// Looks for the part that a call in this state is the inside of.
     #[inline(always)]
     #[must_use]
     pub(super) fn get(&self, pc: usize, sp: usize, rbp: usize, last: &LastStack) -> Option<Found> {
-        let leaf = self.places.get(place_of(pc, sp))?;
-        if leaf.inner.sp != sp
-            || !leaf.inner.is_at(pc, rbp)
-            || leaf.generation != self.generation
-            || !last.still_has(usize::from(leaf.outer_index), &leaf.outer)
-        {
-            return None;
+        let mut place = place_of(pc, sp);
+        for _ in 0..STEPS_MAX {
+            let leaf = self.places.get(place)?;
+            if !leaf.is_at(pc, sp, rbp, self.generation) {
+                return None;
+            }
+            let Some(word) = leaf.first_difference() else {
+                let index = usize::from(leaf.outer_index);
+                return last.still_has(index, &leaf.outer).then_some(Found {
+                    index,
+                    count: usize::from(leaf.count),
+                    node: leaf.inner.node,
+                });
+            };
+            place = place_after(place, word);
         }
-        let words = leaf.words.get(..usize::from(leaf.word_count))?;
-        words.iter().rev().all(Word::stands).then_some(Found {
-            index: usize::from(leaf.outer_index),
-            count: usize::from(leaf.count),
-            node: leaf.inner.node,
-        })
-    }
-
-    /// The last part that was looked for was the right one.
-    #[inline(always)]
-    pub(super) fn note_success(&mut self) {
-        self.vain = 0;
+        None
     }
 
     /// Keeps the frames of the last stack inside of the frame `outer_index`, when they are few and
-    /// may be trusted.
-    #[inline(always)]
-    pub(super) fn keep(&mut self, last: &LastStack, outer_index: usize) {
-        self.vain = self.vain.wrapping_add(1);
-        if self.vain < VAIN_MAX || self.vain.is_multiple_of(VAIN_STEP) {
-            self.copy(last, outer_index);
-        }
-    }
-
+    /// may be trusted. `rbp` is the frame pointer of the innermost one.
     #[inline(never)]
-    fn copy(&mut self, last: &LastStack, outer_index: usize) {
+    pub(super) fn keep(&mut self, last: &LastStack, outer_index: usize, rbp: usize) {
         let (inner_index, inner) = last.innermost();
         let outer = last.frame(outer_index);
         let Some(words) = last.words_between(outer_index, inner_index) else {
@@ -117,7 +136,8 @@ impl Leaves {
         ) else {
             return;
         };
-        let Some(leaf) = self.places.get_mut(place_of(inner.pc, inner.sp)) else {
+        let place = self.place_for(inner.pc, inner.sp, rbp);
+        let Some(leaf) = self.places.get_mut(place) else {
             return;
         };
         let Some(kept) = leaf.words.get_mut(..words.len()) else {
@@ -131,10 +151,46 @@ impl Leaves {
         leaf.count = count;
         leaf.word_count = word_count;
     }
+
+    /// Where a search for the stack that is there now ends.
+    fn place_for(&self, pc: usize, sp: usize, rbp: usize) -> usize {
+        let mut place = place_of(pc, sp);
+        for _ in 1..STEPS_MAX {
+            let known = self.places.get(place);
+            let known = known.filter(|leaf| leaf.is_at(pc, sp, rbp, self.generation));
+            let Some(word) = known.and_then(Leaf::first_difference) else {
+                break;
+            };
+            place = place_after(place, word);
+        }
+        place
+    }
 }
+
+impl Leaf {
+    #[inline(always)]
+    fn is_at(&self, pc: usize, sp: usize, rbp: usize, generation: u32) -> bool {
+        self.inner.sp == sp && self.inner.is_at(pc, rbp) && self.generation == generation
+    }
+
+    /// What stands in memory in place of the first word that differs, from the inside on. To be
+    /// asked in the state of the innermost frame only.
+    #[inline(always)]
+    fn first_difference(&self) -> Option<usize> {
+        let words = self.words.get(..usize::from(self.word_count));
+        let mut words = words.unwrap_or_default().iter().rev();
+        words.find_map(Word::difference)
+    }
+}
+
+const PLACE_SHIFT: u32 = usize::BITS - LEAVES.trailing_zeros();
 
 #[inline(always)]
 fn place_of(pc: usize, sp: usize) -> usize {
-    const SHIFT: u32 = usize::BITS - LEAVES.trailing_zeros();
-    (pc ^ sp.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> SHIFT
+    (pc ^ sp.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> PLACE_SHIFT
+}
+
+#[inline(always)]
+fn place_after(place: usize, word: usize) -> usize {
+    (place ^ word.rotate_left(8)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> PLACE_SHIFT
 }

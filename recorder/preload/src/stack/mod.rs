@@ -175,7 +175,7 @@ impl StackCapture {
                 Ok(()) => 0,
                 Err(outer) => {
                     self.trials.vain = kept - outer;
-                    return self.capture_changed(caller, outer, sink);
+                    outer
                 }
             };
         }
@@ -191,23 +191,27 @@ impl StackCapture {
         mut kept: usize,
         sink: &mut impl StackSink,
     ) -> u32 {
-        let CallerContext { pc, sp, rbp } = caller;
-        if let Some(leaf) = self.leaves.get(pc, sp, rbp, &self.last) {
-            match self.last.verify(leaf.index) {
-                Ok(()) if self.last.joins(leaf.count, leaf.index, self.depth_max) => {
-                    self.trials.failed = 0;
-                    self.leaves.note_success();
-                    self.last.settle(leaf.index);
-                    return leaf.node;
-                }
-                Ok(()) => {}
-                Err(outer) => {
-                    self.trials.vain += leaf.index - outer;
-                    kept = outer;
+        let is_looked_for = self.leaves.is_worthwhile();
+        if is_looked_for {
+            let CallerContext { pc, sp, rbp } = caller;
+            let leaf = self.leaves.get(pc, sp, rbp, &self.last);
+            self.leaves.note(leaf.is_some());
+            if let Some(leaf) = leaf {
+                match self.last.verify(leaf.index) {
+                    Ok(()) if self.last.joins(leaf.count, leaf.index, self.depth_max) => {
+                        self.trials.failed = 0;
+                        self.last.settle(leaf.index);
+                        return leaf.node;
+                    }
+                    Ok(()) => {}
+                    Err(outer) => {
+                        self.trials.vain += leaf.index - outer;
+                        kept = outer;
+                    }
                 }
             }
         }
-        self.capture_changed(caller, kept, sink)
+        self.capture_changed(caller, kept, is_looked_for, sink)
     }
 
     /// Walks until the stack is that of the last event, from the frame `kept` outwards at best, and
@@ -217,6 +221,7 @@ impl StackCapture {
         &mut self,
         caller: CallerContext,
         kept: usize,
+        is_leaf_kept: bool,
         sink: &mut impl StackSink,
     ) -> u32 {
         let last_node = self.last_node;
@@ -263,8 +268,8 @@ impl StackCapture {
             index += 1;
         }
         // What was met for the first time may be met only once.
-        if joined != 0 && last_node == self.last_node {
-            self.leaves.keep(&self.last, joined);
+        if is_leaf_kept && joined != 0 && last_node == self.last_node {
+            self.leaves.keep(&self.last, joined, caller.rbp);
         }
         parent
     }
