@@ -232,13 +232,12 @@ impl Signals {
             let value = libc::sigval {
                 sival_ptr: info.ssi_ptr as *mut libc::c_void,
             };
-            // SAFETY: a child of ours that was not waited for: the id is still its own.
-            unsafe {
-                if info.ssi_code == libc::SI_QUEUE {
-                    libc::sigqueue(pid, signal, value);
-                } else {
-                    libc::kill(pid, signal);
-                }
+            if info.ssi_code == libc::SI_QUEUE {
+                // SAFETY: a child of ours that was not waited for: the id is still its own.
+                unsafe { libc::sigqueue(pid, signal, value) };
+            } else {
+                // SAFETY: as before.
+                unsafe { libc::kill(pid, signal) };
             }
         }
     }
