@@ -14,6 +14,8 @@ const OTHERS: u64 = 200_000;
 
 const COUNTER: &str = "the recorder stopped: the program forbids itself the time stamp counter";
 const CALLS: &str = "the recorder stopped: the program forbids itself system calls";
+const THREADS: &str = "some threads are not recorded: they began after the program had forbidden \
+     itself system calls";
 const STARTER: &str = "its starter forbids it system calls that recording needs";
 
 fn program() -> String {
@@ -105,6 +107,13 @@ fn assert_goes_on(words: &[&str], lost: u64) {
     let (info, _) = as_bare(&room, words);
     assert_eq!(number(&info, "lost_events"), lost, "{words:?}: {info:#}");
     assert_eq!(info["complete"], lost == 0, "{words:?}: {info:#}");
+    let told = room.heaptape(&["info", "t.tape"]).success().stdout;
+    let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    for told in [text(&info, "message"), &told] {
+        assert_eq!(told.contains(THREADS), lost > 0, "{words:?}: {told}");
+    }
+    let why = format!("lost events {lost}: see the message");
+    assert_eq!(told.contains(&why), lost > 0, "{words:?}: {told}");
     assert_eq!(truth_of(&room, "t.tape", "after_grabs"), AFTER, "{words:?}");
     let thread = if words.contains(&"thread") && lost == 0 {
         (40 * 30, 40)

@@ -23,6 +23,9 @@ const CLOCK_FORBIDDEN: &str = "the recorder stopped: the program forbids itself 
 /// See above.
 const CALLS_FORBIDDEN: &str = "the recorder stopped: the program forbids itself system calls \
      (seccomp); what it starts from there on is not recorded either";
+/// See above; the threads that were recorded before are recorded on.
+const THREADS_FORBIDDEN: &str = "some threads are not recorded: they began after the program had \
+     forbidden itself system calls (seccomp) that this takes; their events are counted as lost";
 
 impl Drainer {
     /// Closes what has ended.
@@ -179,7 +182,9 @@ impl Drainer {
             problem,
         } = finished;
         let cut_off = self.is_cut_off(process).then(|| CUT_OFF.to_owned());
-        let turned_off = (!turned_off.is_empty()).then_some(turned_off);
+        // Without some threads the tape is good to its end: the launcher tells what was lost.
+        let has_stopped = !turned_off.is_empty() && turned_off != THREADS_FORBIDDEN;
+        let turned_off = has_stopped.then_some(turned_off);
         let problem = problem.or(cut_off).or(turned_off);
         let key = (process.slot, process.generation);
         if let Some(image) = self.images.get_mut(&key) {
@@ -221,6 +226,9 @@ impl Drainer {
             turned_off::CLOCK_FORBIDDEN => CLOCK_FORBIDDEN.into(),
             turned_off::CALLS_FORBIDDEN => CALLS_FORBIDDEN.into(),
             _ if self.is_cut_off(process) => CUT_OFF.into(),
+            _ if slot.is_some_and(|slot| slot.threads_forbidden.load(Ordering::Relaxed) != 0) => {
+                THREADS_FORBIDDEN.into()
+            }
             _ => String::new(),
         }
     }

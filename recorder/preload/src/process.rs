@@ -469,6 +469,14 @@ pub fn go_on_after_ban(reason: u32) {
     }
 }
 
+/// Notes that a thread cannot be recorded because of what the program forbids itself.
+pub fn note_forbidden_thread() {
+    if let Some(slot) = slot() {
+        // Relaxed: the drainer reads it when the process is over.
+        slot.threads_forbidden.store(1, Ordering::Relaxed);
+    }
+}
+
 /// Counts an event of a thread that has no stream; how many there were before.
 pub fn count_lost() -> u32 {
     slot().map_or(0, |slot| slot.lost.fetch_add(1, Ordering::Relaxed))

@@ -146,7 +146,14 @@ pub fn start() {
 fn birth() -> Option<NonNull<Thread>> {
     set_word(UNBORN);
     let thread = take_state();
+    let needed = match thread {
+        Some(_) => libc::SYS_gettid,
+        None => libc::SYS_mmap,
+    };
     let Some(thread) = thread.filter(|thread| open(*thread)) else {
+        if sys::is_refused(needed) {
+            process::note_forbidden_thread();
+        }
         process::count_lost();
         set_word(PLACELESS);
         return None;

@@ -199,6 +199,9 @@ pub struct ProcessSlot {
     pub turned_off: AtomicU32,
     /// Events of threads that found no stream slot, or were not ready for a signal handler.
     pub lost: AtomicU32,
+    /// Not zero: a thread began that cannot be recorded, because the program forbids itself a
+    /// system call that this takes.
+    pub threads_forbidden: AtomicU32,
     /// Identity of the tape that the drainer writes for this image; zero: none yet.
     pub tape_id: [AtomicU64; 2],
 }

@@ -213,6 +213,7 @@ pub fn free_process(slot: &ProcessSlot) {
         &slot.paused,
         &slot.turned_off,
         &slot.lost,
+        &slot.threads_forbidden,
     ] {
         field.store(0, Ordering::Relaxed);
     }

@@ -213,7 +213,10 @@ pub fn write_text(
         ));
     }
     for lost in tape.lost.iter().filter(|lost| lost.count > 0) {
-        let reason = LostReason::from_code(lost.reason).text();
+        let reason = match LostReason::from_code(lost.reason) {
+            LostReason::Other if !info.message.is_empty() => "see the message",
+            known => known.text(),
+        };
         lines.push((
             "lost events",
             format!("{}: {reason}", units::count(lost.count)),
