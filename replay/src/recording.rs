@@ -14,6 +14,7 @@ use crate::tape::Tape;
 use crate::timeline::{self, TimelinePoint};
 use heaptape_format::DecodeError;
 use heaptape_format::scan::Damage;
+use heaptape_format::tables::End;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
@@ -352,8 +353,9 @@ impl Recording {
         let inherited = self.inherited();
         let inheritance = match (&inherited, self.tape.is_forked()) {
             (_, false) => Inheritance::None,
-            (Some(blocks), true) => Inheritance::Blocks(blocks),
-            (None, true) => Inheritance::Unknown,
+            (Some(blocks), true) if self.is_parent_whole() => Inheritance::Blocks(blocks),
+            (Some(blocks), true) => Inheritance::Partial(blocks),
+            (None, true) => Inheritance::Partial(&[]),
         };
         let grain = Grain {
             slice_events: self.options.slice_events,
@@ -367,7 +369,7 @@ impl Recording {
         })
     }
 
-    /// The blocks that this process got from its parent; None when they cannot be known.
+    /// What is known of the blocks that this process got from its parent; None without its tape.
     fn inherited(&self) -> Option<Vec<Block>> {
         let parent = self.parent.as_ref()?;
         let mut blocks = parent
@@ -381,6 +383,21 @@ impl Recording {
             block.stream = StreamId::INHERITED;
         }
         Some(blocks)
+    }
+
+    /// False when the parent can have had blocks at the fork that its tape does not tell of.
+    fn is_parent_whole(&self) -> bool {
+        let Some(parent) = self.parent() else {
+            return false;
+        };
+        let tape = &parent.tape;
+        let ended = |end: &End| end.message.is_empty() && end.stamp >= self.tape.process.cut_stamp;
+        tape.damage.is_empty()
+            && tape.lost_events() == 0
+            && tape.end.as_ref().is_some_and(ended)
+            && parent
+                .summary()
+                .is_ok_and(|summary| summary.inherited_known && summary.damaged_chunks == 0)
     }
 
     fn index_of(&self, chunks: Vec<u8>) -> Result<Index, Error> {

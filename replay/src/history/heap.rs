@@ -311,8 +311,8 @@ pub(crate) struct Heap {
 }
 
 impl Heap {
-    /// Nothing alive. `inherits_unknown`: the process was forked and its parent's blocks are not
-    /// known, so frees of unknown blocks are taken for frees of inherited ones.
+    /// Nothing alive. `inherits_unknown`: the process was forked and not all blocks of its parent
+    /// are known, so frees of unknown blocks are taken for frees of inherited ones.
     pub(crate) fn new(page_size: u32, inherits_unknown: bool) -> Self {
         // More partitions than threads, so that a full one does not hold up the others.
         let count = match rayon::current_num_threads() {

@@ -33,8 +33,9 @@ pub(crate) enum Inheritance<'a> {
     None,
     /// These blocks of its parent.
     Blocks(&'a [Block]),
-    /// Blocks of a parent whose tape cannot be read.
-    Unknown,
+    /// These blocks of its parent and others that are not known: the parent's tape is not there
+    /// or not whole.
+    Partial(&'a [Block]),
 }
 
 /// The sizes that a build works with.
@@ -113,15 +114,17 @@ struct Builder<'t> {
 
 impl<'t> Builder<'t> {
     fn new(tape: &'t Tape, inheritance: Inheritance<'_>, grain: Grain) -> Self {
-        let is_unknown = matches!(inheritance, Inheritance::Unknown);
+        let (blocks, is_unknown) = match inheritance {
+            Inheritance::None => (&[][..], false),
+            Inheritance::Blocks(blocks) => (blocks, false),
+            Inheritance::Partial(blocks) => (blocks, true),
+        };
         let mut heap = Heap::new(tape.header.page_size, is_unknown);
         let mut inherited = HeapTotal::default();
-        if let Inheritance::Blocks(blocks) = inheritance {
-            heap.preload(blocks.iter());
-            for block in blocks.iter().filter(|block| is_heap(block.domain)) {
-                inherited.bytes = inherited.bytes.wrapping_add(block.size);
-                inherited.count += 1;
-            }
+        heap.preload(blocks.iter());
+        for block in blocks.iter().filter(|block| is_heap(block.domain)) {
+            inherited.bytes = inherited.bytes.wrapping_add(block.size);
+            inherited.count += 1;
         }
         let chunks = tape.event_streams.iter().flat_map(|stream| &stream.chunks);
         let events = chunks

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 /// The first bytes of every index.
 const MAGIC: [u8; 8] = *b"\x89HTIDX\r\n";
 /// Rises when the bytes or the meaning of an index change: older indexes are built again.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 /// Length of the header.
 const HEADER_BYTES: usize = 152;
 

@@ -59,7 +59,8 @@ pub struct Summary {
     pub implied_frees: u64,
     /// Blocks that a forked process got from its parent.
     pub inherited: HeapTotal,
-    /// False when the process was forked and its parent's tape could not be read.
+    /// False when the process was forked and its parent's tape is not there or not whole:
+    /// `inherited` is then what is known of them.
     pub inherited_known: bool,
     /// Frees of inherited blocks.
     pub inherited_frees: u64,

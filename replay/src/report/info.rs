@@ -299,7 +299,8 @@ fn heap_lines(
         lines.push(("inherited", format!("{inherited}, {frees} freed since")));
     }
     if !summary.inherited_known {
-        let text = "the parent's tape is not beside this one, so inherited blocks are unknown";
+        let text =
+            "not all blocks are known: the parent's tape is not beside this one, or not whole";
         lines.push(("inherited", text.to_owned()));
     }
     lines

@@ -6,7 +6,9 @@ use crate::support::model::{Life, Model};
 use crate::support::write::{Layout, module, tape};
 use heaptape::block::StreamId;
 use heaptape::{OpenOptions, Recording, Tape};
+use heaptape_format::ChunkKind;
 use heaptape_format::stack::Frame;
+use heaptape_format::tables::Lost;
 use proptest::prelude::*;
 use std::path::Path;
 use tempfile::TempDir;
@@ -208,6 +210,62 @@ fn a_parent_that_was_renamed_is_found() {
     let later = tape(&Simulation::new(1, false).finish(), &later).0;
     std::fs::write(&parent, later).unwrap();
     assert_eq!(inherited(&child), known);
+}
+
+/// What the child did, whatever is known of what it inherited: allocs, reallocs, frees of its own
+/// or inherited blocks (told apart by order alone where stamps are equal), and unknown frees.
+fn counts(path: &Path) -> [u64; 4] {
+    let recording = Recording::open(path, &without_index()).unwrap();
+    let all = recording.summary().unwrap();
+    let frees = all.frees + all.inherited_frees;
+    [all.allocs, all.reallocs, frees, all.unknown_frees]
+}
+
+/// Blocks that a damaged parent does not tell of are inherited all the same.
+#[test]
+fn a_parent_that_is_not_whole_tells_of_some_blocks() {
+    let family = simple_family();
+    let child = family.folder.path().join("p1.tape");
+    let parent = family.folder.path().join("p0.tape");
+    let whole = counts(&child);
+    assert_eq!(whole[3], 0);
+    let known = inherited(&child).unwrap();
+    let layout = layout(0, 0);
+    let (bytes, chunks) = tape(&family.histories[0], &layout);
+    let events = chunks.iter().find(|chunk| chunk.kind == ChunkKind::EVENTS);
+    let events = events.unwrap();
+    let mut flipped = bytes.clone();
+    flipped[(events.offset + events.bytes - 1) as usize] ^= 1;
+    let lost = Layout {
+        lost: vec![Lost {
+            count: 1,
+            ..Lost::default()
+        }],
+        ..layout.clone()
+    };
+    let endless = Layout {
+        has_end: false,
+        ..layout
+    };
+    let mut parents = vec![
+        flipped,
+        tape(&family.histories[0], &lost).0,
+        tape(&family.histories[0], &endless).0,
+    ];
+    let lengths = [192, 500, 700]
+        .into_iter()
+        .chain((200..bytes.len()).step_by(97));
+    parents.extend(lengths.map(|length| bytes[..length].to_vec()));
+    let mut partly = 0;
+    for bytes in parents {
+        std::fs::write(&parent, &bytes).unwrap();
+        assert_eq!(inherited(&child), None, "{} bytes", bytes.len());
+        assert_eq!(counts(&child), whole, "{} bytes", bytes.len());
+        let recording = Recording::open(&child, &without_index()).unwrap();
+        let count = recording.summary().unwrap().inherited.count;
+        partly += u64::from(count > 0 && count < known);
+    }
+    assert!(partly > 0, "no parent told of some blocks");
 }
 
 #[test]
