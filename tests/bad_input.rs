@@ -164,6 +164,7 @@ fn a_truncated_tape_is_answered() {
         assert!(events >= last, "a longer tape has fewer events");
         last = events;
         assert_eq!(verified.code, i32::from(answer["damaged"] != 0), "{answer}");
+        assert_gates(&room, "cut.tape", part == 10, &format!("{part} tenths"));
     }
     assert_eq!(last, all["readable_events"].as_u64().unwrap());
 }
@@ -185,6 +186,9 @@ fn flipped_bytes_are_seen() {
             _ => 1,
         };
         assert_eq!(verified.code, expected, "byte {at}: {verified:?}");
+        if expected < 2 {
+            assert_gates(&room, "flipped.tape", expected == 0, &format!("byte {at}"));
+        }
         for verb in ["info", "stats", "churn", "timeline"] {
             let outcome = room.heaptape(&[verb, "flipped.tape"]);
             assert!(
@@ -197,6 +201,34 @@ fn flipped_bytes_are_seen() {
             );
         }
     }
+}
+
+/// A gate can fail by what is left of a tape; it is met by a whole one alone, and `info` agrees.
+fn assert_gates(room: &Room, tape: &str, whole: bool, what: &str) {
+    let info = room.json(&["info", tape]);
+    assert_eq!(info["complete"], whole, "{what}: {info:#}");
+    for other in [tape, "good.tape"] {
+        for (verb, tapes) in [("check", [other, tape]), ("diff", [tape, other])] {
+            if tapes[0] == tapes[1] && verb == "diff" {
+                continue;
+            }
+            let gate = |limit: &str| {
+                let arguments = [verb, tapes[0], tapes[1], "--fail-on", limit];
+                room.heaptape(&arguments)
+            };
+            let met = gate("bytes>1TiB");
+            assert_eq!(met.code, if whole { 0 } else { 2 }, "{what}: {met:?}");
+            if !whole {
+                let error = met.stderr.lines().last().unwrap_or_default();
+                assert!(error.contains(tape), "{what}: {met:?}");
+                assert!(error.contains("no gate is met"), "{what}: {met:?}");
+                assert!(!met.stdout.contains("met"), "{what}: {met:?}");
+            }
+        }
+    }
+    // Nothing of the good tape is below this, whatever is left of the other.
+    let failed = room.heaptape(&["check", tape, "good.tape", "--fail-on", "bytes>1"]);
+    assert_eq!(failed.code, 1, "{what}: {failed:?}");
 }
 
 /// True for the up to seven zeros in front of a chunk: nothing is said of them.

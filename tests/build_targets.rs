@@ -1,5 +1,5 @@
 //! Builds target programs from `targets/`, once for each content: the result's folder is named by
-//! the sources, the compiler and its options.
+//! the sources and where they are, the compiler and its options.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -81,7 +81,8 @@ pub fn build(compiler: &str, name: &str, output: &str, options: &[&str]) -> Path
 
     let header = repository().join("recorder/include");
     let mut hasher = DefaultHasher::new();
-    (compiler, output, options).hash(&mut hasher);
+    // Debug information has the path of the source.
+    (source(name), compiler, output, options).hash(&mut hasher);
     for file in [source(name), source("target.h"), header.join("heaptape.h")] {
         fs::read(file).unwrap_or_default().hash(&mut hasher);
     }

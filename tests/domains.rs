@@ -109,6 +109,32 @@ fn with_commas(number: u64) -> String {
     groups.join(",")
 }
 
+/// A domain that is called like one of every recording's is none of them, and a number that was
+/// not given out is none at all.
+#[test]
+fn domains_with_names_that_are_taken() {
+    let room = Room::new();
+    let program = build::c("taken_names.c", &[]);
+    room.record_as_bare("t.tape", &[program]);
+    room.assert_clean("t.tape");
+    let stats = ["stats", "t.tape", "--at", "end", "--group-by", "domain"];
+    let mut domains = rows(&room.json(&[&stats[..], &["--domain", "all"]].concat()));
+    assert!(domains.remove("native").is_some(), "{domains:#?}");
+    let expected = [
+        ("mmap (custom)", (100, 1)),
+        ("native (custom)", (200, 1)),
+        ("all (custom)", (300, 1)),
+    ];
+    let expected = expected.map(|(name, amount)| (name.to_owned(), amount));
+    assert_eq!(domains, expected.clone().into());
+    for (name, amount) in expected {
+        let chosen = rows(&room.json(&[&stats[..], &["--domain", &name]].concat()));
+        assert_eq!(chosen, [(name, amount)].into());
+    }
+    let mapped = rows(&room.json(&[&stats[..], &["--domain", "mmap"]].concat()));
+    assert_eq!(mapped, BTreeMap::new());
+}
+
 /// More domains than there are numbers for: no block is lost, the last ones share a domain.
 #[test]
 fn a_program_with_very_many_domains() {

@@ -70,6 +70,44 @@ fn an_inherited_block_says_that_it_was() {
     assert!(!text.contains("inherited"), "{text}");
 }
 
+/// Without the parent's tape a child's tells that it does not know all that was inherited.
+#[test]
+fn inherited_blocks_without_the_parents_tape() {
+    let room = Room::new();
+    let argv = [program("inherits.c")];
+    room.record_as_bare_but_addresses("t.tape", &argv);
+    let tapes = room.tapes();
+    let child = tapes.iter().find(|tape| *tape != "t.tape").unwrap();
+    let unknown = "not all inherited blocks are known";
+    let ask = |arguments: &[&str]| {
+        let outcome = room.heaptape(&[arguments, &[child.as_str()]].concat());
+        (outcome.code, outcome.stderr.contains(unknown))
+    };
+    let questions: [(&[&str], bool); 5] = [
+        (&["stats"], false),
+        (&["stats", "--inherited"], true),
+        (&["leaks", "--inherited"], true),
+        (&["check", "--fail-on", "bytes>1TiB"], false),
+        (&["check", "--inherited", "--fail-on", "bytes>1TiB"], true),
+    ];
+    assert_eq!(room.json(&["info", child])["inherited_known"], true);
+    for (question, _) in questions {
+        assert_eq!(ask(question), (0, false), "{question:?}");
+    }
+    std::fs::remove_file(room.path("t.tape")).unwrap();
+    let info = room.json(&["info", child]);
+    assert_eq!(info["inherited_known"], false, "{info:#}");
+    assert_eq!(info["complete"], true, "{info:#}");
+    for (question, is_told) in questions {
+        let code = if is_told && question[0] == "check" {
+            2
+        } else {
+            0
+        };
+        assert_eq!(ask(question), (code, is_told), "{question:?}");
+    }
+}
+
 #[test]
 fn a_process_without_events_passes_its_inheritance_on() {
     let lineage = program("lineage.c");

@@ -112,6 +112,43 @@ fn every_grouping_adds_up() {
     assert_eq!(sizes.get("1000"), Some(&(40_000, 40)), "{sizes:#?}");
 }
 
+/// Several threads are chosen by name or id, and their sums add up.
+#[test]
+fn several_threads_are_chosen() {
+    let room = Room::new();
+    let program = build::c("truth.c", &[]);
+    let argv = [program.to_str().unwrap(), "5", "4", "4000", "1"];
+    room.record("t.tape", &[], &argv).success();
+    let stats = [
+        "stats",
+        "t.tape",
+        "--at",
+        "mark:truth",
+        "--group-by",
+        "thread",
+    ];
+    let by_thread = rows(&room.json(&stats));
+    assert!(by_thread.len() >= 4, "{by_thread:#?}");
+    let key_id = |key: &str| {
+        let id = key.rsplit_once('(').map_or(key, |(_, id)| id);
+        id.trim_end_matches(')').to_owned()
+    };
+    let chosen: Vec<_> = by_thread.iter().take(2).collect();
+    let mut question = stats.to_vec();
+    let ids: Vec<String> = chosen.iter().map(|(key, _)| key_id(key)).collect();
+    for id in &ids {
+        question.extend(["--thread", id]);
+    }
+    let answer = rows(&room.json(&question));
+    let expected = chosen
+        .into_iter()
+        .map(|(key, amount)| (key.clone(), *amount));
+    assert_eq!(answer, expected.collect());
+    let refused = room.heaptape(&[&question[..], &["--thread", "nobody"]].concat());
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("no thread 'nobody'"), "{refused:?}");
+}
+
 #[test]
 fn differences_are_antisymmetric() {
     let room = Room::new();

@@ -7,9 +7,16 @@ use std::path::{Path, PathBuf};
 
 /// Starts `targets/patient.c` under the launcher and waits until it made its first blocks.
 fn start(room: &Room, rounds: u32) -> (Running, u32) {
+    start_with(room, rounds, &[])
+}
+
+/// As [`start`], with more in the launcher's environment.
+fn start_with(room: &Room, rounds: u32, environment: &[(&str, &Path)]) -> (Running, u32) {
     let program = build::c("patient.c", &[]);
     let argv = [program.to_str().unwrap(), &rounds.to_string()];
-    let running = room.start(&mut room.record_command("t.tape", &[], &argv));
+    let mut command = room.record_command("t.tape", &[], &argv);
+    command.envs(environment.iter().copied());
+    let running = room.start(&mut command);
     let pid = wait_for("the program", || {
         let text = running.stdout_so_far();
         text.contains("round 3\n").then(|| {
@@ -80,6 +87,27 @@ fn the_target_survives_its_launcher() {
         room.wait_for_processes();
         recover(&room, done);
     }
+}
+
+/// A fault in the launcher itself: the command runs to its end, the exit code is its own, and one
+/// line tells how to get at what was recorded.
+#[test]
+fn a_launcher_that_faults() {
+    let room = Room::new();
+    let faulty = build::c_library("faulty.c", "faulty.so", &[]);
+    let (running, _) = start_with(&room, 150, &[("LD_PRELOAD", &faulty)]);
+    let done = rounds_in(&running.stdout_so_far());
+    room.write("fault", "");
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert_eq!(rounds_in(&outcome.stdout), 150, "{outcome:?}");
+    assert!(outcome.stdout.ends_with("end\n"), "{outcome:?}");
+    let said: Vec<&str> = outcome.stderr.lines().collect();
+    assert_eq!(said.len(), 1, "{outcome:?}");
+    for words in ["internal error (signal 11)", "heaptape recover "] {
+        assert!(said[0].contains(words), "{outcome:?}");
+    }
+    recover(&room, done);
 }
 
 #[test]

@@ -91,8 +91,10 @@ HEAPTAPE_INLINE void heaptape_mark(const char *name) {
 
 /*
  * The number of the domain with this name (at most 63 bytes count), the same for every call with
- * the same name; 0 when nothing is recorded. Reports with the number 0 are not recorded. A program
- * has 255 domains; all further names get the number of one that is called "other".
+ * the same name; 0 when nothing is recorded, and for NULL and "". Reports with the number 0, or
+ * with one that this function did not return in this program, are not recorded. A program has 255
+ * domains; all further names get the number of one that is called "other". Reports call one that
+ * has the name of a domain that every recording has (native, mmap, ...) "native (custom)".
  */
 HEAPTAPE_INLINE uint16_t heaptape_domain(const char *name) {
     uint16_t (*found)(const char *);

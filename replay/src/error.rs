@@ -13,7 +13,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum Error {
     /// The file could not be opened or read.
-    #[error("{}: cannot read this tape: {source}", path.display())]
+    #[error("{}: cannot read this tape: {source}; {}", path.display(), read_advice(source))]
     Read {
         /// The tape.
         path: PathBuf,
@@ -98,7 +98,7 @@ pub enum Error {
     /// The index could not be written, neither beside the tape nor in the cache folder.
     #[error(
         "{}: cannot write the index: {source}; set XDG_CACHE_HOME to a folder that can be \
-         written, or use --no-index", path.display()
+         written (answers need no index file, they only come later without one)", path.display()
     )]
     WriteIndex {
         /// Where it should have been.
@@ -122,6 +122,14 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+}
+
+fn read_advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => "name a tape that heaptape run wrote (it says where at its end)",
+        io::ErrorKind::PermissionDenied => "tapes belong to who recorded them: ask for a copy",
+        _ => "copy it to another place, where it can be read",
+    }
 }
 
 fn header_advice(source: &DecodeError) -> &'static str {

@@ -14,6 +14,7 @@
 //! | [`report`] | text for people, JSON, CSV |
 pub mod block;
 pub mod error;
+pub mod gap;
 mod history;
 pub mod index;
 pub mod moment;
@@ -26,6 +27,7 @@ pub mod tape;
 pub mod timeline;
 
 pub use error::Error;
+pub use gap::Gap;
 pub use moment::{Moment, ResolvedMoment};
 pub use recording::{OpenOptions, Recording};
 pub use tape::Tape;

@@ -5,6 +5,7 @@
 
 use crate::block::{Block, Lifetime, StackId, StreamId};
 use crate::error::Error;
+use crate::gap::Gap;
 use crate::history::transitions::is_heap;
 use crate::index::build::{Grain, Inheritance, build};
 use crate::index::{Index, IndexInfo, Peak, Summary, place};
@@ -157,6 +158,15 @@ impl Recording {
     /// [`Error::Index`] only.
     pub fn summary(&self) -> Result<&Summary, Error> {
         Ok(&self.index()?.summary)
+    }
+
+    /// What keeps this recording from telling of the whole run; None when it does. The blocks of
+    /// the process that forked this one are another matter: see [`Summary::inherited_known`].
+    ///
+    /// # Errors
+    /// As [`Recording::summary`].
+    pub fn gap(&self) -> Result<Option<Gap>, Error> {
+        Ok(Gap::of(&self.tape, Some(self.summary()?)))
     }
 
     /// All damage of the tape, by offset: chunk headers, tables and events.
@@ -390,14 +400,10 @@ impl Recording {
         let Some(parent) = self.parent() else {
             return false;
         };
-        let tape = &parent.tape;
-        let ended = |end: &End| end.message.is_empty() && end.stamp >= self.tape.process.cut_stamp;
-        tape.damage.is_empty()
-            && tape.lost_events() == 0
-            && tape.end.as_ref().is_some_and(ended)
-            && parent
-                .summary()
-                .is_ok_and(|summary| summary.inherited_known && summary.damaged_chunks == 0)
+        let reaches_fork = |end: &End| end.stamp >= self.tape.process.cut_stamp;
+        parent.tape.end.as_ref().is_some_and(reaches_fork)
+            && parent.gap().is_ok_and(|gap| gap.is_none())
+            && parent.summary().is_ok_and(|all| all.inherited_known)
     }
 
     fn index_of(&self, chunks: Vec<u8>) -> Result<Index, Error> {

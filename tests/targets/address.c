@@ -2,7 +2,6 @@
 #include "target.h"
 
 static void *(*volatile allocate)(size_t) = malloc;
-static void *volatile sink;
 
 FRAME void indirect_grabs(void) {
     for (int i = 0; i < 80; i++) {

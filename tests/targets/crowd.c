@@ -5,7 +5,6 @@
 #include "target.h"
 #include <pthread.h>
 
-static void *volatile sink;
 static pthread_barrier_t all_live;
 
 FRAME void crowd_keeps(void) {

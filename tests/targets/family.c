@@ -10,15 +10,7 @@
 #include <sys/wait.h>
 
 extern char **environ;
-static void *volatile sink;
 
-#define GRAB(NAME)                                                                                 \
-    FRAME void NAME(int count, size_t size) {                                                      \
-        for (int i = 0; i < count; i++) {                                                          \
-            sink = malloc(size);                                                                   \
-        }                                                                                          \
-        KEEP_FRAME();                                                                              \
-    }
 GRAB(parent_grabs)
 GRAB(child_grabs)
 GRAB(vfork_child_grabs)

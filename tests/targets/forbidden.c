@@ -15,15 +15,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-static void *volatile sink;
-
-#define GRAB(NAME)                                                                                 \
-    FRAME void NAME(int count, size_t size) {                                                      \
-        for (int i = 0; i < count; i++) {                                                          \
-            sink = malloc(size);                                                                   \
-        }                                                                                          \
-        KEEP_FRAME();                                                                              \
-    }
 GRAB(before_grabs)
 GRAB(after_grabs)
 GRAB(thread_grabs)

@@ -8,7 +8,6 @@
 #include <sys/wait.h>
 
 enum { KEPT = 16 };
-static void *volatile sink;
 static volatile int is_over;
 
 FRAME void child_grabs(void) {

@@ -3,7 +3,6 @@
 #include <sys/wait.h>
 
 static void *volatile told;
-static void *volatile sink;
 
 FRAME void parent_takes(void) {
     told = calloc(4321, 1);

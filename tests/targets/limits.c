@@ -9,8 +9,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-static void *volatile sink;
-
 FRAME void before_grabs(void) {
     for (int i = 0; i < 1000; i++) {
         sink = malloc(64);

@@ -11,7 +11,6 @@
 
 enum { BLOCKS = 50, FREED = 20 };
 static void *volatile blocks[BLOCKS];
-static void *volatile sink;
 
 FRAME void first_grabs(void) {
     for (int i = 0; i < BLOCKS; i++) {

@@ -6,8 +6,6 @@
 #include "target.h"
 #include <sys/wait.h>
 
-static void *volatile sink;
-
 int main(int argc, char **argv) {
     if (argc != 3) {
         return 2;

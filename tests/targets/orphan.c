@@ -12,8 +12,6 @@
 #include <sched.h>
 #include <signal.h>
 
-static void *volatile sink;
-
 FRAME void parent_grabs(void) {
     for (int i = 0; i < 100; i++) {
         sink = malloc(50);

@@ -3,8 +3,6 @@
 //     patient ROUNDS
 #include "target.h"
 
-static void *volatile sink;
-
 FRAME void round_grabs(void) {
     for (int i = 0; i < 100; i++) {
         sink = malloc(48);

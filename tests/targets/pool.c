@@ -7,7 +7,6 @@
 static char memory[1 << 16];
 static size_t used;
 static uint16_t domain;
-static void *volatile sink;
 
 static void *take(size_t size) {
     void *p = memory + used;

@@ -7,8 +7,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-static void *volatile sink;
-
 FRAME void child_grabs(void) {
     for (int i = 0; i < 20; i++) {
         sink = malloc(40);

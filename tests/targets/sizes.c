@@ -5,7 +5,7 @@
 static void *volatile keep[64];
 static int kept;
 
-#define GRAB(NAME, SIZE)                                                                           \
+#define GRAB_SIZED(NAME, SIZE)                                                                     \
     FRAME void NAME(int count) {                                                                   \
         unsigned long long bytes = 0;                                                              \
         int blocks = 0;                                                                            \
@@ -20,13 +20,13 @@ static int kept;
         say(#NAME " %llu %d\n", bytes, blocks);                                                    \
     }
 
-GRAB(nothing, 0ull)
-GRAB(one_byte, 1ull)
-GRAB(just_below_4_gib, 4294967294ull)
-GRAB(at_the_escape, 4294967295ull)
-GRAB(exactly_4_gib, 4294967296ull)
-GRAB(five_gib, 5368709120ull)
-GRAB(refused, 9223372036854775000ull)
+GRAB_SIZED(nothing, 0ull)
+GRAB_SIZED(one_byte, 1ull)
+GRAB_SIZED(just_below_4_gib, 4294967294ull)
+GRAB_SIZED(at_the_escape, 4294967295ull)
+GRAB_SIZED(exactly_4_gib, 4294967296ull)
+GRAB_SIZED(five_gib, 5368709120ull)
+GRAB_SIZED(refused, 9223372036854775000ull)
 
 int main(void) {
     nothing(5);

@@ -6,7 +6,6 @@
 #include <spawn.h>
 
 extern char **environ;
-static void *volatile sink;
 
 FRAME void parent_grabs(void) {
     for (int i = 0; i < 100; i++) {

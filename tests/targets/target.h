@@ -15,6 +15,18 @@
 #define FRAME __attribute__((noinline, noipa))
 #define KEEP_FRAME() __asm__ volatile("" ::: "memory")
 
+// Where blocks go that are not used.
+static void *volatile sink __attribute__((unused));
+
+// A function that allocates COUNT blocks of SIZE bytes and never frees them.
+#define GRAB(NAME)                                                                                 \
+    FRAME void NAME(int count, size_t size) {                                                      \
+        for (int i = 0; i < count; i++) {                                                          \
+            sink = malloc(size);                                                                   \
+        }                                                                                          \
+        KEEP_FRAME();                                                                              \
+    }
+
 static inline uint64_t next_random(uint64_t *state) {
     uint64_t z = (*state += 0x9e3779b97f4a7c15u);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;

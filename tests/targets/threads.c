@@ -6,7 +6,6 @@
 #include <pthread.h>
 
 enum { TOGETHER = 8 };
-static void *volatile sink;
 
 FRAME void thread_keeps(void) {
     for (int i = 0; i < 5; i++) {

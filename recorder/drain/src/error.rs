@@ -37,7 +37,10 @@ pub enum DrainError {
         needed: u64,
     },
     /// A tape could not be created.
-    #[error("cannot create the tape {}: {source}", path.display())]
+    #[error(
+        "cannot create the tape {}: {source}; name one in a folder that can be written, with -o",
+        path.display()
+    )]
     CreateTape {
         /// Its path.
         path: PathBuf,

@@ -177,6 +177,14 @@ fn take(
     }
 }
 
+/// True for numbers that [`heaptape_domain`] gave out, also while their name is still written.
+fn is_domain(number: u16) -> bool {
+    let place = number.checked_sub(FIRST_CUSTOM).map(usize::from);
+    let domain = place.and_then(|place| DOMAINS.get(place));
+    // Relaxed: who has the number was told it; the name is not read here.
+    domain.is_some_and(|domain| domain.state.load(Ordering::Relaxed) != FREE)
+}
+
 fn write_domain(level: &mut Level, number: u16, name: &[u8]) -> bool {
     let parts = [&number.to_le_bytes(), until_zero(name)];
     recording::append_blob(level, blob::DOMAIN, &parts)
@@ -204,7 +212,7 @@ pub(crate) unsafe extern "C" fn report_alloc(
     frame: usize,
 ) {
     let caller = Caller { sp, frame };
-    if address.is_null() || domain < FIRST_CUSTOM {
+    if address.is_null() || !is_domain(domain) {
         return;
     }
     let Some(thread) = thread::admitted() else {
@@ -240,7 +248,7 @@ pub(crate) unsafe extern "C" fn report_realloc(
         return unsafe { report_free(domain, old, sp, frame) };
     }
     let caller = Caller { sp, frame };
-    if domain < FIRST_CUSTOM {
+    if !is_domain(domain) {
         return;
     }
     let Some(thread) = thread::admitted() else {
@@ -273,7 +281,7 @@ pub(crate) unsafe extern "C" fn report_free(
     frame: usize,
 ) {
     let caller = Caller { sp, frame };
-    if address.is_null() || domain < FIRST_CUSTOM {
+    if address.is_null() || !is_domain(domain) {
         return;
     }
     let Some(thread) = thread::admitted() else {

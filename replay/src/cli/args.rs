@@ -161,9 +161,9 @@ pub(super) struct ChooseArgs {
     /// heap, which is native, raw, mem and obj].
     #[arg(long, value_name = "NAME")]
     domain: Vec<String>,
-    /// Only this thread, by name or id.
+    /// Only this thread, by name or id; repeatable.
     #[arg(long, value_name = "THREAD")]
-    thread: Option<String>,
+    thread: Vec<String>,
     /// Only blocks of at least this size.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     min_size: Option<u64>,
@@ -221,7 +221,7 @@ impl ChooseArgs {
             by_module: self.by_module,
             blocks: BlockFilter {
                 domains: self.domain.clone(),
-                thread: self.thread.clone(),
+                threads: self.thread.clone(),
                 size_min: self.min_size,
                 size_max: self.max_size,
             },

@@ -4,7 +4,9 @@ use super::args::{ChooseArgs, OpenArgs, TapeAt};
 use super::diff::Side;
 use super::output::{self, Output};
 use super::{Exit, Outcome, open};
+use anyhow::bail;
 use clap::Args;
+use heaptape::gap;
 use heaptape::report::units::{Sizes, counted};
 use heaptape::stats::gate::Metric;
 use heaptape::stats::query::{Answer, Query};
@@ -18,7 +20,8 @@ const ROWS_SHOWN: usize = 5;
 /// Gates for CI: exit 1 when a limit is not kept
 ///
 /// With one tape its heap at T (default peak) is compared with nothing, with two the second
-/// with the first.
+/// with the first. A tape that is cut, damaged or lost events may fail a gate but meets none: then
+/// the exit code is 2.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heaptape check app.tape --fail-on 'bytes>64MiB'\n  \
@@ -74,7 +77,8 @@ impl Check {
     }
 }
 
-/// Checks `gates`; says on standard error which are not met, with the worst rows.
+/// Checks `gates`; says on standard error which are not met, with the worst rows. None is met by a
+/// recording that is not whole: that is an error.
 pub(super) fn gates(
     gates: &[Gate],
     query: &Query,
@@ -97,7 +101,23 @@ pub(super) fn gates(
             exit = Exit::GATE_NOT_MET;
         }
     }
+    if exit == Exit::DONE && !gates.is_empty() {
+        whole(query, from)?;
+        whole(query, to)?;
+    }
     Ok(exit)
+}
+
+/// A limit that what can be read keeps may not be kept by the whole.
+fn whole(query: &Query, side: &Side<'_>) -> anyhow::Result<()> {
+    let path = side.recording.tape().path.display();
+    if let Some(gap) = side.recording.gap()? {
+        bail!("{path}: no gate is met by a recording that is not whole: {gap}");
+    }
+    if query.inherited && !side.recording.summary()?.inherited_known {
+        bail!("{path}: no gate is met: {}", gap::INHERITED);
+    }
+    Ok(())
 }
 
 fn values(gate: &Gate, change: &Change) -> (u64, u64) {

@@ -11,7 +11,7 @@ use heaptape_drain::outside;
 pub(super) struct Mark {
     /// The recorded process.
     pid: u32,
-    /// The moment's name.
+    /// The moment's name; `mark:` stands for those with an empty one.
     name: String,
 }
 
@@ -35,9 +35,6 @@ pub(super) struct Resume {
 
 impl Mark {
     pub(super) fn run(self, _output: &mut Output) -> Outcome {
-        if self.name.is_empty() {
-            anyhow::bail!("a mark must have a name");
-        }
         outside::mark(self.pid, &self.name)?;
         Ok(Exit::DONE)
     }

@@ -4,8 +4,7 @@ use super::args::{OpenArgs, TapeAt};
 use super::{output, tree};
 use anyhow::bail;
 use heaptape::recording::Progress;
-use heaptape::report::units::counted;
-use heaptape::{Error, Moment, OpenOptions, Recording, ResolvedMoment, Tape};
+use heaptape::{Error, Moment, OpenOptions, Recording, ResolvedMoment};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -19,11 +18,9 @@ const BAR_STEPS: u64 = 1000;
 /// process tree holds the most.
 pub(super) fn open(path: &Path, args: &OpenArgs) -> anyhow::Result<Recording> {
     let recording = open_for_facts(path, args)?;
-    if let Some(what) = missing(recording.tape()) {
-        output::note(&format!(
-            "{}: {what}; heaptape info tells more",
-            path.display()
-        ));
+    if let Some(gap) = recording.gap()? {
+        let path = path.display();
+        output::note(&format!("{path}: {gap}; heaptape info tells more"));
     }
     Ok(recording)
 }
@@ -58,20 +55,6 @@ fn refuse_moment(path: &Path) -> anyhow::Result<()> {
             tape.display()
         ),
         _ => Ok(()),
-    }
-}
-
-/// What an answer from `tape` does not have.
-fn missing(tape: &Tape) -> Option<String> {
-    let lost = tape.lost_events();
-    if !tape.damage.is_empty() {
-        Some("the tape is damaged; this is what can be read".to_owned())
-    } else if tape.end.is_none() {
-        Some("the tape has no end: it was cut or is still being written".to_owned())
-    } else if lost > 0 {
-        Some(format!("{} lost while recording", counted(lost, "event")))
-    } else {
-        None
     }
 }
 

@@ -205,6 +205,7 @@ fn give_up(reason: &[u8]) {
             signals,
             session,
         } => {
+            stop_main_thread(thread);
             // SAFETY: valid in this stage, says whoever entered it.
             if let Some(state) = unsafe { session.as_ref() } {
                 // Release: pairs with whoever looks whether the session is open.
@@ -216,6 +217,16 @@ fn give_up(reason: &[u8]) {
     say(reason, &stage.message);
     // SAFETY: ends the process at once; what was written is in the files.
     unsafe { libc::_exit(libc::c_int::from(code)) };
+}
+
+/// The main thread, which does all work that is seen, must not go on while `thread` waits for the
+/// command: the signal brings it to the waiting in `give_up`.
+fn stop_main_thread(thread: libc::pid_t) {
+    let process = std::process::id().cast_signed();
+    if thread != process {
+        // SAFETY: a plain call.
+        unsafe { libc::syscall(libc::SYS_tgkill, process, process, libc::SIGABRT) };
+    }
 }
 
 fn say(reason: &[u8], message: &str) {

@@ -12,6 +12,7 @@ use super::signals::{self, Inherited, Signals};
 use super::spawn::{Prepared, Start};
 use super::{detach, glibc, last_words, watch};
 use anyhow::Context;
+use heaptape::report::info::shell_word;
 use heaptape_drain::process_info::Stat;
 use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings};
 use heaptape_session::layout::options;
@@ -166,7 +167,7 @@ impl Recording {
     fn find(&self) -> Result<PathBuf, NotStarted> {
         let program = self.command.first().map_or(OsStr::new(""), |word| word);
         command::find(program).map_err(|error| {
-            let name = program.to_string_lossy();
+            let name = shell_word(&program.to_string_lossy());
             match error {
                 NotFound::Missing => NotStarted {
                     exit_code: 127,

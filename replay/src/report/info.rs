@@ -3,6 +3,7 @@
 use super::style::{Paint, Style, printable};
 use super::units::{self, Sizes};
 use crate::error::mark_name;
+use crate::gap::{self, Gap};
 use crate::index::{Peak, Summary};
 use crate::tape::Tape;
 use heaptape_format::tables::{End, LostReason};
@@ -42,6 +43,7 @@ pub struct Info {
     unknown_frees: Option<u64>,
     inherited: Option<Value>,
     inherited_frees: Option<u64>,
+    inherited_known: Option<bool>,
     free_stacks: bool,
     stacks_mode: &'static str,
     bytes_allocated: Option<u64>,
@@ -78,8 +80,6 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
     let options = tape.process.options;
     let end = tape.end.as_ref();
     let ns = |stamp| header.stamp_to_ns(stamp);
-    let damaged = tape.damage.len() as u64 + summary.map_or(0, |summary| summary.damaged_chunks);
-    let lost_events = tape.lost_events();
     let threads: BTreeSet<u32> = tape.streams.iter().map(|stream| stream.thread_id).collect();
     let heap = |bytes: u64, count: u64| json!({"bytes": bytes, "count": count});
     Info {
@@ -94,14 +94,14 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         duration_ns: ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp)),
         start_ns: ns(tape.start_stamp),
         end_ns: ns(tape.end_stamp),
-        // A message says that something was not recorded.
-        complete: end.is_some_and(|end| end.message.is_empty()) && lost_events == 0 && damaged == 0,
+        complete: Gap::of(tape, summary).is_none(),
         ended_by: ended_by(end),
         events: event_counts(summary, end),
-        lost_events,
+        lost_events: tape.lost_events(),
         unknown_frees: summary.map(|summary| summary.unknown_frees),
         inherited: summary.map(|all| heap(all.inherited.bytes, all.inherited.count)),
         inherited_frees: summary.map(|summary| summary.inherited_frees),
+        inherited_known: summary.map(|summary| summary.inherited_known),
         free_stacks: options & OPTION_FREE_STACKS != 0,
         stacks_mode: if options & OPTION_NO_NATIVE_STACKS != 0 {
             "python"
@@ -138,7 +138,7 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
             .map(|mark| json!({"name": mark.name, "at_ns": ns(mark.stamp)}))
             .collect(),
         message: end.map_or_else(String::new, |end| end.message.clone()),
-        damaged,
+        damaged: gap::damaged(tape, summary),
     }
 }
 
@@ -299,9 +299,7 @@ fn heap_lines(
         lines.push(("inherited", format!("{inherited}, {frees} freed since")));
     }
     if !summary.inherited_known {
-        let text =
-            "not all blocks are known: the parent's tape is not beside this one, or not whole";
-        lines.push(("inherited", text.to_owned()));
+        lines.push(("inherited", gap::INHERITED.to_owned()));
     }
     lines
 }

@@ -4,6 +4,7 @@ use crate::block::{Block, StreamId};
 use crate::symbols::pattern::Pattern;
 use crate::symbols::{FrameId, FrameTable, ResolvedFrame};
 use crate::tape::Tape;
+use crate::tape::domains::{ALL, BUILT_IN};
 use heaptape_format::event::DomainId;
 use heaptape_format::tables::Stream;
 use rustc_hash::FxHashSet;
@@ -13,8 +14,8 @@ use rustc_hash::FxHashSet;
 pub struct BlockFilter {
     /// Only these domains, by name, or `all`; none: the heap, which is native, raw, mem and obj.
     pub domains: Vec<String>,
-    /// Only threads of this name or id.
-    pub thread: Option<String>,
+    /// Only these threads, by name or id; none: all.
+    pub threads: Vec<String>,
     /// Smallest size in bytes.
     pub size_min: Option<u64>,
     /// Largest size in bytes.
@@ -42,18 +43,8 @@ pub enum NoMatch {
     /// The tape has no such domain; these it has.
     Domain(String, Vec<String>),
     /// The tape has no such thread; these it has.
-    Thread(Vec<String>),
+    Thread(String, Vec<String>),
 }
-
-/// The domains that every tape has, by number.
-const DOMAINS: [DomainId; 6] = [
-    DomainId::NATIVE,
-    DomainId::RAW,
-    DomainId::MEM,
-    DomainId::OBJ,
-    DomainId::MMAP,
-    DomainId::ARENA,
-];
 
 /// The domains that make up the heap.
 const HEAP: [DomainId; 4] = [
@@ -71,17 +62,20 @@ impl BlockFilter {
     pub fn for_tape(&self, tape: &Tape) -> Result<TapeFilter, NoMatch> {
         let domain = if self.domains.is_empty() {
             DomainFilter::Heap
-        } else if self.domains.iter().any(|name| name == "all") {
+        } else if self.domains.iter().any(|name| name == ALL) {
             DomainFilter::All
         } else {
             let names = self.domains.iter();
             let found = names.map(|name| find_domain(name, tape));
-            DomainFilter::Some(found.collect::<Result<_, _>>()?)
+            DomainFilter::Some(found.collect::<Result<Vec<_>, _>>()?.concat())
         };
-        let streams = self.thread.as_deref().map(|name| find_thread(name, tape));
+        let mut streams = FxHashSet::default();
+        for name in &self.threads {
+            streams.extend(find_thread(name, tape)?);
+        }
         Ok(TapeFilter {
             domain,
-            streams: streams.transpose()?,
+            streams: (!self.threads.is_empty()).then_some(streams),
             size: (
                 self.size_min.unwrap_or(0),
                 self.size_max.unwrap_or(u64::MAX),
@@ -90,16 +84,24 @@ impl BlockFilter {
     }
 }
 
-fn find_domain(name: &str, tape: &Tape) -> Result<DomainId, NoMatch> {
+/// The domains called `name`: two threads that name one at the same moment get a number each.
+fn find_domain(name: &str, tape: &Tape) -> Result<Vec<DomainId>, NoMatch> {
     let custom = tape.domains.iter().map(|domain| DomainId(domain.id));
-    let all: Vec<DomainId> = DOMAINS.into_iter().chain(custom).collect();
-    let found = all.iter().find(|&&domain| tape.domain_name(domain) == name);
-    found.copied().ok_or_else(|| {
-        let names = all
-            .iter()
-            .map(|&domain| tape.domain_name(domain).to_owned());
-        NoMatch::Domain(name.to_owned(), names.collect())
-    })
+    let built_in = BUILT_IN.iter().map(|(domain, _)| *domain);
+    let all = built_in.chain(custom);
+    let (found, others): (Vec<DomainId>, Vec<DomainId>) =
+        all.partition(|domain| tape.domain_name(*domain) == name);
+    if found.is_empty() {
+        let mut known: Vec<String> = Vec::new();
+        for domain in others {
+            let other = tape.domain_name(domain);
+            if known.iter().all(|name| name != other) {
+                known.push(other.to_owned());
+            }
+        }
+        return Err(NoMatch::Domain(name.to_owned(), known));
+    }
+    Ok(found)
 }
 
 fn find_thread(name: &str, tape: &Tape) -> Result<FxHashSet<StreamId>, NoMatch> {
@@ -115,7 +117,7 @@ fn find_thread(name: &str, tape: &Tape) -> Result<FxHashSet<StreamId>, NoMatch> 
         let mut known: Vec<String> = tape.streams.iter().map(thread_name).collect();
         known.sort_unstable();
         known.dedup();
-        return Err(NoMatch::Thread(known));
+        return Err(NoMatch::Thread(name.to_owned(), known));
     }
     Ok(found)
 }

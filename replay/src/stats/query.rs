@@ -8,11 +8,13 @@ use super::group::{Cumulative, Grouper, Rows};
 use super::key::{GroupBy, KeyId, UNKNOWN};
 use super::order::{SortBy, Sortable, sorted};
 use crate::error::shortened;
+use crate::gap;
 use crate::recording::Recording;
 use crate::symbols::{Attribution, Language};
 use crate::tape::Tape;
 use heaptape_format::event::DomainId;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use thiserror::Error;
@@ -123,7 +125,8 @@ pub struct Answer<M> {
     /// What every filter but that of domains admits, by domains that are no part of the heap and
     /// were not asked for; not known with filters on frames.
     pub left_out: LeftOut,
-    /// One line for each module that has no symbols for a reason worth saying.
+    /// One line for each module that has no symbols for a reason worth saying; and where the
+    /// inherited blocks that were asked for are not all known.
     pub notes: Vec<String>,
 }
 
@@ -169,11 +172,7 @@ impl Query {
             let path = tape.path.clone();
             match no_match {
                 NoMatch::Domain(name, known) => QueryError::UnknownDomain { path, name, known },
-                NoMatch::Thread(known) => QueryError::UnknownThread {
-                    path,
-                    name: self.blocks.thread.clone().unwrap_or_default(),
-                    known,
-                },
+                NoMatch::Thread(name, known) => QueryError::UnknownThread { path, name, known },
             }
         })
     }
@@ -207,7 +206,9 @@ impl Query {
     pub fn live(&self, at: At<'_>) -> Result<Answer<Amount>, QueryError> {
         let grouper = self.grouper::<Amount>()?;
         let (buckets, left_out) = self.live_buckets(at, 0)?;
-        Ok(self.answer(grouper, at.recording, &buckets, &left_out))
+        let mut answer = self.answer(grouper, at.recording, &buckets, &left_out);
+        answer.notes.extend(self.inherited_note(at.recording)?);
+        Ok(answer)
     }
 
     /// Blocks allocated from stamp `from` on that are alive at `to`.
@@ -217,7 +218,16 @@ impl Query {
     pub fn leaks(&self, from: u64, to: At<'_>) -> Result<Answer<Amount>, QueryError> {
         let grouper = self.grouper::<Amount>()?;
         let (buckets, left_out) = self.live_buckets(to, from)?;
-        Ok(self.answer(grouper, to.recording, &buckets, &left_out))
+        let mut answer = self.answer(grouper, to.recording, &buckets, &left_out);
+        answer.notes.extend(self.inherited_note(to.recording)?);
+        Ok(answer)
+    }
+
+    /// Says so when inherited blocks were asked for and not all of them are known.
+    fn inherited_note(&self, recording: &Recording) -> Result<Option<String>, QueryError> {
+        let is_known = !self.inherited || recording.summary()?.inherited_known;
+        let path = recording.tape().path.display();
+        Ok((!is_known).then(|| format!("{path}: {}", gap::INHERITED)))
     }
 
     /// All allocations from stamp `from` to `to`. A block is temporary when its own thread frees
@@ -276,7 +286,11 @@ impl Query {
     pub fn diff(&self, from: At<'_>, to: At<'_>) -> Result<Answer<Change>, QueryError> {
         let (old, _) = self.live_buckets(from, 0)?;
         let (new, _) = self.live_buckets(to, 0)?;
-        self.diff_of((from.recording, &old), (to.recording, &new))
+        let mut answer = self.diff_of((from.recording, &old), (to.recording, &new))?;
+        answer.notes.extend(self.inherited_note(from.recording)?);
+        answer.notes.extend(self.inherited_note(to.recording)?);
+        answer.notes.dedup();
+        Ok(answer)
     }
 
     /// As [`Query::diff`], of all allocations up to each moment: `count` is their number.
@@ -343,19 +357,19 @@ impl Query {
         left_out: &ByDomain,
     ) -> Answer<M> {
         let tape = recording.tape();
-        let mut left_out: LeftOut = left_out
-            .iter()
-            .filter(|_| self.frames.is_empty())
-            .map(|(domain, amount)| (tape.domain_name(*domain).to_owned(), *amount))
-            .collect();
-        left_out.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let mut by_name: BTreeMap<&str, Amount> = BTreeMap::new();
+        for (domain, amount) in left_out.iter().filter(|_| self.frames.is_empty()) {
+            *by_name.entry(tape.domain_name(*domain)).or_default() += *amount;
+        }
+        let named = by_name.into_iter();
+        let left_out = named.map(|(name, amount)| (name.to_owned(), amount));
         let (rows, notes) = grouped(&mut grouper, recording, buckets);
         let sorted_rows = sorted(rows.by_key, self.sort, &grouper);
         Answer {
             grouper,
             total: rows.total,
             rows: sorted_rows,
-            left_out,
+            left_out: left_out.collect(),
             notes,
         }
     }

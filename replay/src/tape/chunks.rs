@@ -64,6 +64,20 @@ impl ChunkList {
             .filter(move |chunk| chunk.header.kind == kind)
     }
 
+    /// Checks the payloads that are not decoded when a tape is opened, but for events: symbols,
+    /// and kinds that this version does not know.
+    pub(super) fn check_others(&mut self, bytes: &[u8]) {
+        let is_other = |kind: ChunkKind| kind == ChunkKind::SYMBOLS || !kind.is_known();
+        let mut payload = Vec::new();
+        for chunk in &self.chunks {
+            if is_other(chunk.header.kind)
+                && let Err(error) = chunk.payload(bytes, &mut payload)
+            {
+                self.damage.push(damaged_chunk(chunk, error));
+            }
+        }
+    }
+
     /// The event chunks of each stream. A chunk that repeats events of another is left out.
     pub(super) fn streams(&mut self) -> Vec<StreamChunks> {
         let mut events: Vec<FoundChunk> = self.of_kind(ChunkKind::EVENTS).copied().collect();

@@ -4,6 +4,7 @@
 //! header is whole.
 
 pub(crate) mod chunks;
+pub(crate) mod domains;
 mod lineage;
 pub(crate) mod open;
 mod stacks;
@@ -16,7 +17,6 @@ pub use verify::Verification;
 use crate::block::{StackId, StreamId};
 use crate::error::Error;
 use chunks::{ChunkList, StreamChunks, damaged_chunk};
-use heaptape_format::event::DomainId;
 use heaptape_format::scan::{Damage, FoundChunk};
 use heaptape_format::stack::Frame;
 use heaptape_format::symbols::Symbol;
@@ -64,8 +64,8 @@ pub struct Tape {
     pub clock_pairs: Vec<ClockPair>,
     /// User-defined domains.
     pub domains: Vec<Domain>,
-    /// What could not be read of the chunk headers and the tables, by offset. Damaged events are
-    /// found when they are decoded: see [`Tape::verify`].
+    /// What could not be read but for events, by offset. Damaged events are found when they are
+    /// decoded: see [`Tape::verify`].
     pub damage: Vec<Damage>,
     /// Stamp at which this image began: 0 when heaptape started it.
     pub start_stamp: u64,
@@ -128,6 +128,7 @@ impl Tape {
         let tables = Tables::read(&bytes, &mut list);
         let event_streams = list.streams();
         let stacks = stacks(&bytes, &mut list);
+        list.check_others(&bytes);
         Ok(Self::assemble(
             path,
             bytes,
@@ -248,24 +249,6 @@ impl Tape {
     pub fn module(&self, index: u32) -> Option<&Module> {
         let found = self.modules.binary_search_by_key(&index, |m| m.index);
         found.ok().and_then(|place| self.modules.get(place))
-    }
-
-    /// The name of a domain: `native`, `raw`, `mem`, `obj`, `mmap`, `arena` or the user's.
-    #[must_use]
-    pub fn domain_name(&self, domain: DomainId) -> &str {
-        match domain {
-            DomainId::NATIVE => "native",
-            DomainId::RAW => "raw",
-            DomainId::MEM => "mem",
-            DomainId::OBJ => "obj",
-            DomainId::MMAP => "mmap",
-            DomainId::ARENA => "arena",
-            _ => {
-                let found = self.domains.binary_search_by_key(&domain.0, |d| d.id);
-                let found = found.ok().and_then(|place| self.domains.get(place));
-                found.map_or("unknown", |domain| domain.name.as_str())
-            }
-        }
     }
 
     /// The symbols that the tape carries, in the order of the file. Damaged ones are left out.

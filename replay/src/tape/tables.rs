@@ -4,6 +4,7 @@
 //! read. A later record of the same thing replaces an earlier one.
 
 use super::chunks::{ChunkList, damaged_chunk};
+use super::domains::{ALL, BUILT_IN};
 use heaptape_format::tables::{
     Child, ClockPair, Domain, End, Epoch, Lost, Mark, Module, Process, Record, ResidentSample,
     Stream, records,
@@ -45,6 +46,7 @@ impl Tables {
         keep_last(&mut tables.streams, |stream| stream.index);
         keep_last(&mut tables.modules, |module| module.index);
         keep_last(&mut tables.domains, |domain| domain.id);
+        tables.domains.iter_mut().for_each(keep_apart);
         tables.marks.sort_by_key(|mark| mark.stamp);
         tables.resident.sort_by_key(|sample| sample.stamp);
         let epochs: Vec<Epoch> = read(bytes, list);
@@ -75,6 +77,14 @@ fn read<R: Record>(bytes: &[u8], list: &mut ChunkList) -> Vec<R> {
     }
     list.damage.extend(damage);
     all
+}
+
+/// A domain of the program's own that is called like one that every tape has is no part of that.
+fn keep_apart(domain: &mut Domain) {
+    let name = domain.name.as_str();
+    if name == ALL || BUILT_IN.iter().any(|(_, other)| *other == name) {
+        domain.name.push_str(" (custom)");
+    }
 }
 
 /// Sorts by key and keeps the last record of each.

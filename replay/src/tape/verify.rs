@@ -29,14 +29,14 @@ impl Tape {
     #[must_use]
     pub fn verify(&self) -> Verification {
         let mut offsets: Vec<u64> = self.damage.iter().map(|damage| damage.offset).collect();
-        let tables: Vec<u64> = self
+        let symbols: Vec<u64> = self
             .chunks
             .par_iter()
-            .filter(|chunk| chunk.header.kind != ChunkKind::EVENTS)
+            .filter(|chunk| chunk.header.kind == ChunkKind::SYMBOLS)
             .filter(|chunk| !self.is_readable(chunk))
             .map(|chunk| chunk.offset)
             .collect();
-        offsets.extend(tables);
+        offsets.extend(symbols);
         let events: Vec<Result<u64, u64>> = self
             .event_streams
             .par_iter()
@@ -53,7 +53,7 @@ impl Tape {
                 Err(offset) => offsets.push(offset),
             }
         }
-        // A table that did not decode was met twice: when the tape was opened, and here.
+        // Symbols without their checksum were met twice: when the tape was opened, and here.
         offsets.sort_unstable();
         offsets.dedup();
         Verification {
@@ -70,6 +70,6 @@ impl Tape {
         if chunk.payload(&self.bytes, &mut payload).is_err() {
             return false;
         }
-        chunk.header.kind != ChunkKind::SYMBOLS || symbols(&payload, chunk.header.count).is_ok()
+        symbols(&payload, chunk.header.count).is_ok()
     }
 }

@@ -1,0 +1,64 @@
+//! What keeps a recording from telling of its whole run.
+//!
+//! In: a tape and, where there is one, the summary of its events. Out: the worst thing that is
+//! missing. An answer from such a tape is about what can be read; no gate is met by it.
+
+use crate::index::Summary;
+use crate::report::units::counted;
+use crate::tape::Tape;
+use std::fmt;
+
+/// What is said where not all blocks are known that a process got from the one that forked it.
+pub const INHERITED: &str =
+    "not all inherited blocks are known: the parent's tape is not beside this one, or not whole";
+
+/// What a recording lacks; of several things the first in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Gap {
+    /// Chunks or stretches of the file that cannot be read, and how many.
+    Damaged(u64),
+    /// The tape was cut or is still being written.
+    NoEnd,
+    /// Events that the recorder counted as lost.
+    LostEvents(u64),
+    /// The recorder says that something was not recorded, and why.
+    Message(String),
+}
+
+impl Gap {
+    /// What `tape` lacks; without `summary` the events are taken to be readable.
+    #[must_use]
+    pub fn of(tape: &Tape, summary: Option<&Summary>) -> Option<Self> {
+        let damaged = damaged(tape, summary);
+        let lost = tape.lost_events();
+        match &tape.end {
+            _ if damaged > 0 => Some(Self::Damaged(damaged)),
+            None => Some(Self::NoEnd),
+            Some(_) if lost > 0 => Some(Self::LostEvents(lost)),
+            Some(end) if !end.message.is_empty() => Some(Self::Message(end.message.clone())),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Places of `tape` that cannot be read; without `summary` those in its tables alone.
+#[must_use]
+pub fn damaged(tape: &Tape, summary: Option<&Summary>) -> u64 {
+    tape.damage.len() as u64 + summary.map_or(0, |summary| summary.damaged_chunks)
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(places) => write!(
+                f,
+                "the tape is damaged in {}; this is what can be read",
+                counted(*places, "place")
+            ),
+            Self::NoEnd => f.write_str("the tape has no end: it was cut or is still being written"),
+            Self::LostEvents(lost) => write!(f, "{} lost while recording", counted(*lost, "event")),
+            Self::Message(message) => f.write_str(message),
+        }
+    }
+}
