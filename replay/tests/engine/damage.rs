@@ -103,7 +103,7 @@ fn a_tape_cut_at_any_byte_answers_from_what_is_whole() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn flipped_bits_cost_their_chunks_and_no_more(

@@ -10,14 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// How many cases a property is tried on; `PROPTEST_CASES` in the environment goes before.
-pub fn cases(count: u32) -> ProptestConfig {
-    match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => ProptestConfig::default(),
-        None => ProptestConfig::with_cases(count),
-    }
-}
-
 /// A script with all kinds of steps; `faults` adds lost events and wild frees.
 pub fn scripts(length: usize, faults: bool) -> impl Strategy<Value = Vec<Step>> {
     let size = prop_oneof![3 => 0u32..200, 1 => Just(0u32), 1 => Just(u32::MAX)];

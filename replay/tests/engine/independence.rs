@@ -58,7 +58,7 @@ impl Answers {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn chunks_and_their_order_do_not_matter(

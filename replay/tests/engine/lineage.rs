@@ -110,7 +110,7 @@ fn with_frames_of(tape: &Tape, parents: &[Tape], mut model: Model) -> Model {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn a_child_knows_what_it_inherited(
