@@ -289,6 +289,19 @@ impl ChunkHeader {
     pub fn payload(&self, stored: &[u8], payload: &mut Vec<u8>) -> Result<(), DecodeError> {
         ChunkDecoder::new().payload(self, stored, payload)
     }
+
+    /// The stored payload at the start of `stored`, its checksum compared.
+    ///
+    /// # Errors
+    /// `Truncated`, `Checksum`. Offsets count from the start of `stored`.
+    pub fn checked<'a>(&self, stored: &'a [u8]) -> Result<&'a [u8], DecodeError> {
+        let stored = Cursor::new(stored).take(self.stored_bytes as usize)?;
+        if crc32c::crc32c(stored) != self.payload_checksum {
+            let kind = DecodeErrorKind::Checksum("a chunk's payload");
+            return Err(DecodeError::new(0, kind));
+        }
+        Ok(stored)
+    }
 }
 
 /// Turns stored bytes back into payloads. Keeps the decompressor's state between calls.
@@ -337,11 +350,8 @@ impl ChunkDecoder {
         payload: &mut Vec<u8>,
     ) -> Result<(), DecodeError> {
         header.check_lengths()?;
-        let stored = Cursor::new(stored).take(header.stored_bytes as usize)?;
+        let stored = header.checked(stored)?;
         let fail = |kind| Err(DecodeError::new(0, kind));
-        if crc32c::crc32c(stored) != header.payload_checksum {
-            return fail(DecodeErrorKind::Checksum("a chunk's payload"));
-        }
         match header.codec {
             Codec::Plain => {
                 payload.clear();

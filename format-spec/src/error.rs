@@ -50,6 +50,9 @@ pub enum DecodeErrorKind {
     /// A value is not one of those that the format defines.
     #[error("invalid {0}")]
     Invalid(&'static str),
+    /// The numbers of the chunks leave some out.
+    #[error("{0} chunks are missing before the one")]
+    Missing(u64),
     /// An integer does not fit in 64 bits.
     #[error("integer overflow")]
     Overflow,

@@ -3,6 +3,7 @@
 //! Each message names the file, what is wrong with it and what to do. Damage inside a tape is no
 //! error: it is reported beside the answers ([`crate::tape::Tape::damage`]).
 
+use crate::report::units::counted;
 use heaptape_format::DecodeError;
 use std::io;
 use std::path::PathBuf;
@@ -29,7 +30,8 @@ pub enum Error {
         what: &'static str,
     },
     /// The file has no bytes.
-    #[error("{}: the file is empty; was its recording stopped at once?", path.display())]
+    #[error("{}: the file is empty: its recording was stopped at once, or its launcher was killed; heaptape \
+         recover lists what can be restored", path.display())]
     Empty {
         /// The tape.
         path: PathBuf,
@@ -77,7 +79,10 @@ pub enum Error {
         known: Vec<(String, u64)>,
     },
     /// The tape has fewer peaks.
-    #[error("{}: there is no peak:{asked}; this tape has {known} separate peaks", path.display())]
+    #[error(
+        "{}: there is no peak:{asked}; this tape has {}", path.display(),
+        counted(*known as u64, "separate peak")
+    )]
     UnknownPeak {
         /// The tape.
         path: PathBuf,
@@ -113,6 +118,17 @@ pub enum Error {
         path: PathBuf,
         /// Which part of it.
         what: &'static str,
+    },
+    /// The tape was damaged after its index was built.
+    #[error(
+        "{0}: the events at offset {offset} cannot be read any more: the tape was damaged after \
+         its index was built; heaptape index {0} builds it again, of what is left", path.display()
+    )]
+    Changed {
+        /// The tape.
+        path: PathBuf,
+        /// Where its damaged chunk begins.
+        offset: u64,
     },
     /// The threads for the replay could not be started.
     #[error("cannot start {threads} threads: {reason}; try fewer")]

@@ -83,9 +83,11 @@ impl Moment {
             "s" => (1_000_000_000, 9),
             "m" | "min" => (60_000_000_000, 9),
             "h" => (3_600_000_000_000, 9),
+            _ if number.is_empty() => return Err(refuse("it is no word that is known")),
             _ => return Err(refuse("the unit is not one of ns, us, ms, s, m, h")),
         };
-        let number = plain_number(number).ok_or_else(|| refuse("no number stands there"))?;
+        let number = plain_number(number)
+            .ok_or_else(|| refuse("digits, and a point among them, do not stand there alone"))?;
         decimal(number, unit_ns, digits)
             .map(Self::Ns)
             .ok_or_else(|| refuse("the number is too large or finer than a nanosecond"))

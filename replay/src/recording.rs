@@ -10,10 +10,9 @@ use crate::history::transitions::is_heap;
 use crate::index::build::{Grain, Inheritance, build};
 use crate::index::{Index, IndexInfo, Peak, Summary, place};
 use crate::moment::{Moment, ResolvedMoment};
-use crate::snapshot::{lifetimes, live_heap, owners};
+use crate::snapshot::{Fault, lifetimes, live_heap, owners};
 use crate::tape::Tape;
 use crate::timeline::{self, TimelinePoint};
-use heaptape_format::DecodeError;
 use heaptape_format::scan::Damage;
 use heaptape_format::tables::End;
 use rayon::prelude::*;
@@ -44,6 +43,9 @@ pub struct OpenOptions {
     pub use_index: bool,
     /// Write the index when one had to be built. Where it cannot be written it is kept in memory.
     pub write_index: bool,
+    /// Believe an index only after the checksums of all events were compared: the whole tape is
+    /// read. Else damage since the index was built is met by the questions that need the events.
+    pub check_events: bool,
     /// Events in a slice of the index, about: smaller ones make a larger index and faster
     /// answers; None: as many as suit the size of the heap. No answer depends on it.
     pub slice_events: Option<u64>,
@@ -62,6 +64,7 @@ impl Default for OpenOptions {
             threads: None,
             use_index: true,
             write_index: true,
+            check_events: false,
             slice_events: None,
             window_events: None,
             cache_folder: None,
@@ -206,7 +209,7 @@ impl Recording {
     fn all_alive(&self, at: u64) -> Result<Vec<Block>, Error> {
         let index = self.index()?;
         self.install(|| live_heap::live_heap(&self.tape, index, at))
-            .map_err(|error| self.index_error(error))
+            .map_err(|fault| self.error_of(fault))
     }
 
     /// Every block that was born from `from` to `to` (both included), with its end; all domains,
@@ -247,7 +250,7 @@ impl Recording {
     ) -> Result<(), Error> {
         let index = self.index()?;
         self.install(|| lifetimes::visit(&self.tape, index, from, to, &visit))
-            .map_err(|error| self.index_error(error))
+            .map_err(|fault| self.error_of(fault))
     }
 
     /// Every block that contained `address`, inherited ones included, in the order of time.
@@ -256,7 +259,9 @@ impl Recording {
     /// As [`Recording::summary`].
     pub fn owners(&self, address: u64) -> Result<Vec<Lifetime>, Error> {
         let inherited = self.inherited().unwrap_or_default();
-        Ok(self.install(|| owners::owners(&self.tape, &inherited, address)))
+        let index = self.index()?;
+        self.install(|| owners::owners(&self.tape, index, &inherited, address))
+            .map_err(|fault| self.error_of(fault))
     }
 
     /// The live heap at `points` evenly spaced moments, the last of them the end of the run. A
@@ -345,6 +350,9 @@ impl Recording {
             true => place::load(&self.tape, &origin, self.cut(), self.cache()),
             false => None,
         };
+        let loaded = loaded.filter(|(index, _)| {
+            !self.options.check_events || self.install(|| self.tape.are_sound(&index.damaged))
+        });
         let index = match loaded {
             Some((index, _)) => index,
             None => {
@@ -421,10 +429,16 @@ impl Recording {
         self.tape.is_forked().then_some(self.tape.process.cut_stamp)
     }
 
-    fn index_error(&self, _: DecodeError) -> Error {
-        Error::Index {
-            path: self.index_path(),
-            what: "survivors",
+    fn error_of(&self, fault: Fault) -> Error {
+        match fault {
+            Fault::Index => Error::Index {
+                path: self.index_path(),
+                what: "survivors",
+            },
+            Fault::Events(offset) => Error::Changed {
+                path: self.tape.path.clone(),
+                offset,
+            },
         }
     }
 

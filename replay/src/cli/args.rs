@@ -10,7 +10,7 @@ use heaptape::stats::{BlockFilter, Cumulative, FilePattern, FrameFilter, GroupBy
 use heaptape::symbols::Language;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Color {
@@ -148,7 +148,8 @@ pub(super) struct ChooseArgs {
     /// Frames that make keys.
     #[arg(long, value_enum, default_value_t = Lang::Any)]
     lang: Lang,
-    /// Only blocks whose place is in a file that fits (shell pattern, or PATTERN:LINE); repeatable.
+    /// Only blocks whose place is in a file that fits (shell pattern, or PATTERN:LINE; a place
+    /// without a file goes by its module); repeatable.
     #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
     /// No blocks whose place is in a file that fits; repeatable.
@@ -297,22 +298,48 @@ pub(super) struct TapeAt {
 }
 
 impl TapeAt {
-    /// Splits at the last `@`, unless a file has the whole name.
+    /// The tape's path, or that of `other` for `@T` alone.
+    pub(super) fn path_or<'a>(&'a self, other: &'a Self) -> &'a Path {
+        if self.path.as_os_str().is_empty() {
+            &other.path
+        } else {
+            &self.path
+        }
+    }
+
+    /// Fails for `@T` alone, which `text` is.
+    pub(super) fn refuse_no_tape(&self, text: &OsStr) -> anyhow::Result<()> {
+        if self.path.as_os_str().is_empty() {
+            bail!(
+                "'{}' names no tape: write app.tape{0}; only the second of two may be @T alone",
+                text.to_string_lossy()
+            );
+        }
+        Ok(())
+    }
+
+    /// Splits at the last `@` behind the path of a file, else at the last one; not at all when a
+    /// file has the whole name.
     pub(super) fn parse(text: &OsStr) -> anyhow::Result<Self> {
         let whole = PathBuf::from(text);
         let bytes = text.as_bytes();
-        let Some(at) = bytes.iter().rposition(|&byte| byte == b'@') else {
+        let places = || {
+            (0..bytes.len())
+                .rev()
+                .filter(|&at| bytes.get(at) == Some(&b'@'))
+        };
+        // Paths and the names of marks may hold an @ of their own.
+        let is_tape = |&at: &usize| {
+            let path = bytes.get(..at).unwrap_or_default();
+            path.is_empty() || Path::new(OsStr::from_bytes(path)).exists()
+        };
+        let at = places().find(is_tape).or_else(|| places().next());
+        let Some(at) = at.filter(|_| !whole.exists()) else {
             return Ok(Self {
                 path: whole,
                 moment: None,
             });
         };
-        if whole.exists() {
-            return Ok(Self {
-                path: whole,
-                moment: None,
-            });
-        }
         let (path, moment) = bytes.split_at(at);
         let moment = std::str::from_utf8(moment.get(1..).unwrap_or_default())
             .with_context(|| format!("{}: the moment is not text", whole.display()))?;
@@ -342,10 +369,16 @@ mod tests {
         assert_eq!(split.path, PathBuf::from("a@b/x.tape"));
         assert_eq!(split.moment.as_deref(), Some("mark:load"));
         assert_eq!(parse("@end").path, PathBuf::new());
+        assert_eq!(parse("@mark:a@b").moment.as_deref(), Some("mark:a@b"));
         assert!(TapeAt::parse(OsStr::new("x.tape@")).is_err());
         let folder = tempfile::tempdir().unwrap();
         let named = folder.path().join("x@end");
         std::fs::write(&named, "").unwrap();
         assert_eq!(TapeAt::parse(named.as_os_str()).unwrap().path, named);
+        let mut marked = named.clone().into_os_string();
+        marked.push("@mark:a@b@");
+        let split = TapeAt::parse(&marked).unwrap();
+        assert_eq!(split.path, named);
+        assert_eq!(split.moment.as_deref(), Some("mark:a@b@"));
     }
 }

@@ -2,8 +2,9 @@
 
 use super::args::{ChooseArgs, OpenArgs, TapeAt};
 use super::diff::Side;
+use super::open::{self, Check as Believe};
 use super::output::{self, Output};
-use super::{Exit, Outcome, open};
+use super::{Exit, Outcome};
 use anyhow::bail;
 use clap::Args;
 use heaptape::gap;
@@ -46,7 +47,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let a = TapeAt::parse(&self.a)?;
-        let first = open::open(&a.path, &self.open)?;
+        a.refuse_no_tape(&self.a)?;
+        let first = open::open_checked(&a.path, &self.open, Believe::Events)?;
         let second;
         let (from, to) = match &self.b {
             None => (
@@ -55,7 +57,8 @@ impl Check {
             ),
             Some(b) => {
                 let b = TapeAt::parse(b)?;
-                second = open::open(&b.path, &self.open)?;
+                let path = b.path_or(&a);
+                second = open::open_checked(path, &self.open, Believe::Events)?;
                 (
                     Side::new(&first, a.moment.as_deref(), "peak")?,
                     Side::new(&second, b.moment.as_deref(), "peak")?,
@@ -154,11 +157,16 @@ fn holds(gate: &Gate, answer: &Answer<Change>) -> bool {
         let words = words(gate, &answer.total);
         output::complain(&format!("gate '{}' is not met: {words}", gate.text));
     }
-    // The rows that grew most; equal ones stay in the order of the answer.
-    worst.sort_by_key(|(_, change)| {
+    // The rows that grew most, or hold most; equal ones stay in the order of the answer.
+    let share = |change: &Change| {
         let (from, to) = values(gate, change);
-        std::cmp::Reverse(i128::from(to) - i128::from(from))
-    });
+        match gate.is_of_growth() {
+            true => i128::from(to) - i128::from(from),
+            false => i128::from(to),
+        }
+    };
+    worst.retain(|(_, change)| share(change) > 0);
+    worst.sort_by_key(|(_, change)| std::cmp::Reverse(share(change)));
     for (key, change) in worst.into_iter().take(ROWS_SHOWN) {
         let words = words(gate, change);
         output::complain(&format!("  {words}  {}", answer.grouper.text(*key)));

@@ -1,9 +1,10 @@
 //! `heaptape diff`: what changed between two moments, of one tape or of two.
 
 use super::args::TapeAt;
+use super::open::{self, Check};
 use super::output::Output;
 use super::rows::{Grouping, RowsArgs};
-use super::{Outcome, check, open};
+use super::{Outcome, check};
 use anyhow::bail;
 use clap::Args;
 use heaptape::stats::query::At;
@@ -107,28 +108,25 @@ struct Head {
 impl Diff {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let a = TapeAt::parse(&self.from)?;
-        let mut b = TapeAt::parse(&self.to)?;
-        if a.path.as_os_str().is_empty() {
-            bail!(
-                "'{}' names no tape: write app.tape{0}; only the second side may be @T alone",
-                self.from.to_string_lossy()
-            );
-        }
-        if b.path.as_os_str().is_empty() {
-            b.path = a.path.clone();
-        }
-        let is_same = a.path == b.path;
+        a.refuse_no_tape(&self.from)?;
+        let b = TapeAt::parse(&self.to)?;
+        let second_path = b.path_or(&a);
+        let is_same = a.path == *second_path;
         if is_same && a.moment.is_none() && b.moment.is_none() {
             bail!(
                 "{}: both sides are the peak of one tape; name two moments, as in {0}@10% {0}@90%",
                 a.path.display()
             );
         }
-        let first = open::open(&a.path, &self.rows.open)?;
+        let check = match self.fail_on.is_empty() {
+            true => Check::Index,
+            false => Check::Events,
+        };
+        let first = open::open_checked(&a.path, &self.rows.open, check)?;
         let second = if is_same {
             None
         } else {
-            Some(open::open(&b.path, &self.rows.open)?)
+            Some(open::open_checked(second_path, &self.rows.open, check)?)
         };
         let from = Side::new(&first, a.moment.as_deref(), "peak")?;
         let to = Side::new(

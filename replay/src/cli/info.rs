@@ -1,8 +1,9 @@
 //! `heaptape info`: the facts of a recording.
 
 use super::args::{FactsFormat, FactsFormatArgs, OpenArgs};
+use super::open::{self, Check};
 use super::output::Output;
-use super::{Exit, Outcome, open};
+use super::{Exit, Outcome};
 use clap::Args;
 use heaptape::report::info;
 use heaptape::report::units::Sizes;
@@ -27,27 +28,16 @@ pub(super) struct Info {
 
 impl Info {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        // Without an index only the tables are read, and what needs the events stays null.
-        let recording = if self.open.no_index {
-            heaptape::Recording::open(&self.tape, &heaptape::OpenOptions::default())?
-        } else {
-            open::open_for_facts(&self.tape, &self.open)?
-        };
-        let summary = if self.open.no_index {
-            None
-        } else {
-            Some(recording.summary()?)
-        };
+        // What it says of damage must hold now.
+        let recording = open::open_for_facts(&self.tape, &self.open, Check::Events)?;
+        let summary = recording.summary()?;
         let tape = recording.tape();
-        let facts = info::collect(tape, summary);
+        let facts = info::collect(tape, summary, !self.open.no_index);
         if self.format.format == FactsFormat::Json {
             info::write_json(&facts, output)?;
             return Ok(Exit::DONE);
         }
-        let peaks = match summary {
-            Some(_) => recording.peaks(PEAKS_SHOWN)?,
-            None => Vec::new(),
-        };
+        let peaks = recording.peaks(PEAKS_SHOWN)?;
         let style = output.style;
         let sizes = Sizes {
             exact: self.format.exact,

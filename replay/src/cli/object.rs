@@ -6,7 +6,7 @@ use super::{Exit, Outcome, open};
 use anyhow::anyhow;
 use clap::Args;
 use heaptape::report::object::Owners;
-use heaptape::report::units::Sizes;
+use heaptape::report::units::{Sizes, counted};
 use std::path::PathBuf;
 
 /// Who owned an address: every owner over time, or the one at a moment
@@ -49,8 +49,16 @@ impl Object {
         let recording = open::open(&self.tape, &self.open)?;
         let mut lifetimes = recording.owners(address)?;
         if let Some(at) = &self.at {
-            let (moment, _) = open::moment(&recording, Some(at), "end")?;
+            let (moment, text) = open::moment(&recording, Some(at), "end")?;
+            let all = lifetimes.len() as u64;
             lifetimes.retain(|lifetime| lifetime.is_alive_at(moment.stamp));
+            if lifetimes.is_empty() && all > 0 {
+                let at = open::moment_words(moment, &text);
+                let blocks = counted(all, "block");
+                output::note(&format!(
+                    "nothing held it at {at}; {blocks} did at other times"
+                ));
+            }
         }
         let owners = Owners::new(recording.tape(), address, lifetimes);
         output::notes(owners.notes());

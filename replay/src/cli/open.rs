@@ -17,7 +17,16 @@ const BAR_STEPS: u64 = 1000;
 /// Opens the tape at `path`; says so when something is missing in it, and when another tape of its
 /// process tree holds the most.
 pub(super) fn open(path: &Path, args: &OpenArgs) -> anyhow::Result<Recording> {
-    let recording = open_for_facts(path, args)?;
+    open_checked(path, args, Check::Index)
+}
+
+/// As [`open`]; `check` says how an index is believed.
+pub(super) fn open_checked(
+    path: &Path,
+    args: &OpenArgs,
+    check: Check,
+) -> anyhow::Result<Recording> {
+    let recording = open_for_facts(path, args, check)?;
     if let Some(gap) = recording.gap()? {
         let path = path.display();
         output::note(&format!("{path}: {gap}; heaptape info tells more"));
@@ -25,13 +34,27 @@ pub(super) fn open(path: &Path, args: &OpenArgs) -> anyhow::Result<Recording> {
     Ok(recording)
 }
 
+/// How an index is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// When it is of the tape as it was last changed.
+    Index,
+    /// When the checksums of all events are right, too.
+    Events,
+}
+
 /// As [`open`], for who tells what is missing.
-pub(super) fn open_for_facts(path: &Path, args: &OpenArgs) -> anyhow::Result<Recording> {
+pub(super) fn open_for_facts(
+    path: &Path,
+    args: &OpenArgs,
+    check: Check,
+) -> anyhow::Result<Recording> {
     refuse_moment(path)?;
     let options = OpenOptions {
         threads: args.threads.map(usize::from),
         use_index: !args.no_index,
         write_index: !args.no_index,
+        check_events: check == Check::Events,
         progress: Some(index_bar()),
         ..OpenOptions::default()
     };

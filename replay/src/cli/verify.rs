@@ -30,6 +30,7 @@ struct Json {
     damaged: u64,
     lost_events: u64,
     readable_events: u64,
+    unreadable_events: u64,
     first_damage_offset: Option<u64>,
 }
 
@@ -44,6 +45,7 @@ impl Verify {
                 damaged: found.damaged,
                 lost_events: found.lost_events,
                 readable_events: found.readable_events,
+                unreadable_events: found.unreadable_events,
                 first_damage_offset: found.first_damage_offset,
             };
             serde_json::to_writer(&mut *output, &json)?;
@@ -55,8 +57,10 @@ impl Verify {
             );
             let state = match found.first_damage_offset {
                 Some(offset) if found.damaged > 0 => format!(
-                    "{} damaged, the first at offset {offset}; {events} can be read",
-                    count(found.damaged)
+                    "{} damaged or missing, the first at offset {offset}; {events} can be read, {} \
+                     cannot",
+                    count(found.damaged),
+                    count(found.unreadable_events)
                 ),
                 _ if found.damaged > 0 => format!("{} damaged", count(found.damaged)),
                 _ if found.chunks == 1 => format!("{chunks} with {events} is whole"),

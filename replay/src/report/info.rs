@@ -9,12 +9,14 @@ use crate::tape::Tape;
 use heaptape_format::tables::{End, LostReason};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 /// Bits of [`heaptape_format::tables::Process::options`].
 const OPTION_FREE_STACKS: u32 = 1;
+const OPTION_MMAP: u32 = 2;
 const OPTION_NO_NATIVE_STACKS: u32 = 4;
+const OPTION_LOSSY: u32 = 8;
 /// Where the values of the facts begin in the text.
 const VALUE_AT: usize = 16;
 /// Names of marks that the text shows.
@@ -24,7 +26,7 @@ const CHILDREN_SHOWN: usize = 10;
 /// An image that starts later than this part of its duration says so.
 const LATE_START_PART: u64 = 10;
 
-/// The facts, ready for JSON. Members that need the index are null without it.
+/// The facts, ready for JSON. `peak` and `end` are null without an index.
 #[derive(Debug, Serialize)]
 pub struct Info {
     tape: String,
@@ -40,17 +42,22 @@ pub struct Info {
     ended_by: String,
     events: Value,
     lost_events: u64,
-    unknown_frees: Option<u64>,
-    inherited: Option<Value>,
-    inherited_frees: Option<u64>,
-    inherited_known: Option<bool>,
+    unknown_frees: u64,
+    inherited: Value,
+    inherited_frees: u64,
+    inherited_known: bool,
     free_stacks: bool,
     stacks_mode: &'static str,
-    bytes_allocated: Option<u64>,
+    /// What was chosen when it was recorded: 0 for no limit.
+    max_depth: u32,
+    min_size: u64,
+    mmap: bool,
+    lossy: bool,
+    bytes_allocated: u64,
     peak: Option<Value>,
     end: Option<Value>,
     threads: usize,
-    stacks: Option<u64>,
+    stacks: u64,
     frames: usize,
     cut_stacks: Value,
     tape_bytes: u64,
@@ -60,6 +67,7 @@ pub struct Info {
     marks: Vec<Value>,
     message: String,
     damaged: u64,
+    unreadable_events: u64,
 }
 
 /// `exit:0`, `signal:9`, `exec` or `unknown`.
@@ -73,9 +81,9 @@ pub fn ended_by(end: Option<&End>) -> String {
     }
 }
 
-/// Collects the facts; without `summary` those of the tape's tables alone.
+/// Collects the facts; `peak` and `end` are left out without an index.
 #[must_use]
-pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
+pub fn collect(tape: &Tape, summary: &Summary, has_index: bool) -> Info {
     let header = &tape.header;
     let options = tape.process.options;
     let end = tape.end.as_ref();
@@ -94,28 +102,33 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
         duration_ns: ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp)),
         start_ns: ns(tape.start_stamp),
         end_ns: ns(tape.end_stamp),
-        complete: Gap::of(tape, summary).is_none(),
+        complete: Gap::of(tape, Some(summary)).is_none(),
         ended_by: ended_by(end),
-        events: event_counts(summary, end),
+        events: json!({"alloc": summary.allocs, "free": summary.frees,
+            "realloc": summary.reallocs}),
         lost_events: tape.lost_events(),
-        unknown_frees: summary.map(|summary| summary.unknown_frees),
-        inherited: summary.map(|all| heap(all.inherited.bytes, all.inherited.count)),
-        inherited_frees: summary.map(|summary| summary.inherited_frees),
-        inherited_known: summary.map(|summary| summary.inherited_known),
+        unknown_frees: summary.unknown_frees,
+        inherited: heap(summary.inherited.bytes, summary.inherited.count),
+        inherited_frees: summary.inherited_frees,
+        inherited_known: summary.inherited_known,
         free_stacks: options & OPTION_FREE_STACKS != 0,
         stacks_mode: if options & OPTION_NO_NATIVE_STACKS != 0 {
             "python"
         } else {
             "both"
         },
-        bytes_allocated: summary.map(|summary| summary.bytes_allocated),
-        peak: summary.map(|summary| {
+        max_depth: tape.process.depth_max,
+        min_size: tape.process.size_min,
+        mmap: options & OPTION_MMAP != 0,
+        lossy: options & OPTION_LOSSY != 0,
+        bytes_allocated: summary.bytes_allocated,
+        peak: has_index.then(|| {
             let peak = summary.peak;
             json!({"at_ns": ns(peak.stamp), "bytes": peak.bytes, "count": peak.count})
         }),
-        end: summary.map(|summary| heap(summary.end.bytes, summary.end.count)),
+        end: has_index.then(|| heap(summary.end.bytes, summary.end.count)),
         threads: threads.len(),
-        stacks: summary.map(|summary| summary.stacks),
+        stacks: summary.stacks,
         frames: tape.frame_count(),
         cut_stacks: cut_stacks(tape),
         tape_bytes: tape.tape_bytes,
@@ -138,17 +151,8 @@ pub fn collect(tape: &Tape, summary: Option<&Summary>) -> Info {
             .map(|mark| json!({"name": mark.name, "at_ns": ns(mark.stamp)}))
             .collect(),
         message: end.map_or_else(String::new, |end| end.message.clone()),
-        damaged: gap::damaged(tape, summary),
-    }
-}
-
-fn event_counts(summary: Option<&Summary>, end: Option<&End>) -> Value {
-    match (summary, end) {
-        (Some(summary), _) => json!({"alloc": summary.allocs, "free": summary.frees,
-            "realloc": summary.reallocs}),
-        (None, Some(end)) => json!({"alloc": end.allocs, "free": end.frees,
-            "realloc": end.reallocs}),
-        (None, None) => json!({"alloc": null, "free": null, "realloc": null}),
+        damaged: gap::damaged(tape, Some(summary)),
+        unreadable_events: tape.numbered_events.saturating_sub(summary.readable_events),
     }
 }
 
@@ -173,7 +177,7 @@ pub fn write_json(info: &Info, out: &mut dyn Write) -> io::Result<()> {
 pub fn write_text(
     tape: &Tape,
     info: &Info,
-    summary: Option<&Summary>,
+    summary: &Summary,
     peaks: &[Peak],
     (style, sizes): (&Style, Sizes),
     out: &mut dyn Write,
@@ -184,18 +188,13 @@ pub fn write_text(
         ("duration", duration(tape, info.duration_ns)),
         ("ended by", ended_words(info)),
     ];
-    if let Some(summary) = summary {
-        lines.extend(heap_lines(tape, summary, peaks, sizes));
-    }
+    lines.extend(heap_lines(tape, summary, peaks, sizes));
     lines.push(("threads", units::count(info.threads as u64)));
-    if let Some(stacks) = info.stacks {
-        let frames = units::counted(info.frames as u64, "frame");
-        lines.push((
-            "stacks",
-            format!("{} made of {frames}", units::count(stacks)),
-        ));
-    }
+    let frames = units::counted(info.frames as u64, "frame");
+    let stacks = units::count(info.stacks);
+    lines.push(("stacks", format!("{stacks} made of {frames}")));
     lines.extend(cut_lines(tape));
+    lines.extend(option_line(info));
     if !tape.marks.is_empty() {
         lines.push(("marks", marks(tape)));
     }
@@ -212,22 +211,12 @@ pub fn write_text(
             format!("{}: {}", child.command, child.reason),
         ));
     }
-    for lost in tape.lost.iter().filter(|lost| lost.count > 0) {
-        let reason = match LostReason::from_code(lost.reason) {
-            LostReason::Other if !info.message.is_empty() => "see the message",
-            known => known.text(),
-        };
-        lines.push((
-            "lost events",
-            format!("{}: {reason}", units::count(lost.count)),
-        ));
-    }
+    lines.extend(lost_lines(tape, info));
     if info.damaged > 0 {
-        let advice = "heaptape verify tells where";
-        lines.push((
-            "damage",
-            format!("{} ({advice})", units::counted(info.damaged, "place")),
-        ));
+        let places = units::counted(info.damaged, "place");
+        let events = units::counted(info.unreadable_events, "event");
+        let text = format!("{places}, {events} cannot be read (heaptape verify tells where)");
+        lines.push(("damage", text));
     }
     if !info.message.is_empty() {
         lines.push(("message", info.message.clone()));
@@ -327,6 +316,47 @@ fn cut_lines(tape: &Tape) -> Vec<(&'static str, String)> {
     lines
         .map(|(count, reason)| ("cut stacks", format!("{}: {reason}", units::count(count))))
         .collect()
+}
+
+/// How `heaptape run` was told to record, where that is not as usual.
+fn option_line(info: &Info) -> Option<(&'static str, String)> {
+    let mut options = Vec::new();
+    if info.min_size > 0 {
+        options.push(format!("--min-size {}", info.min_size));
+    }
+    if info.max_depth > 0 {
+        options.push(format!("--max-depth {}", info.max_depth));
+    }
+    let flags = [
+        (info.free_stacks, "--free-stacks"),
+        (info.mmap, "--mmap"),
+        (info.lossy, "--lossy"),
+    ];
+    let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
+    options.extend(flags.map(|(_, flag)| flag.to_owned()));
+    (!options.is_empty()).then(|| ("options", options.join(" ")))
+}
+
+/// One line a reason: the events, and of how many threads they were.
+fn lost_lines(tape: &Tape, info: &Info) -> Vec<(&'static str, String)> {
+    let mut by_reason: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for lost in tape.lost.iter().filter(|lost| lost.count > 0) {
+        let reason = match LostReason::from_code(lost.reason) {
+            LostReason::Other if !info.message.is_empty() => "see the message",
+            known => known.text(),
+        };
+        let (events, times) = by_reason.entry(reason).or_default();
+        *events = events.saturating_add(lost.count);
+        *times += 1;
+    }
+    let lines = by_reason.into_iter().map(|(reason, (events, times))| {
+        let mut text = format!("{}: {reason}", units::count(events));
+        if times > 1 {
+            text.push_str(&format!(" ({} times)", units::count(times)));
+        }
+        ("lost events", text)
+    });
+    lines.collect()
 }
 
 fn children(names: &[String]) -> String {

@@ -115,9 +115,9 @@ fn table<M: Shown>(answer: &Answer<M>, rows: &[(KeyId, M)], options: &TextOption
         match (group_by, frame) {
             (GroupBy::Line, Some(frame)) if frame.file.is_some() => {
                 row.aside = frame.function.as_deref().unwrap_or_default().to_owned();
-                row.below = source_line(frame, options, &mut sources)
-                    .into_iter()
-                    .collect();
+                let recorded_ns = answer.grouper.recorded_ns(*key);
+                let line = source_line(frame, recorded_ns, options, &mut sources);
+                row.below = line.into_iter().collect();
             }
             (GroupBy::Function, Some(frame)) => {
                 row.aside = frame.file.as_deref().unwrap_or(&frame.module).to_owned();
@@ -135,13 +135,14 @@ fn table<M: Shown>(answer: &Answer<M>, rows: &[(KeyId, M)], options: &TextOption
 
 fn source_line(
     frame: &ResolvedFrame,
+    recorded_ns: u64,
     options: &TextOptions,
     sources: &mut SourceLines,
 ) -> Option<String> {
     if !options.sources {
         return None;
     }
-    sources.line(frame.file.as_deref()?, frame.line)
+    sources.line(frame.file.as_deref()?, frame.line, recorded_ns)
 }
 
 fn write_traceback<M: Shown>(
@@ -201,7 +202,49 @@ pub fn write_cut(
     writeln!(out, "{indent}{}", style.paint(Paint::Dim, text))
 }
 
-/// Writes frames, one a line, the most recent first.
+/// A line of a stack.
+#[derive(Debug, PartialEq)]
+enum Part<'f> {
+    Frame(&'f ResolvedFrame),
+    /// The frames above come again.
+    Repeats {
+        frames: usize,
+        times: u64,
+    },
+}
+
+/// Frames that come again and again, one behind the other, are recursion.
+const CYCLE_FRAMES_MAX: usize = 8;
+/// So many more rounds are told and not shown.
+const CYCLE_ROUNDS_MIN: usize = 3;
+
+/// `frames` with each recursion once.
+fn without_repeats(frames: &[ResolvedFrame]) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let mut rest = frames;
+    while !rest.is_empty() {
+        let rounds = |cycle: &usize| {
+            let (first, more) = rest.split_at_checked(*cycle)?;
+            let rounds = more.chunks_exact(*cycle).take_while(|next| *next == first);
+            Some((*cycle, rounds.count())).filter(|(_, rounds)| *rounds >= CYCLE_ROUNDS_MIN)
+        };
+        let (cycle, rounds) = (1..=CYCLE_FRAMES_MAX)
+            .find_map(|cycle| rounds(&cycle))
+            .unwrap_or((1, 0));
+        let (first, behind) = rest.split_at(cycle);
+        parts.extend(first.iter().map(Part::Frame));
+        if rounds > 0 {
+            parts.push(Part::Repeats {
+                frames: cycle,
+                times: rounds as u64,
+            });
+        }
+        rest = behind.get(cycle * rounds..).unwrap_or_default();
+    }
+    parts
+}
+
+/// Writes frames, one a line, the most recent first; recursion once, with how often it comes.
 ///
 /// # Errors
 /// Those of `out`.
@@ -211,7 +254,19 @@ pub fn write_frames(
     style: &Style,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    for frame in frames {
+    for part in without_repeats(frames) {
+        let frame = match part {
+            Part::Frame(frame) => frame,
+            Part::Repeats { frames, times } => {
+                let frames = match frames {
+                    1 => "the frame above".to_owned(),
+                    frames => format!("the {frames} frames above"),
+                };
+                let text = format!("[{frames}, {}]", counted(times, "more time"));
+                writeln!(out, "{indent}{}", style.paint(Paint::Dim, &text))?;
+                continue;
+            }
+        };
         let name = frame
             .function
             .as_deref()

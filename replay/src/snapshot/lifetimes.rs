@@ -4,13 +4,13 @@
 //! a border of slices stand in the index; the others are born and die within one slice, and are
 //! found by replaying the slices of the window.
 
+use super::{Fault, check};
 use crate::block::{Lifetime, StreamId};
 use crate::history::heap::{Collector, Heap};
 use crate::history::windows::Windows;
 use crate::index::Index;
 use crate::index::survivors::Borders;
 use crate::tape::Tape;
-use heaptape_format::error::DecodeError;
 
 /// Passes on blocks that the index does not hold.
 struct Short<'a, F> {
@@ -39,7 +39,7 @@ pub(crate) fn visit<F: Fn(&Lifetime) + Sync>(
     from: u64,
     to: u64,
     visit: F,
-) -> Result<(), DecodeError> {
+) -> Result<(), Fault> {
     if from > to {
         return Ok(());
     }
@@ -72,5 +72,5 @@ pub(crate) fn visit<F: Fn(&Lifetime) + Sync>(
             visit: &visit,
         });
     }
-    Ok(())
+    check(index, &windows.damaged)
 }

@@ -3,13 +3,13 @@
 //! In: a stamp. Out: every block that is alive in the state that includes all events up to it: the
 //! survivors of the last border before, and what the slice behind it did since.
 
+use super::{Fault, check};
 use crate::block::Block;
 use crate::history::heap::{Collector, Heap};
 use crate::history::transitions::{Transition, TransitionKind, is_mapping};
 use crate::history::windows::Windows;
 use crate::index::Index;
 use crate::tape::Tape;
-use heaptape_format::error::DecodeError;
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 
@@ -21,7 +21,7 @@ impl Collector for Nobody {
 }
 
 /// Every live block at `at`, inherited ones included, by domain and address.
-pub(crate) fn live_heap(tape: &Tape, index: &Index, at: u64) -> Result<Vec<Block>, DecodeError> {
+pub(crate) fn live_heap(tape: &Tape, index: &Index, at: u64) -> Result<Vec<Block>, Fault> {
     let ends = &index.borders.ends;
     let slices = ends.partition_point(|&end| end <= at);
     let border = slices
@@ -36,6 +36,7 @@ pub(crate) fn live_heap(tape: &Tape, index: &Index, at: u64) -> Result<Vec<Block
         while let Some(window) = windows.next_window() {
             history.push(window);
         }
+        check(index, &windows.damaged)?;
         replay(tape, &mut blocks, &history);
     }
     blocks.par_sort_unstable_by_key(|block| (block.domain, block.address, block.born));

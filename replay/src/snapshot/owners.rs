@@ -3,10 +3,12 @@
 //! In: an address. Out: lifetimes in the order of time. The tape is read twice: once to find the
 //! blocks that contain it, once to resolve what happened at the addresses of those alone.
 
+use super::{Fault, check};
 use crate::block::{Block, Lifetime};
 use crate::history::heap::{Collector, Heap};
 use crate::history::transitions::{Transition, TransitionKind, decode};
 use crate::history::windows::Windows;
+use crate::index::Index;
 use crate::tape::Tape;
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
@@ -36,7 +38,12 @@ fn is_in(start: u64, size: u64, address: u64) -> bool {
 }
 
 /// The blocks that contained `address`, `inherited` being those that lived before the recording.
-pub(crate) fn owners(tape: &Tape, inherited: &[Block], address: u64) -> Vec<Lifetime> {
+pub(crate) fn owners(
+    tape: &Tape,
+    index: &Index,
+    inherited: &[Block],
+    address: u64,
+) -> Result<Vec<Lifetime>, Fault> {
     let starts = starts(tape, inherited, address);
     let mut windows = Windows::new(tape, None, u64::MAX).only(move |transition: &Transition| {
         match transition.kind {
@@ -54,6 +61,7 @@ pub(crate) fn owners(tape: &Tape, inherited: &[Block], address: u64) -> Vec<Life
         });
         found.extend(seen.into_iter().flat_map(|owners| owners.found));
     }
+    check(index, &windows.damaged)?;
     let alive = heap.live().filter(|block| contains(block, address));
     found.extend(alive.map(|block| Lifetime { block, death: None }));
     found.sort_by_key(|lifetime| {
@@ -61,7 +69,7 @@ pub(crate) fn owners(tape: &Tape, inherited: &[Block], address: u64) -> Vec<Life
         let death = lifetime.death.map_or(u64::MAX, |death| death.stamp);
         (block.born, death, block.domain, block.address)
     });
-    found
+    Ok(found)
 }
 
 /// The addresses of the blocks that contain `address`.

@@ -85,6 +85,12 @@ impl Gate {
         })
     }
 
+    /// True when the limit is one of growth, and none of what there is.
+    #[must_use]
+    pub fn is_of_growth(&self) -> bool {
+        !matches!(self.limit, Limit::Amount(_))
+    }
+
     /// True when going from `from` to `to` is more than the gate allows.
     #[must_use]
     pub fn fails(&self, from: u64, to: u64) -> bool {

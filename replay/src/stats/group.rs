@@ -41,6 +41,8 @@ pub struct Grouper {
     frame_labels: FxHashMap<FrameId, LabelId>,
     keys: Vec<KeyEntry>,
     key_ids: FxHashMap<Key, KeyId>,
+    /// When the recording began that is grouped now.
+    recorded_ns: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +62,8 @@ struct KeyEntry {
     frames: Box<[FrameId]>,
     /// Tracebacks: why some of their stacks lack the outermost frames.
     cut: Option<CutReason>,
+    /// When the recording began that the frames are of.
+    recorded_ns: u64,
 }
 
 /// Texts, each once.
@@ -128,7 +132,22 @@ impl Grouper {
             frame_labels: FxHashMap::default(),
             keys: Vec::new(),
             key_ids: FxHashMap::default(),
+            recorded_ns: 0,
         }
+    }
+
+    /// What is grouped from now on is of a recording that began at this Unix time, in nanoseconds.
+    /// Keys that several recordings have keep the frames of the first.
+    pub fn set_recorded(&mut self, unix_ns: u64) {
+        self.recorded_ns = unix_ns;
+    }
+
+    /// When the recording began that a key's frames are of: Unix time in nanoseconds.
+    #[must_use]
+    pub fn recorded_ns(&self, key: KeyId) -> u64 {
+        self.keys
+            .get(key.0 as usize)
+            .map_or(0, |entry| entry.recorded_ns)
     }
 
     /// What rows stand for.
@@ -281,7 +300,9 @@ impl Grouper {
         let key = self.key(Key::Label(label), &[id]);
         // Several frames can have one key. The smallest stands for it, whatever the order in
         // which they were met.
-        if let Some(entry) = self.keys.get_mut(key.0 as usize) {
+        if let Some(entry) = self.keys.get_mut(key.0 as usize)
+            && entry.recorded_ns == self.recorded_ns
+        {
             let smaller = entry
                 .frames
                 .first()
@@ -320,6 +341,7 @@ impl Grouper {
             key,
             frames: frames.into(),
             cut: None,
+            recorded_ns: self.recorded_ns,
         });
         id
     }

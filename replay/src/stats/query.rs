@@ -323,8 +323,14 @@ impl Query {
         (to, to_buckets): (&Recording, &Buckets<Amount>),
     ) -> Result<Answer<Change>, QueryError> {
         let mut grouper = self.grouper::<Change>()?;
-        let (old, mut notes) = grouped(&mut grouper, from, from_buckets);
-        let (new, more_notes) = grouped(&mut grouper, to, to_buckets);
+        let threads = match from.tape().header.tape_id == to.tape().header.tape_id {
+            true => ThreadNames::WithIds,
+            // No thread of one run has the id of one of another.
+            false => ThreadNames::Alone,
+        };
+        // The newer first: rows of both have its frames.
+        let (new, mut notes) = grouped(&mut grouper, to, to_buckets, threads);
+        let (old, more_notes) = grouped(&mut grouper, from, from_buckets, threads);
         notes.extend(more_notes);
         notes.sort_unstable();
         notes.dedup();
@@ -363,7 +369,7 @@ impl Query {
         }
         let named = by_name.into_iter();
         let left_out = named.map(|(name, amount)| (name.to_owned(), amount));
-        let (rows, notes) = grouped(&mut grouper, recording, buckets);
+        let (rows, notes) = grouped(&mut grouper, recording, buckets, ThreadNames::WithIds);
         let sorted_rows = sorted(rows.by_key, self.sort, &grouper);
         Answer {
             grouper,
@@ -375,12 +381,22 @@ impl Query {
     }
 }
 
+/// How threads are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ThreadNames {
+    WithIds,
+    /// Those with a name by it: threads of one name are one row.
+    Alone,
+}
+
 fn grouped<M: Measure>(
     grouper: &mut Grouper,
     recording: &Recording,
     buckets: &Buckets<M>,
+    threads: ThreadNames,
 ) -> (Rows<M>, Vec<String>) {
     let tape = recording.tape();
+    grouper.set_recorded(tape.header.start_realtime_ns);
     let frames = grouper.resolve(tape, &buckets.stacks());
     let facet_text = |facet| match facet {
         Facet::Thread(stream) => tape.stream(stream).map_or_else(
@@ -391,7 +407,10 @@ fn grouped<M: Measure>(
                     .streams
                     .iter()
                     .find(|other| other.thread_id == stream.thread_id && !other.name.is_empty());
-                thread_name(named.unwrap_or(stream))
+                match named {
+                    Some(named) if threads == ThreadNames::Alone => named.name.clone(),
+                    _ => thread_name(named.unwrap_or(stream)),
+                }
             },
         ),
         Facet::Domain(domain) => tape.domain_name(domain).to_owned(),

@@ -77,7 +77,10 @@ impl Attribution {
 
     fn is_listed(&self, name: &str) -> bool {
         let plain = without_aliases(name);
-        self.extra.iter().any(|pattern| pattern.matches(name))
+        let bare = without_parameters(name);
+        self.extra
+            .iter()
+            .any(|pattern| pattern.matches(name) || pattern.matches(bare))
             || self
                 .table
                 .iter()
@@ -112,6 +115,29 @@ impl Attribution {
         }
         false
     }
+}
+
+/// `pool::take(unsigned long) const` → `pool::take`.
+fn without_parameters(name: &str) -> &str {
+    let Some(end) = name.rfind(')') else {
+        return name;
+    };
+    let mut open = 0;
+    for (at, letter) in name.get(..=end).unwrap_or(name).char_indices().rev() {
+        match letter {
+            ')' => open += 1,
+            '(' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            // `operator()` alone has no parameters to take off.
+            let bare = name.get(..at);
+            return bare
+                .filter(|bare| !bare.ends_with("operator"))
+                .unwrap_or(name);
+        }
+    }
+    name
 }
 
 /// `__GI___libc_malloc` → `malloc`. Names with a namespace stay as they are.

@@ -34,6 +34,8 @@ pub(crate) struct StreamChunks {
 pub(super) struct ChunkList {
     pub(super) chunks: Vec<FoundChunk>,
     pub(super) damage: Vec<Damage>,
+    /// Events that the streams have by their chunks' numbers, readable or not.
+    pub(super) numbered_events: u64,
 }
 
 impl ChunkList {
@@ -46,7 +48,36 @@ impl ChunkList {
                 Found::Damage(damage) => list.damage.push(damage),
             }
         }
+        list.check_sequence(start as u64);
         list
+    }
+
+    /// Finds where chunks are gone altogether. A gap in the numbers beside damage of the file is
+    /// that damage's; chunks may stand in any order.
+    fn check_sequence(&mut self, start: u64) {
+        let places = self.chunks.iter().map(|c| (c.header.sequence, c.offset));
+        let mut places: Vec<(u64, u64)> = places.collect();
+        places.sort_unstable();
+        let (mut wanted, mut before) = (0, start);
+        let mut gaps = Vec::new();
+        for (sequence, offset) in places {
+            if sequence > wanted {
+                let first = before.min(offset);
+                let next = self.damage.partition_point(|damage| damage.offset < first);
+                let next = self.damage.get(next).map(|damage| damage.offset);
+                if next.is_none_or(|damage| damage > before.max(offset)) {
+                    let kind = DecodeErrorKind::Missing(sequence - wanted);
+                    gaps.push(Damage {
+                        offset,
+                        bytes: 0,
+                        error: DecodeError::new(offset, kind),
+                    });
+                }
+            }
+            wanted = sequence.saturating_add(1);
+            before = offset;
+        }
+        self.damage.extend(gaps);
     }
 
     /// The first chunk that must be understood and is not known here.
@@ -92,6 +123,7 @@ impl ChunkList {
             {
                 next_event = 0;
             }
+            let before = next_event;
             if header.stream == NO_STREAM || header.first < next_event {
                 let what = if header.stream == NO_STREAM {
                     "stream"
@@ -102,6 +134,7 @@ impl ChunkList {
                 continue;
             }
             next_event = header.first.saturating_add(u64::from(header.count));
+            self.numbered_events = self.numbered_events.saturating_add(next_event - before);
             if header.count > 0 {
                 append(&mut streams, found);
             }

@@ -25,6 +25,7 @@ use heaptape_format::tables::{
 };
 use heaptape_format::{ChunkKind, TapeHeader};
 use open::Bytes;
+use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 use stacks::StackTable;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,9 @@ pub struct Tape {
     pub duration_stamp: u64,
     /// Size of the file.
     pub tape_bytes: u64,
+    /// Events that the streams had, by the numbers in the headers of their chunks: those that are
+    /// not readable were in damaged or missing chunks. Behind the last chunk none is known of.
+    pub numbered_events: u64,
     /// All chunks in the order of the file.
     pub(crate) chunks: Vec<FoundChunk>,
     /// The event chunks of each stream, by stream.
@@ -182,6 +186,7 @@ impl Tape {
             end_stamp,
             duration_stamp: end_stamp - start_stamp,
             tape_bytes: bytes.len() as u64,
+            numbered_events: list.numbered_events,
             chunks: list.chunks,
             event_streams,
             own_counts: stacks.counts(),
@@ -283,6 +288,19 @@ impl Tape {
     #[must_use]
     pub fn has_free_stacks(&self) -> bool {
         self.process.options & OPTION_FREE_STACKS != 0
+    }
+
+    /// True when no event chunk has a wrong checksum but those at `offsets`, which are sorted.
+    pub(crate) fn are_sound(&self, offsets: &[u64]) -> bool {
+        self.event_streams
+            .par_iter()
+            .flat_map_iter(|stream| &stream.chunks)
+            .all(|chunk| {
+                let found = &chunk.found;
+                let stored = found.stored(&self.bytes);
+                stored.is_ok_and(|stored| found.header.checked(stored).is_ok())
+                    || offsets.binary_search(&found.offset).is_ok()
+            })
     }
 
     /// Event chunks that were found to be unreadable at `offsets`, as damage.

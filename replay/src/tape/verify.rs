@@ -20,6 +20,8 @@ pub struct Verification {
     pub lost_events: u64,
     /// Events in readable chunks.
     pub readable_events: u64,
+    /// Events in chunks that are damaged or missing, as far as the others tell.
+    pub unreadable_events: u64,
     /// Where the first damage begins, in bytes from the start of the tape.
     pub first_damage_offset: Option<u64>,
 }
@@ -61,6 +63,7 @@ impl Tape {
             damaged: offsets.len() as u64,
             lost_events: self.lost_events(),
             readable_events,
+            unreadable_events: self.numbered_events.saturating_sub(readable_events),
             first_damage_offset: offsets.first().copied(),
         }
     }

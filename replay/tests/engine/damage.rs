@@ -4,7 +4,7 @@ use crate::harness::{file, layouts, live, lives, moments, scripts, without_index
 use crate::support::generate::{History, long_script, play};
 use crate::support::model::{Life, Model};
 use crate::support::write::{Layout, Written, tape};
-use heaptape::{Recording, Tape};
+use heaptape::{Gap, Recording, Tape};
 use heaptape_format::ChunkKind;
 use heaptape_format::header::HEADER_BYTES;
 use heaptape_format::stack::{CutReason, Frame};
@@ -182,6 +182,57 @@ fn a_hole_in_the_middle_costs_what_stood_there() {
         recording.tape().end.is_some(),
         "what stands behind the hole is read"
     );
+}
+
+/// Bytes that are gone altogether leave nothing that is damaged but the numbers of the others.
+#[test]
+fn missing_chunks_are_damage() {
+    let history = play(&long_script(15, 900, 40), 3, false);
+    let layout = Layout {
+        chunk_events: 60,
+        ..Layout::default()
+    };
+    let (bytes, chunks) = tape(&history, &layout);
+    let all: u64 = history.streams.iter().map(|s| s.events.len() as u64).sum();
+    for (place, gone) in chunks.iter().enumerate() {
+        let start = gone.offset as usize;
+        let Some(next) = chunks.get(place + 1).map(|next| next.offset as usize) else {
+            break;
+        };
+        let cut = [&bytes[..start], &bytes[next..]].concat();
+        let (_folder, path) = file(&cut);
+        let recording = Recording::open(&path, &without_index()).unwrap();
+        let verified = recording.tape().verify();
+        assert_eq!(verified.damaged, 1, "chunk {place}");
+        assert_eq!(verified.first_damage_offset, Some(start as u64));
+        assert_eq!(recording.gap().unwrap(), Some(Gap::Damaged(1)));
+        check_rest(
+            &recording,
+            &rest_of(&history, &chunks, |c| c.offset != gone.offset),
+        );
+        let is_behind = |c: &&Written| c.stream == gone.stream && c.first > gone.first;
+        let mut others = chunks.iter().filter(|c| c.kind == ChunkKind::EVENTS);
+        // Behind the stream's last chunk nothing tells how many there were.
+        let is_known = gone.kind == ChunkKind::EVENTS && others.any(|c| is_behind(&c));
+        let lost = if is_known { u64::from(gone.count) } else { 0 };
+        assert_eq!(verified.unreadable_events, lost, "chunk {place}");
+        let counted = gone.kind == ChunkKind::EVENTS;
+        let counted = if counted { u64::from(gone.count) } else { 0 };
+        assert_eq!(verified.readable_events, all - counted);
+    }
+}
+
+/// The order of chunks in the file says nothing.
+#[test]
+fn swapped_chunks_are_no_damage() {
+    let history = play(&long_script(16, 900, 40), 3, false);
+    let (bytes, chunks) = tape(&history, &Layout::default());
+    let [one, other, behind] = [2, 3, 4].map(|place: usize| chunks[place].offset as usize);
+    let parts = [&bytes[..one], &bytes[other..behind], &bytes[one..other]];
+    let (_folder, path) = file(&[&parts.concat(), &bytes[behind..]].concat());
+    let recording = Recording::open(&path, &without_index()).unwrap();
+    assert_eq!(recording.gap().unwrap(), None);
+    check_rest(&recording, &history);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The index as a file: where it is, who may read it, when it is used.
 
-use crate::harness::file;
+use crate::harness::{file, without_index};
 use crate::support::generate::{long_script, play};
-use crate::support::write::{Layout, tape};
-use heaptape::{OpenOptions, Recording};
+use crate::support::write::{Layout, Written, tape};
+use heaptape::{Error, Gap, OpenOptions, Recording};
+use heaptape_format::ChunkKind;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,4 +143,58 @@ fn an_index_is_small_and_says_what_it_holds() {
         .unwrap()
         .len();
     assert_eq!(written, info.bytes);
+}
+
+/// Damage that leaves the file's size and time as they were: an index may know nothing of it, but
+/// no answer is made without the events that it needs.
+#[test]
+fn damage_after_the_index_was_built_is_met() {
+    let history = play(&long_script(5, 4000, 100), 3, false);
+    let (bytes, chunks) = tape(&history, &Layout::default());
+    let (_folder, path) = file(&bytes);
+    let changed = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let sound = Recording::open(&path, &OpenOptions::default()).unwrap();
+    sound.build_index().unwrap();
+    let events = |chunk: &&Written| chunk.kind == ChunkKind::EVENTS;
+    let hit = chunks.iter().filter(events).nth(2).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[(hit.offset + hit.bytes - 1) as usize] ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    let tape_file = std::fs::File::options().write(true).open(&path).unwrap();
+    tape_file.set_modified(changed).unwrap();
+
+    let trusting = Recording::open(&path, &OpenOptions::default()).unwrap();
+    let whole = Recording::open(&path, &without_index()).unwrap();
+    assert_ne!(whole.summary().unwrap(), sound.summary().unwrap());
+    let mut refused = 0;
+    for at in history.stamps() {
+        match trusting.live_heap(at) {
+            Ok(blocks) => assert_eq!(blocks, sound.live_heap(at).unwrap()),
+            Err(Error::Changed { offset, .. }) => {
+                assert_eq!(offset, hit.offset);
+                refused += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0);
+    let is_told = |error: Error| matches!(error, Error::Changed { .. });
+    assert!(trusting.lifetimes(0, u64::MAX).is_err_and(is_told));
+    assert!(trusting.owners(0x1000).is_err_and(is_told));
+
+    // Who asks for the checksums of all events gets the index that is right now, from then on.
+    let checking = OpenOptions {
+        check_events: true,
+        ..OpenOptions::default()
+    };
+    for options in [checking, OpenOptions::default()] {
+        let recording = Recording::open(&path, &options).unwrap();
+        assert_eq!(recording.summary().unwrap(), whole.summary().unwrap());
+        assert_eq!(recording.gap().unwrap(), Some(Gap::Damaged(1)));
+        let at = recording.tape().end_stamp / 2;
+        assert_eq!(
+            recording.live_heap(at).unwrap(),
+            whole.live_heap(at).unwrap()
+        );
+    }
 }

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 #[derive(Debug, Clone)]
 pub(crate) struct Tape {
     pub(crate) session: u8,
+    pub(crate) start_realtime_ns: u64,
     pub(crate) process: Process,
     pub(crate) modules: Vec<Module>,
     pub(crate) symbols: Vec<Symbol>,
@@ -53,6 +54,7 @@ impl Tape {
     pub(crate) fn new() -> Self {
         let mut tape = Self {
             session: 7,
+            start_realtime_ns: 1_700_000_000_000_000_000,
             process: Process {
                 pid: 4711,
                 command: vec!["app".into(), "a b".into()],
@@ -181,7 +183,7 @@ impl Tape {
         header.tape_id = [self.process.pid as u8; 16];
         header.session_id = [self.session; 16];
         header.pid = self.process.pid;
-        header.start_realtime_ns = 1_700_000_000_000_000_000;
+        header.start_realtime_ns = self.start_realtime_ns;
         header
     }
 

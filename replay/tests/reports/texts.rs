@@ -9,6 +9,7 @@ fn text_is_aligned_and_whole_in_a_file() {
     let source = folder.path("a.c");
     std::fs::write(&source, "int main(void) {\n\n  char *p = malloc(10);\n}\n").unwrap();
     let mut tape = Tape::new();
+    tape.start_realtime_ns = u64::MAX;
     let long = format!("deep<{}>(int)", "std::pair<int, int>, ".repeat(20));
     tape.symbol(0x10, &[("grow", source.to_str().unwrap(), 3)]);
     tape.symbol(0x20, &[(&long, "/src/b.cc", 9)]);
@@ -48,6 +49,75 @@ fn text_is_aligned_and_whole_in_a_file() {
         csv.contains(&format!("\"{long}\",\"{long}\",/src/b.cc,9,app,1500000,1,")),
         "{csv}"
     );
+}
+
+/// Recursion is told, not shown; what is no recursion stays as it is.
+#[test]
+fn recursion_is_shown_once() {
+    let folder = Folder::new();
+    let mut tape = Tape::new();
+    for (offset, name) in [
+        (0x10, "leaf"),
+        (0x20, "odd"),
+        (0x30, "even"),
+        (0x40, "main"),
+    ] {
+        tape.symbol(offset, &[(name, "/src/a.c", offset as u32)]);
+    }
+    let pair = [app(0x20), app(0x30)];
+    let frames = [&[app(0x10)][..], &pair.repeat(500), &[app(0x40)]].concat();
+    let deep = tape.stack(0, &frames);
+    let frames = [&[app(0x10); 4][..], &pair.repeat(3), &[app(0x40)]].concat();
+    let flat = tape.stack(0, &frames);
+    tape.alloc(0, 100, 0x1000, 20, deep);
+    tape.alloc(0, 200, 0x2000, 10, flat);
+    tape.write(&folder.path("x.tape"));
+    let text = folder.text(&["stats", "x.tape", "--group-by", "traceback"]);
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("      "))
+        .map(|line| line.split("  ").next().unwrap())
+        .collect();
+    let expected = [
+        &[
+            "leaf",
+            "odd",
+            "even",
+            "[the 2 frames above, 499 more times]",
+            "main",
+        ][..],
+        &["leaf", "[the frame above, 3 more times]"],
+        &["odd", "even", "odd", "even", "odd", "even", "main"],
+    ];
+    assert_eq!(names, expected.concat(), "{text}");
+    let json = folder.json(&["stats", "x.tape", "--group-by", "traceback"]);
+    assert_eq!(json["rows"][0]["frames"].as_array().unwrap().len(), 1002);
+}
+
+/// A file that was changed after the recording shows other lines than those that ran.
+#[test]
+fn lines_of_a_file_that_was_changed_are_not_shown() {
+    let folder = Folder::new();
+    let source = folder.path("a.c");
+    std::fs::write(&source, "p = malloc(10);\n").unwrap();
+    let changed = std::fs::metadata(&source).unwrap().modified().unwrap();
+    let changed = changed.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let changed = u64::try_from(changed.as_nanos()).unwrap();
+    for (name, recorded) in [("old.tape", changed - 1), ("new.tape", changed + 1)] {
+        let mut tape = Tape::new();
+        tape.process.pid = recorded as u32;
+        tape.start_realtime_ns = recorded;
+        tape.symbol(0x10, &[("grow", source.to_str().unwrap(), 1)]);
+        let stack = tape.stack(0, &[app(0x10)]);
+        tape.alloc(0, 100, 0x1000, 10, stack);
+        tape.write(&folder.path(name));
+    }
+    let shows = |arguments: &[&str]| folder.text(arguments).contains("p = malloc");
+    assert!(!shows(&["stats", "old.tape"]));
+    assert!(shows(&["stats", "new.tape"]));
+    // Rows of both have what the second has.
+    assert!(shows(&["diff", "old.tape", "new.tape"]));
+    assert!(!shows(&["diff", "new.tape", "old.tape"]));
 }
 
 #[test]

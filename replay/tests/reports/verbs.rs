@@ -99,7 +99,11 @@ fn info_has_the_members_of_the_contract() {
     let quick = folder.json(&["info", "x.tape", "--no-index"]);
     assert_eq!(quick["peak"], Value::Null);
     assert_eq!(quick["end"], Value::Null);
-    assert_eq!(quick["command"], info["command"]);
+    for (name, value) in info.as_object().unwrap() {
+        if !["peak", "end"].contains(&name.as_str()) {
+            assert_eq!(&quick[name], value, "{name}");
+        }
+    }
     let text = folder.text(&["info", "x.tape", "--exact"]);
     assert!(text.contains("app 'a b'") && text.contains("182 bytes in 4 blocks at 610 ns"));
     assert!(text.contains("busybox: static executable"));
@@ -202,7 +206,9 @@ fn filters_and_attribution_options_choose() {
         stats(&["--raw-sites"])[0].0,
         "app!operator new(unsigned long)"
     );
-    assert_eq!(stats(&["--wrapper", "table*"])[0].0, "/src/main.c:20");
+    for pattern in ["table*", "table", "table(int)"] {
+        assert_eq!(stats(&["--wrapper", pattern])[0].0, "/src/main.c:20");
+    }
     assert_eq!(stats(&["--top", "1"]).len(), 1);
     assert_eq!(stats(&["--lang", "python"]), vec![key("<unknown>", 182, 4)]);
     let by_module = stats(&["--group-by", "function", "--by-module"]);
