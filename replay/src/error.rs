@@ -30,8 +30,10 @@ pub enum Error {
         what: &'static str,
     },
     /// The file has no bytes.
-    #[error("{}: the file is empty: its recording was stopped at once, or its launcher was killed; heaptape \
-         recover lists what can be restored", path.display())]
+    #[error(
+        "{}: the file is empty: its recording was stopped at once, or its launcher was killed; \
+         heaptape recover lists what can be restored", path.display()
+    )]
     Empty {
         /// The tape.
         path: PathBuf,

@@ -214,8 +214,11 @@ pub fn write_text(
     lines.extend(lost_lines(tape, info));
     if info.damaged > 0 {
         let places = units::counted(info.damaged, "place");
-        let events = units::counted(info.unreadable_events, "event");
-        let text = format!("{places}, {events} cannot be read (heaptape verify tells where)");
+        let events = match info.unreadable_events {
+            0 => String::new(),
+            events => format!(", {} cannot be read", units::counted(events, "event")),
+        };
+        let text = format!("{places}{events} (heaptape verify tells where)");
         lines.push(("damage", text));
     }
     if !info.message.is_empty() {
