@@ -10,6 +10,7 @@
 mod allocators;
 mod attribution;
 mod bad_input;
+mod control;
 mod counts;
 mod crowd;
 mod domains;

@@ -5,6 +5,7 @@
 
 use crate::drainer::{Drainer, SLOW_GAP_NS};
 use crate::outcome::Image;
+use crate::outside::PAUSED;
 use crate::process::ProcessState;
 use crate::process_info::{self, MemoryProbe, ProcessHandle};
 use crate::stream::StreamState;
@@ -127,6 +128,11 @@ impl Drainer {
             state.notes.process.parent_pid = parent.pid;
         }
         self.inherit_facts(&mut state);
+        // Relaxed: a hint for the reader of the tape.
+        if slot.paused.load(Ordering::Relaxed) != 0 {
+            let start = state.notes.process.cut_stamp;
+            state.notes.mark_from_outside(start, PAUSED.to_owned());
+        }
         state.has_ended |= state.is_root && self.root.status.is_some();
         self.find_replaced(&mut state);
         self.images.insert(

@@ -19,17 +19,32 @@ const NAP: Duration = Duration::from_millis(2);
 const WRITING: u64 = 1;
 const READY: u64 = 2;
 
-/// Pauses or continues the recording of process `pid`.
+/// Marks that tell a reader of the tape where nothing was recorded.
+pub(crate) const PAUSED: &str = "paused";
+const RESUMED: &str = "resumed";
+
+/// Pauses or continues the recording of process `pid`, and sets a mark there: a reader of the tape
+/// could take the time in between for an empty heap.
 ///
 /// # Errors
-/// `NotRecorded`.
+/// `NotRecorded`; `MarkNotTaken` when only the mark is missing.
 pub fn pause(pid: u32, paused: bool) -> Result<(), DrainError> {
     let (session, index) = find(pid)?;
-    if let Some(slot) = session.map.process(index) {
-        // Relaxed: the recorder meets it with its next allocation.
-        slot.paused.store(u32::from(paused), Ordering::Relaxed);
+    let change = || {
+        if let Some(slot) = session.map.process(index) {
+            // Relaxed: the recorder meets it with its next allocation.
+            slot.paused.store(u32::from(paused), Ordering::Relaxed);
+        }
+    };
+    // Both marks lie outside of what is recorded.
+    if paused {
+        change();
+        set_mark(&session, index, PAUSED)
+    } else {
+        let marked = set_mark(&session, index, RESUMED);
+        change();
+        marked
     }
-    Ok(())
 }
 
 /// Sets the mark `name` in the tape of process `pid`.
@@ -38,6 +53,11 @@ pub fn pause(pid: u32, paused: bool) -> Result<(), DrainError> {
 /// `NotRecorded`, `MarkNotTaken`.
 pub fn mark(pid: u32, name: &str) -> Result<(), DrainError> {
     let (session, index) = find(pid)?;
+    set_mark(&session, index, name)
+}
+
+/// Sets the mark `name` in the tape of the process in slot `index`.
+fn set_mark(session: &Session, index: u32, name: &str) -> Result<(), DrainError> {
     let header = session.map.header();
     let ticks = session.clock().ticks();
     let state = &header.mark_state;

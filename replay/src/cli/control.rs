@@ -5,11 +5,17 @@ use super::{Exit, Outcome};
 use clap::Args;
 use heaptape_drain::outside;
 
+fn process_id(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| "write a process id, as ps shows it".to_owned())
+}
+
 /// Set a named moment in the tape of a running program
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  heaptape mark 4711 loaded")]
 pub(super) struct Mark {
     /// The recorded process.
+    #[arg(value_parser = process_id)]
     pid: u32,
     /// The moment's name; `mark:` stands for those with an empty one.
     name: String,
@@ -17,19 +23,23 @@ pub(super) struct Mark {
 
 /// Record no allocations of a running program until heaptape resume
 ///
-/// Frees of blocks that are known are still recorded.
+/// Frees of blocks that are known are still recorded. The tape gets a mark, `paused`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  heaptape pause 4711")]
 pub(super) struct Pause {
     /// The recorded process.
+    #[arg(value_parser = process_id)]
     pid: u32,
 }
 
 /// Record a paused program again
+///
+/// The tape gets a mark, `resumed`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  heaptape resume 4711")]
 pub(super) struct Resume {
     /// The recorded process.
+    #[arg(value_parser = process_id)]
     pid: u32,
 }
 
