@@ -28,6 +28,7 @@ mod questions;
 mod readme;
 mod real_programs;
 mod recovery;
+mod symbols;
 mod terminals;
 mod tidy;
 mod tight_memory;

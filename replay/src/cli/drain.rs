@@ -1,16 +1,17 @@
 //! `heaptape drain`: the drainer of a program that was started without `heaptape run`.
 
 use super::output::Output;
+use super::run::tape_to_symbolize;
 use super::{Exit, Outcome};
 use crate::launch::{detach, watch};
 use clap::Args;
-use heaptape::symbols::symbolize_tape;
+use heaptape::symbols::symbolize_tapes;
 use heaptape_drain::{Drainer, Names, Settings};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the program may take to join the session.
@@ -60,12 +61,9 @@ impl Drain {
             drainer.wait(sleep.min(Duration::from_millis(1)), &[]);
         }
         let outcome = watch::until_tree_is_gone(drainer);
-        for tape in outcome.tapes.iter().filter(|tape| tape.counts.events() > 0) {
-            if let Some(path) = &tape.path {
-                // In the background: nobody is there to be told.
-                let _ = symbolize_tape(path, |_, _| {});
-            }
-        }
+        let paths: Vec<&Path> = outcome.tapes.iter().filter_map(tape_to_symbolize).collect();
+        // In the background: nobody is there to be told.
+        symbolize_tapes(&paths, |_, _| {}, |_, _| {});
         Ok(Exit::DONE)
     }
 }

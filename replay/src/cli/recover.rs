@@ -47,7 +47,8 @@ impl Recover {
             .filter_map(|tape| tape.path.as_deref())
             .collect();
         if !self.no_symbolize {
-            run::symbolize(&paths, self.quiet);
+            let with_events = outcome.tapes.iter().filter_map(run::tape_to_symbolize);
+            run::symbolize(&with_events.collect::<Vec<&Path>>(), self.quiet);
         }
         if paths.is_empty() {
             bail!("nothing was left in {}; it is removed", session.display());

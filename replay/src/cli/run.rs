@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use heaptape::report::info::shell_word;
 use heaptape::report::summary_for_run;
 use heaptape::report::units::counted;
-use heaptape::symbols::symbolize_tape;
+use heaptape::symbols::symbolize_tapes;
 use heaptape_drain::{NOT_STARTED, Settings, TapeOutcome};
 use heaptape_session::layout::options;
 use heaptape_session::reasons;
@@ -106,12 +106,12 @@ impl Run {
             wait: self.wait,
         };
         let detached = move |outcome: &heaptape_drain::Outcome| {
-            for path in outcome.tapes.iter().filter_map(tape_to_symbolize) {
-                if symbolize {
-                    memory_limits::fit_threads();
-                    // In the background: nobody is there to be told.
-                    let _ = symbolize_tape(path, |_, _| {});
-                }
+            if symbolize {
+                memory_limits::fit_threads();
+                let paths: Vec<&Path> =
+                    outcome.tapes.iter().filter_map(tape_to_symbolize).collect();
+                // In the background: nobody is there to be told.
+                symbolize_tapes(&paths, |_, _| {}, |_, _| {});
             }
         };
         match recording.run(detached) {
@@ -234,7 +234,8 @@ fn shown(path: &Path) -> &Path {
         .unwrap_or(path)
 }
 
-fn tape_to_symbolize(tape: &TapeOutcome) -> Option<&Path> {
+/// The path of a tape that has events, and so needs symbols.
+pub(super) fn tape_to_symbolize(tape: &TapeOutcome) -> Option<&Path> {
     tape.path.as_deref().filter(|_| tape.counts.events() > 0)
 }
 
@@ -248,18 +249,22 @@ pub(super) fn symbolize(paths: &[&Path], quiet: bool) {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    for path in paths {
-        if let Some(name) = path.file_name() {
-            bar.set_message(name.to_string_lossy().into_owned());
-        }
-        let result = symbolize_tape(path, |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        });
+    if let [path] = paths
+        && let Some(name) = path.file_name()
+    {
+        bar.set_message(name.to_string_lossy().into_owned());
+    } else {
+        bar.set_message(counted(paths.len() as u64, "tape"));
+    }
+    let progress = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    symbolize_tapes(paths, progress, |path, result| {
         if let Err(error) = result {
             output::note(&format!("no symbols in {}: {error}", shown(path).display()));
         }
-    }
+    });
     bar.finish_and_clear();
 }
 

@@ -1,10 +1,14 @@
-//! Symbols into a tape: it becomes readable without the recorded program's files.
+//! Symbols into tapes: they become readable without the recorded program's files.
 //!
-//! What comes in: the path of a finished tape. What goes out: the same tape with chunks of symbols
-//! behind its last chunk, one symbol for each code place of its stacks. Nothing that is in the tape
-//! changes; when writing fails the tape gets its old length back. Doing it again adds nothing.
+//! What comes in: the paths of finished tapes. What goes out: the same tapes with chunks of symbols
+//! behind their last chunks, one symbol for each code place of their stacks. Nothing that is in a
+//! tape changes; when writing fails the tape gets its old length back. Doing it again adds nothing.
+//!
+//! The tapes of a process tree share most of their modules and places, so they are taken together,
+//! as many as memory should hold at a time: each file is read once for all of them.
 
-use super::native::{self, CodePlace};
+use super::batch::{Answers, Batch, ModuleNumbers, PlaceNumber};
+use super::native::CodePlace;
 use crate::tape::Tape;
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
 use heaptape_format::scan::{Found, Scan};
@@ -59,6 +63,12 @@ pub struct Symbolized {
 /// Symbols are written once and read often.
 const ZSTD_LEVEL: i32 = 6;
 
+/// No more tapes are taken together once they have this many distinct places: what is known of
+/// them takes some 300 bytes each.
+const DISTINCT_PLACES_MAX: usize = 1 << 17;
+/// No more tapes are taken together once they have this many places: 24 bytes each.
+const PLACES_MAX: usize = 1 << 20;
+
 /// Adds to the tape at `path` a symbol for every code place of its stacks that has none.
 /// `progress` is told (done, total) places.
 ///
@@ -68,44 +78,154 @@ pub fn symbolize_tape(
     path: &Path,
     progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Symbolized, EmbedError> {
-    let (tape, frames) = Tape::open_for_frames(path)?;
-    let mut missing: FxHashSet<CodePlace> = frames.into_iter().filter_map(CodePlace::of).collect();
-    let mut result = Symbolized {
-        places: missing.len() as u64,
-        ..Symbolized::default()
-    };
-    // Places that were looked for in vain are looked for again: the file may be there by now.
-    let mut vain = FxHashSet::default();
-    for symbol in tape.symbols() {
-        let place = CodePlace::of_symbol(&symbol);
-        if symbol.frames.is_empty() {
-            vain.insert(place);
-        } else {
-            missing.remove(&place);
-        }
-    }
-    let mut missing: Vec<CodePlace> = missing.into_iter().collect();
-    missing.sort_unstable();
-    if missing.is_empty() {
-        return Ok(result);
-    }
-    let found = native::look_up(&missing, |index| tape.module(index), progress);
-    let mut symbols = found.symbols;
-    symbols.retain(|symbol| {
-        !symbol.frames.is_empty() || !vain.contains(&CodePlace::of_symbol(symbol))
-    });
-    symbols.sort_unstable_by_key(CodePlace::of_symbol);
-    if !symbols.is_empty() {
-        append(path, &symbols)?;
-    }
-    result.added = symbols.len() as u64;
-    let named = symbols.iter().filter(|symbol| !symbol.frames.is_empty());
-    result.named = named.count() as u64;
-    result.notes = found.notes;
-    Ok(result)
+    let mut result = Ok(Symbolized::default());
+    symbolize_tapes(&[path], progress, |_, of_tape| result = of_tape);
+    result
 }
 
-fn append(path: &Path, symbols: &[Symbol]) -> Result<(), EmbedError> {
+/// Adds to the tapes at `paths`, each named once, what [`symbolize_tape`] adds to each of them:
+/// neither the symbols nor the notes depend on which tapes are together. `progress` is told
+/// (done, total) distinct places of the tapes that are taken together, `finished` the result of
+/// each tape, in any order.
+pub fn symbolize_tapes(
+    paths: &[&Path],
+    mut progress: impl FnMut(u64, u64) + Send,
+    mut finished: impl FnMut(&Path, Result<Symbolized, EmbedError>),
+) {
+    let mut group = Group::default();
+    for path in paths {
+        match group.add(path) {
+            Ok(Some(complete)) => finished(path, Ok(complete)),
+            Ok(None) => {}
+            Err(error) => finished(path, Err(error)),
+        }
+        if group.is_full() {
+            std::mem::take(&mut group).finish(&mut progress, &mut finished);
+        }
+    }
+    group.finish(&mut progress, &mut finished);
+}
+
+/// A code place of a tape that needs a symbol.
+struct Wanted {
+    place: CodePlace,
+    number: PlaceNumber,
+    /// It was looked for before, in vain.
+    is_vain: bool,
+}
+
+/// A tape that needs symbols.
+struct Unfinished<'p> {
+    path: &'p Path,
+    /// Distinct places in its stacks.
+    places: u64,
+    /// Those without a symbol, in their order.
+    wanted: Vec<Wanted>,
+    modules: ModuleNumbers,
+}
+
+/// Tapes that are taken together.
+#[derive(Default)]
+struct Group<'p> {
+    batch: Batch,
+    tapes: Vec<Unfinished<'p>>,
+    wanted: usize,
+}
+
+impl<'p> Group<'p> {
+    fn is_full(&self) -> bool {
+        self.batch.len() >= DISTINCT_PLACES_MAX || self.wanted >= PLACES_MAX
+    }
+
+    /// Adds a tape; the result when it needs nothing.
+    fn add(&mut self, path: &'p Path) -> Result<Option<Symbolized>, EmbedError> {
+        let (tape, frames) = Tape::open_for_frames(path)?;
+        let mut missing: FxHashSet<CodePlace> =
+            frames.into_iter().filter_map(CodePlace::of).collect();
+        let places = missing.len() as u64;
+        // Places that were looked for in vain are looked for again: the file may be there by now.
+        let mut vain = FxHashSet::default();
+        for symbol in tape.symbols() {
+            let place = CodePlace::of_symbol(&symbol);
+            if symbol.frames.is_empty() {
+                vain.insert(place);
+            } else {
+                missing.remove(&place);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Some(Symbolized {
+                places,
+                ..Symbolized::default()
+            }));
+        }
+        let mut missing: Vec<CodePlace> = missing.into_iter().collect();
+        missing.sort_unstable();
+        let mut modules = ModuleNumbers::default();
+        let wanted = missing.into_iter().map(|place| Wanted {
+            place,
+            number: self
+                .batch
+                .add(place, tape.module(place.module), &mut modules),
+            is_vain: vain.contains(&place),
+        });
+        let wanted: Vec<Wanted> = wanted.collect();
+        self.wanted += wanted.len();
+        self.tapes.push(Unfinished {
+            path,
+            places,
+            wanted,
+            modules,
+        });
+        Ok(None)
+    }
+
+    fn finish(
+        self,
+        progress: impl FnMut(u64, u64) + Send,
+        finished: &mut impl FnMut(&Path, Result<Symbolized, EmbedError>),
+    ) {
+        if self.tapes.is_empty() {
+            return;
+        }
+        let mut answers = self.batch.answer(progress);
+        let is_alone = self.tapes.len() == 1;
+        let mut encoder = ChunkEncoder::new(ZSTD_LEVEL);
+        for tape in self.tapes {
+            if !is_alone {
+                answers.separate(tape.wanted.iter().map(|wanted| wanted.number));
+            }
+            finished(tape.path, tape.finish(&answers, &mut encoder));
+        }
+    }
+}
+
+impl Unfinished<'_> {
+    /// Writes its symbols.
+    fn finish(
+        &self,
+        answers: &Answers<'_>,
+        encoder: &mut ChunkEncoder,
+    ) -> Result<Symbolized, EmbedError> {
+        let symbols = self.wanted.iter().filter_map(|wanted| {
+            let frames = answers.frames(wanted.number);
+            (!frames.is_empty() || !wanted.is_vain).then(|| wanted.place.symbol(frames.to_vec()))
+        });
+        let symbols: Vec<Symbol> = symbols.collect();
+        if !symbols.is_empty() {
+            append(self.path, &symbols, encoder)?;
+        }
+        let named = symbols.iter().filter(|symbol| !symbol.frames.is_empty());
+        Ok(Symbolized {
+            places: self.places,
+            added: symbols.len() as u64,
+            named: named.count() as u64,
+            notes: answers.notes(&self.modules),
+        })
+    }
+}
+
+fn append(path: &Path, symbols: &[Symbol], encoder: &mut ChunkEncoder) -> Result<(), EmbedError> {
     let write_error = |source| EmbedError::Write {
         path: path.to_owned(),
         source,
@@ -121,17 +241,17 @@ fn append(path: &Path, symbols: &[Symbol]) -> Result<(), EmbedError> {
         });
     }
     let (end, sequence) = end_of_chunks(&file).map_err(write_error)?;
-    let chunks = encode(symbols, sequence).map_err(|error| {
+    let chunks = encode(symbols, sequence, encoder).map_err(|error| {
         write_error(io::Error::new(
             io::ErrorKind::InvalidData,
             error.to_string(),
         ))
     })?;
     let old_bytes = file.metadata().map_err(write_error)?.len();
+    // Not synchronised: nor is the rest of the tape, and a tree may have thousands of tapes.
     let written = file
         .write_all_at(&chunks, end)
-        .and_then(|()| file.set_len(end + chunks.len() as u64))
-        .and_then(|()| file.sync_data());
+        .and_then(|()| file.set_len(end + chunks.len() as u64));
     written.map_err(|error| {
         // What stood behind `end` was nothing but zeros, so cutting and growing restores it.
         let _ = file.set_len(end).and_then(|()| file.set_len(old_bytes));
@@ -171,8 +291,11 @@ fn end_of_chunks(file: &File) -> io::Result<(u64, u64)> {
     ))
 }
 
-fn encode(symbols: &[Symbol], mut sequence: u64) -> Result<Vec<u8>, heaptape_format::DecodeError> {
-    let mut encoder = ChunkEncoder::new(ZSTD_LEVEL);
+fn encode(
+    symbols: &[Symbol],
+    mut sequence: u64,
+    encoder: &mut ChunkEncoder,
+) -> Result<Vec<u8>, heaptape_format::DecodeError> {
     let mut chunks = Vec::new();
     for part in parts(symbols) {
         let payload = put_symbols(part);

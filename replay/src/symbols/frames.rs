@@ -213,7 +213,7 @@ impl StackFrames {
         Self {
             places,
             cuts,
-            notes: found.notes,
+            notes: found.notes.into_iter().map(|note| note.text).collect(),
         }
     }
 }

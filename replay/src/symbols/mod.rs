@@ -9,12 +9,14 @@
 //! | [`frames`] | source frames, interned; the frames of whole stacks |
 //! | [`wrappers`] | the rule that says which frames are wrappers, and its tables |
 //! | [`attribution`] | the frame that is an allocation's place, by that rule |
-//! | [`embed`] | writing symbols into a tape, so that it can be read anywhere |
+//! | [`batch`] | places of several tapes, looked up together |
+//! | [`embed`] | writing symbols into tapes, so that they can be read anywhere |
 //!
 //! What comes in: stacks of a tape. What goes out: source frames, the most recent first. Nothing
 //! here counts bytes, and only [`embed`] writes.
 
 pub mod attribution;
+mod batch;
 pub mod embed;
 pub mod frames;
 pub mod names;
@@ -25,5 +27,5 @@ mod shield;
 pub mod wrappers;
 
 pub use attribution::Attribution;
-pub use embed::{Symbolized, symbolize_tape};
+pub use embed::{Symbolized, symbolize_tape, symbolize_tapes};
 pub use frames::{FrameId, FrameTable, Language, ResolvedFrame, StackFrames, StackSource};

@@ -56,6 +56,17 @@ impl CodePlace {
         }
     }
 
+    /// Its symbol.
+    #[must_use]
+    pub fn symbol(self, frames: Vec<SourceFrame>) -> Symbol {
+        Symbol {
+            module: self.module,
+            offset: self.offset,
+            exact: self.exact,
+            frames,
+        }
+    }
+
     /// The ELF virtual address to look up: inside the call instruction.
     #[must_use]
     pub fn look_up_address(self) -> u64 {
@@ -72,8 +83,20 @@ impl CodePlace {
 pub struct LookUp {
     /// One symbol for each place, in no order; without frames where nothing is known.
     pub symbols: Vec<Symbol>,
-    /// One line for each module file that cannot be used, for a person.
-    pub notes: Vec<String>,
+    /// One for each module file that cannot be used.
+    pub notes: Vec<Note>,
+    /// Modules at whose files the symbol library failed: what is known of their places depends on
+    /// which of them were looked up together.
+    pub failed: Vec<u32>,
+}
+
+/// Why a module has no symbols.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Number of the module.
+    pub module: u32,
+    /// One line for a person.
+    pub text: String,
 }
 
 /// Places that one symbolizer works on together.
@@ -117,30 +140,41 @@ pub fn look_up<'t>(
                 );
             }
             Err(note) => {
-                found.notes.push(format!("{path}: {note}"));
+                found.notes.extend(places.first().map(|place| Note {
+                    module: place.module,
+                    text: format!("{path}: {note}"),
+                }));
                 found.symbols.extend(places.into_iter().map(unknown));
             }
         }
     }
     let progress = Progress::new(places.len(), found.symbols.len(), progress);
-    let named: Vec<Vec<Symbol>> = work
+    let named: Vec<Named> = work
         .into_par_iter()
         .map(|(files, places)| {
-            shielded(|| name_part(&files, &places, &progress))
-                .unwrap_or_else(|| places.into_iter().map(unknown).collect())
+            shielded(|| name_part(&files, &places, &progress)).unwrap_or_else(|| Named {
+                symbols: places.into_iter().map(unknown).collect(),
+                has_failed: true,
+            })
         })
         .collect();
-    found.symbols.extend(named.into_iter().flatten());
+    for part in named {
+        let first = part.symbols.first().filter(|_| part.has_failed);
+        found.failed.extend(first.map(|symbol| symbol.module));
+        found.symbols.extend(part.symbols);
+    }
     found
 }
 
+/// Symbols of places of one file.
+struct Named {
+    symbols: Vec<Symbol>,
+    /// The symbol library failed at one of the places or more.
+    has_failed: bool,
+}
+
 fn unknown(place: CodePlace) -> Symbol {
-    Symbol {
-        module: place.module,
-        offset: place.offset,
-        exact: place.exact,
-        frames: Vec::new(),
-    }
+    place.symbol(Vec::new())
 }
 
 /// Counts what all threads have done and tells it.
@@ -204,19 +238,24 @@ fn name_part<P: FnMut(u64, u64) + Send>(
     files: &[PathBuf],
     places: &[CodePlace],
     progress: &Progress<P>,
-) -> Vec<Symbol> {
+) -> Named {
     let symbolizer = Symbolizer::builder()
         .enable_auto_reload(false)
         .enable_demangling(false)
         .build();
     let Some((full, plain)) = usable_source(&symbolizer, files) else {
         progress.add(places.len());
-        return places.iter().copied().map(unknown).collect();
+        return Named {
+            symbols: places.iter().copied().map(unknown).collect(),
+            has_failed: false,
+        };
     };
     let mut symbols = Vec::with_capacity(places.len());
+    let mut has_failed = false;
     for batch in places.chunks(BATCH_PLACES) {
         let addresses: Vec<u64> = batch.iter().map(|place| place.look_up_address()).collect();
         let found = symbolizer.symbolize(&full, Input::VirtOffset(&addresses));
+        has_failed |= found.is_err();
         let mut found = found.unwrap_or_default().into_iter();
         for (&place, &address) in batch.iter().zip(&addresses) {
             let mut symbol = unknown(place);
@@ -227,7 +266,10 @@ fn name_part<P: FnMut(u64, u64) + Send>(
         }
         progress.add(batch.len());
     }
-    symbols
+    Named {
+        symbols,
+        has_failed,
+    }
 }
 
 /// The first of `files` that can be opened: with its debug information, and its symbol table

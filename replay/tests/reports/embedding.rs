@@ -1,11 +1,11 @@
 //! Symbols in a tape: it answers the same without the recorded program.
 
 use crate::containers::{compile_cpp, run_probed, tape_of};
-use crate::tape::Folder;
-use heaptape::symbols::symbolize_tape;
+use crate::tape::{Folder, Tape, native};
+use heaptape::symbols::{Symbolized, symbolize_tape, symbolize_tapes};
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
 use heaptape_format::{ChunkKind, TapeHeader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const SOURCE: &str = r#"
 #include <cstdlib>
@@ -146,4 +146,123 @@ fn a_later_symbol_replaces_an_earlier_one() {
         .unwrap();
     std::fs::write(folder.path("x.tape"), bytes).unwrap();
     assert_eq!(key(&folder, &["--group-by", "function"]), "new");
+}
+
+/// Symbolizes `tapes` one by one and together; each must get the same, to the byte.
+fn together_as_alone(folder: &Folder, tapes: &[Tape]) -> Vec<Symbolized> {
+    let write = |kind: &str| -> Vec<PathBuf> {
+        let paths = (0..tapes.len()).map(|at| folder.path(&format!("{kind}{at}.tape")));
+        let paths: Vec<PathBuf> = paths.collect();
+        for (path, tape) in paths.iter().zip(tapes) {
+            tape.write(path);
+        }
+        paths
+    };
+    let alone = write("alone");
+    let results: Vec<Symbolized> = alone
+        .iter()
+        .map(|path| symbolize_tape(path, |_, _| ()).unwrap())
+        .collect();
+    let together = write("together");
+    let paths: Vec<&Path> = together.iter().map(PathBuf::as_path).collect();
+    let mut finished = 0;
+    symbolize_tapes(
+        &paths,
+        |_, _| (),
+        |path, result| {
+            let place = paths.iter().position(|other| *other == path).unwrap();
+            assert_eq!(result.unwrap(), results[place], "tape {place}");
+            finished += 1;
+        },
+    );
+    assert_eq!(finished, tapes.len());
+    for (place, (alone, together)) in alone.iter().zip(&together).enumerate() {
+        let [alone, together] = [alone, together].map(|path| std::fs::read(path).unwrap());
+        assert!(alone == together, "tape {place}: {results:?}");
+    }
+    results
+}
+
+#[test]
+fn another_build_between_two_tapes_names_one_of_them() {
+    let folder = Folder::new();
+    let old = tape_of(&run_probed(&program(&folder, 100)));
+    let new = tape_of(&run_probed(&program(&folder, 200)));
+    // A child that has one more place of its own, and other numbers for the same modules.
+    let module = &new.modules[1];
+    let mut child = Tape::new();
+    child.module("/nowhere/else", &[1]);
+    let number = child.module(&module.path, &module.build_id);
+    let stack = child.stack(0, &[native(number, 0x1001), native(0, 0x77)]);
+    child.alloc(0, 5, 0x1000, 10, stack);
+    let results = together_as_alone(&folder, &[new.clone(), old, child, new]);
+    let notes = |at: usize| results[at].notes.join("\n");
+    assert!(notes(1).contains("/make: ") && notes(1).contains("build-id"));
+    assert!(!notes(0).contains("/make: "), "{results:?}");
+    assert_eq!(notes(2), "", "{results:?}");
+    assert!(results[0].named > results[1].named, "{results:?}");
+}
+
+#[test]
+fn more_places_than_are_taken_together() {
+    let folder = Folder::new();
+    let program = tape_of(&run_probed(&program(&folder, 100)));
+    let large = (0..3u64).map(|at| {
+        let mut tape = program.clone();
+        for chain in 0..70 {
+            let first = at * 100_000 + chain * 1000;
+            let frames = (first..first + 1000).map(|place| native(1, place));
+            let stack = tape.stack(0, &frames.collect::<Vec<_>>());
+            tape.alloc(0, 1000 + chain, chain << 12, 1, stack);
+        }
+        tape
+    });
+    let mut tapes: Vec<Tape> = large.collect();
+    tapes.insert(1, program);
+    let results = together_as_alone(&folder, &tapes);
+    assert!(results[0].places > 70_000 && results[1].named == results[3].named);
+}
+
+/// What the symbol library makes of a damaged file depends on what else it is asked; the tapes do
+/// not depend on each other all the same.
+#[test]
+fn damaged_debug_information_is_each_tape_s_own() {
+    let folder = Folder::new();
+    let program = program(&folder, 100);
+    let probed = tape_of(&run_probed(&program));
+    let module = probed
+        .modules
+        .iter()
+        .find(|module| module.path.ends_with("/make"));
+    let (path, build_id) = module
+        .map(|module| (module.path.clone(), module.build_id.clone()))
+        .unwrap();
+    let tapes: Vec<Tape> = (0..4u64)
+        .map(|at| {
+            let mut tape = Tape::new();
+            let number = tape.module(&path, &build_id);
+            for place in 0..40 {
+                let offset = 0x1000 + (at * 40 + place) * 8;
+                let stack = tape.stack(0, &[native(number, offset)]);
+                tape.alloc(0, 5 + place, (1 + place) << 12, 10, stack);
+            }
+            tape
+        })
+        .chain([probed])
+        .collect();
+    let whole = std::fs::read(&program).unwrap();
+    let note = whole.windows(build_id.len()).position(|at| at == build_id);
+    let after_note = note.unwrap() + build_id.len();
+    let mut random = 7u64;
+    for _ in 0..24 {
+        let mut bytes = whole.clone();
+        for _ in 0..200 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1);
+            let room = bytes.len() - after_note;
+            bytes[after_note + (random >> 33) as usize % room] = (random >> 8) as u8;
+        }
+        std::fs::remove_file(&program).unwrap();
+        std::fs::write(&program, bytes).unwrap();
+        together_as_alone(&folder, &tapes);
+    }
 }

@@ -1,0 +1,78 @@
+//! The tapes of a tree get their symbols together, and each the same as if it were alone.
+
+use heaptape_tests::{Room, build};
+
+/// The code of chunks of symbols, SPEC.md §4.3.
+const SYMBOLS: u16 = 15;
+
+/// A tape up to its first chunk of symbols, which `heaptape run` puts behind all others.
+fn without_symbols(tape: &[u8]) -> &[u8] {
+    let words = tape.chunks(8);
+    let mut at = words.take_while(|word| !word.starts_with(b"HTck")).count() * 8;
+    while let Some(header) = tape.get(at..at + 64) {
+        if u16::from_le_bytes([header[4], header[5]]) == SYMBOLS {
+            return &tape[..at];
+        }
+        let stored = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+        at = (at + 64 + stored as usize).next_multiple_of(8);
+    }
+    panic!("no symbols");
+}
+
+/// Forked children, a compiler and an assembler, a program and a plugin that are replaced while the
+/// tree runs: of the replaced ones, the first images must get no names.
+#[test]
+fn each_tape_gets_what_it_gets_alone() {
+    let room = Room::new();
+    let plugin = |size: &str| {
+        let options = ["-DNAME=plugin_a", size];
+        build::c_library("plugin.c", "libplugin_a.so", &options)
+    };
+    let copy = |from: &std::path::Path, name: &str| {
+        std::fs::copy(from, room.path(name)).unwrap();
+    };
+    copy(&build::c("phases.c", &[]), "app");
+    copy(&build::c("phases.c", &["-O1"]), "app.new");
+    copy(&plugin("-DSIZE=100"), "plugin.so");
+    copy(&plugin("-DSIZE=300"), "plugin.new");
+    let other = ["-DNAME=plugin_b", "-DSIZE=200"];
+    let other = build::c_library("plugin.c", "libplugin_b.so", &other);
+    let script = format!(
+        "for i in 1 2 3 4; do (x=$i); done
+         load() {{ '{}' ./plugin.so '{}' 2 0; }}
+         ./app && load && mv app.new app && mv plugin.new plugin.so && ./app && load
+         '{}' -g -c '{}' -o small.o",
+        build::c("plugins.c", &["-ldl"]).display(),
+        other.display(),
+        build::needed_program("g++", "g++").display(),
+        build::source("small.cpp").display(),
+    );
+    room.record("t.tape", &[], &["bash", "-c", &script])
+        .success();
+    std::fs::create_dir(room.path("alone")).unwrap();
+    let (mut commands, mut phases) = (Vec::new(), Vec::new());
+    for name in room.tapes() {
+        let info = room.json(&["info", &name]);
+        let command = info["command"][0].as_str().unwrap();
+        commands.push(command.rsplit('/').next().unwrap().to_owned());
+        let together = std::fs::read(room.path(&name)).unwrap();
+        if info["events"]["alloc"] == 0 && info["events"]["free"] == 0 {
+            continue;
+        }
+        let alone = format!("alone/{name}");
+        room.write(&alone, without_symbols(&together));
+        room.heaptape(&["symbolize", &alone]).success();
+        let alone = std::fs::read(room.path(&alone)).unwrap();
+        assert!(together == alone, "{name} {command}: symbols differ");
+        if command == "./app" {
+            let stats = room.json(&["stats", &name, "--at", "mark:a"]);
+            phases.push(stats.to_string().contains("phase_a"));
+        }
+    }
+    let count = |name: &str| commands.iter().filter(|command| *command == name).count();
+    assert!(count("bash") >= 5, "{commands:?}");
+    assert_eq!(count("plugins"), 2, "{commands:?}");
+    assert_eq!((count("cc1plus"), count("as")), (1, 1), "{commands:?}");
+    phases.sort_unstable();
+    assert_eq!(phases, [false, true], "one of the two builds is gone");
+}
