@@ -10,10 +10,10 @@
 //! | `place` | where the sidecar is, and whether it is still true |
 //!
 //! An answer is the same with an index from a file, a new one, and one in memory alone: all are
-//! read from the same bytes. An index that is stale or damaged is built again, silently. Whether the
-//! tape's events were damaged since is not asked of each index, as that reads the whole tape: who
-//! must know it says so ([`crate::OpenOptions::check_events`]), others meet the damage when they
-//! need those events, and say so.
+//! read from the same bytes. An index that is stale or damaged is built again, silently. Whether
+//! the tape's events were damaged since is not asked of each index, as that reads the whole tape:
+//! who must know it says so ([`crate::OpenOptions::check_events`]), others meet the damage when
+//! they need those events, and say so.
 
 pub(crate) mod build;
 mod file;
