@@ -176,8 +176,7 @@ impl Drainer {
     /// Another image of the same process has ended when a younger one is there.
     fn find_replaced(&mut self, state: &mut ProcessState) {
         for other in self.processes.iter_mut().flatten() {
-            let same = other.pid == state.pid && other.start_time == state.start_time;
-            if !same || other.slot == state.slot {
+            if !other.is_same_process(state) || other.slot == state.slot {
                 continue;
             }
             if other.image <= state.image {

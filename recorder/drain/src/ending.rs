@@ -59,10 +59,23 @@ impl Drainer {
     }
 
     /// Drains the image in slot `index` to its last published event and closes its tape.
+    ///
+    /// An image that made no event and has nothing else to say gets no tape: what it said of itself
+    /// is given up with its streams.
     pub(crate) fn end_process(&mut self, index: u32) {
         self.discover_streams();
-        self.end_streams_of(index);
         self.name_children(index);
+        if self.deserves_tape(index) {
+            self.ensure_tape_of(index);
+        }
+        if self
+            .processes
+            .get(index as usize)
+            .is_none_or(Option::is_none)
+        {
+            return;
+        }
+        self.end_streams_of(index);
         let Some(mut process) = self
             .processes
             .get_mut(index as usize)
@@ -71,20 +84,20 @@ impl Drainer {
             return;
         };
         let ending = self.ending_of(&process);
+        let end_stamp = self.end_stamp(&process);
         self.inherit_facts(&mut process);
         if process.is_root && process.notes.process.command.is_empty() {
             process.notes.process.command.clone_from(&self.root.command);
             process.notes.process_changed = true;
-        }
-        if process.is_root && !process.is_replaced {
-            // The process that was started always has a tape.
-            self.ensure_tape(&mut process);
         }
         self.note_process_losses(&mut process);
         if process.tape.is_some() {
             process.add_pair(self.clock.pair());
             process.write_samples(&mut self.press);
             self.close_tape(&mut process, ending);
+        } else if let Some(image) = self.images.get_mut(&(process.slot, process.generation)) {
+            image.facts = Some(process.notes.process.clone());
+            image.silent_end = Some((end_stamp, ending));
         }
         let refused = process.notes.refused.drain(..);
         self.outcome.not_recorded.extend(refused);

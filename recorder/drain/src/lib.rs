@@ -14,6 +14,7 @@
 //! | `epoch` | cuts through all threads |
 //! | `ending` | images that are gone: last events, exit, lineage |
 //! | `lineage` | parents and children |
+//! | `silent` | images that get no tape |
 //! | [`stream`] | one thread's records: nodes, events, notes |
 //! | [`notes`] | modules, marks, names: what stands between events |
 //! | [`process`] | one image: facts, memory samples |
@@ -23,6 +24,7 @@
 //! | [`session_file`] | the file of the shared memory, and what is left of it |
 //! | `session_room` | where that can be, and how large |
 //! | [`recovered`] | going on after a drainer that died |
+//! | `relate` | parents and children after that |
 //! | [`outside`] | pause, go on, marks: asked from outside |
 //! | [`process_info`] | what the kernel says |
 //! | [`outcome`] | what became of it all |
@@ -43,9 +45,11 @@ pub mod press;
 pub mod process;
 pub mod process_info;
 pub mod recovered;
+mod relate;
 mod seal;
 pub mod session_file;
 mod session_room;
+mod silent;
 pub mod stream;
 pub mod tape;
 pub mod tape_file;

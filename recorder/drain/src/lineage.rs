@@ -12,7 +12,7 @@ use crate::tape_file::TapeFile;
 use heaptape_format::TapeHeader;
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo, ChunkKind};
 use heaptape_format::scan::{Found, Scan};
-use heaptape_format::tables::{Child, Record, put_record};
+use heaptape_format::tables::{Child, Process, Record, put_record};
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,17 +38,12 @@ impl Drainer {
             return;
         };
         let parent = self.recorded_ancestor(process, parent);
-        if let Some(mut other) = self
-            .processes
-            .get_mut(parent.0 as usize)
-            .and_then(Option::take)
-        {
-            if other.generation == parent.1 && !other.is_replaced {
-                self.ensure_tape(&mut other);
-            }
-            if let Some(place) = self.processes.get_mut(parent.0 as usize) {
-                *place = Some(other);
-            }
+        let here = self.processes.get(parent.0 as usize);
+        let here = here.and_then(Option::as_ref);
+        if here.is_some_and(|other| other.generation == parent.1) {
+            self.ensure_tape_of(parent.0);
+        } else {
+            self.write_late_tape(parent);
         }
         let Some(path) = self
             .images
@@ -60,20 +55,8 @@ impl Drainer {
         process.notes.process.parent_tape = file_name(path);
         process.notes.process_changed = true;
         let own = process.tape.as_ref().and_then(TapeWriter::path);
-        let facts = &process.notes.process;
-        let command = if facts.command.is_empty() {
-            facts.executable.clone()
-        } else {
-            facts.command.join(" ")
-        };
-        let child = Child {
-            stamp: facts.cut_stamp,
-            pid: process.pid,
-            origin: facts.origin,
-            tape: own.map(file_name).unwrap_or_default(),
-            command,
-            reason: String::new(),
-        };
+        let name = own.map(file_name).unwrap_or_default();
+        let child = child_of(&process.notes.process, name);
         self.add_child(parent, child);
     }
 
@@ -116,10 +99,14 @@ impl Drainer {
     /// A forked image that made no event before it forked itself has no tape then. What it handed
     /// on is what it inherited, so that its own fork is the cut and its parent the parent. This
     /// holds whether it lives on or not: what it does later concerns no child that it has already.
+    /// A program that was started inherits nothing, so that it can be its grandparent's child when
+    /// its parent is over and has no tape.
     fn recorded_ancestor(&mut self, process: &mut ProcessState, parent: (u32, u32)) -> (u32, u32) {
         let mut ancestor = parent;
         while let Some(image) = self.images.get(&ancestor) {
-            let next = image.parent.filter(|_| image.origin == FORKED);
+            let inherits = process.notes.process.origin == FORKED;
+            let is_passed = image.origin == FORKED || !inherits && image.silent_end.is_some();
+            let next = image.parent.filter(|_| is_passed);
             let (None, false, Some(next)) = (&image.tape, image.is_closed, next) else {
                 break;
             };
@@ -183,6 +170,12 @@ impl Drainer {
         }
         let Some(renamed) = renamed else { return };
         let name = file_name(to);
+        let image = self.images.get(&renamed);
+        let named = image.and_then(|image| Some((image.parent?, image.facts.as_ref()?)));
+        if let Some((parent, facts)) = named {
+            let child = child_of(facts, name.clone());
+            self.add_child(parent, child);
+        }
         for process in self.processes.iter_mut().flatten() {
             if process.parent == Some(renamed) && process.tape.is_some() {
                 process.notes.process.parent_tape.clone_from(&name);
@@ -214,21 +207,12 @@ impl Drainer {
             .iter()
             .flatten()
             .filter(|process| process.parent == key && process.tape.is_none())
-            .filter(|process| !process.is_root)
+            .filter(|process| !process.is_same_process(parent))
             .map(|process| process.slot)
             .collect();
         for slot in children {
-            let memory = &self.session.map;
-            let mut streams = self.streams.iter_mut().flatten();
-            let allocated =
-                streams.any(|stream| stream.process == slot && stream.pending(memory) > 0);
-            let taken = self.processes.get_mut(slot as usize).and_then(Option::take);
-            let Some(mut child) = taken else { continue };
-            if allocated {
-                self.ensure_tape(&mut child);
-            }
-            if let Some(place) = self.processes.get_mut(slot as usize) {
-                *place = Some(child);
+            if self.streams_have_news(slot) {
+                self.ensure_tape_of(slot);
             }
         }
     }
@@ -262,25 +246,47 @@ impl Drainer {
             let closed = image.filter(|image| image.is_closed);
             if let Some(path) = closed.and_then(|image| image.tape.as_ref()) {
                 // A tape that was moved or damaged meanwhile stays without it.
-                append_to_closed(path, &amendment);
+                append_to_closed(path, amendment.kind, amendment.stamp, &amendment.payload);
             }
         }
     }
 }
 
-/// Appends a record behind the last whole chunk; None: the tape is not there or not readable.
-fn append_to_closed(path: &Path, amendment: &Amendment) -> Option<()> {
+/// The record of the image with `facts`, whose tape is called `tape`, in its parent's tape.
+pub(crate) fn child_of(facts: &Process, tape: String) -> Child {
+    let command = if facts.command.is_empty() {
+        facts.executable.clone()
+    } else {
+        facts.command.join(" ")
+    };
+    Child {
+        stamp: facts.cut_stamp,
+        pid: facts.pid,
+        origin: facts.origin,
+        tape,
+        command,
+        reason: String::new(),
+    }
+}
+
+/// Appends a record to the closed tape at `path`; None: it is not there or not readable.
+pub(crate) fn append_record<R: Record>(path: &Path, record: &R, stamp: u64) -> Option<()> {
+    let mut payload = Vec::new();
+    put_record(record, &mut payload);
+    append_to_closed(path, R::KIND, stamp, &payload)
+}
+
+/// Appends a chunk behind the last whole one.
+fn append_to_closed(path: &Path, kind: ChunkKind, stamp: u64, payload: &[u8]) -> Option<()> {
     let (bytes, sequence) = end_of(path)?;
     let mut file = TapeFile::append_to(path, bytes).ok()?;
     let info = ChunkInfo {
-        stamp_first: amendment.stamp,
-        stamp_last: amendment.stamp,
-        ..ChunkInfo::table(amendment.kind, 1, sequence)
+        stamp_first: stamp,
+        stamp_last: stamp,
+        ..ChunkInfo::table(kind, 1, sequence)
     };
     let mut out = Vec::new();
-    ChunkEncoder::new(1)
-        .encode(&info, &amendment.payload, &mut out)
-        .ok()?;
+    ChunkEncoder::new(1).encode(&info, payload, &mut out).ok()?;
     let written = file.append_last(&out).ok();
     file.finish();
     written

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 /// Highest n that is tried; a folder with more tapes of one process is a mistake.
 const NUMBER_MAX: u32 = 1_000_000;
 
+/// The longest name of a file, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+
 /// The names of one recording. The folder is absolute: the target may go where it likes.
 #[derive(Debug, Clone)]
 pub struct Names {
@@ -82,8 +85,7 @@ impl Names {
         let rest = (1..NUMBER_MAX).map(|number| {
             let mut stem = self.stem.clone();
             stem.push(format!(".{number}"));
-            let path = self.folder.join(numbered(&stem, &[]));
-            (stem, path)
+            (stem, self.folder.join(numbered(&self.stem, &[number])))
         });
         for (stem, path) in wanted.chain(rest) {
             match TapeFile::create(&path, self.file_bytes_max) {
@@ -141,7 +143,7 @@ impl Names {
     }
 
     /// Creates `NAME.<pid>.<n>.tape`, with the first n that is free.
-    fn create_numbered(&self, pid: u32) -> io::Result<TapeFile> {
+    pub(crate) fn create_numbered(&self, pid: u32) -> io::Result<TapeFile> {
         for number in 1..NUMBER_MAX {
             let path = self.folder.join(numbered(&self.stem, &[pid, number]));
             match TapeFile::create(&path, self.file_bytes_max) {
@@ -153,13 +155,25 @@ impl Names {
     }
 }
 
-/// `stem.a.b.tape`.
+/// `stem.a.b.tape`, the stem shortened when that is too long for a file name.
 fn numbered(stem: &OsStr, numbers: &[u32]) -> OsString {
-    let mut name = stem.to_owned();
+    let mut end = String::new();
     for number in numbers {
-        name.push(format!(".{number}"));
+        end.push_str(&format!(".{number}"));
     }
-    name.push(".tape");
+    end.push_str(".tape");
+    let mut stem = stem.as_bytes();
+    while stem.len() + end.len() > NAME_BYTES_MAX {
+        // Not in the middle of a character.
+        let is_inside = |byte: &u8| byte & 0xc0 == 0x80;
+        let kept = stem.len() - 1;
+        let cut = (0..=kept)
+            .rev()
+            .find(|&at| stem.get(at).is_none_or(|b| !is_inside(b)));
+        stem = stem.get(..cut.unwrap_or(kept)).unwrap_or_default();
+    }
+    let mut name = OsStr::from_bytes(stem).to_owned();
+    name.push(end);
     name
 }
 
@@ -253,6 +267,27 @@ mod tests {
         assert_eq!(file_name(odd.create_root().unwrap().path()), "plain");
         let mut odd = Names::new(&folder.path().join("plain"));
         assert_eq!(file_name(odd.create_root().unwrap().path()), "plain.1.tape");
+    }
+
+    #[test]
+    fn long_names_are_shortened_to_what_a_folder_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        for letter in ["a", "\u{20ac}"] {
+            let stem = letter.repeat(250 / letter.len());
+            let wanted = folder.path().join(format!("{stem}.tape"));
+            let mut names = Names::new(&wanted);
+            drop(names.create_root().unwrap());
+            let other = names.create_other(123_456).unwrap();
+            let name = file_name(other.path()).to_owned();
+            assert!(
+                name.ends_with(".123456.tape") && name.len() <= 255,
+                "{name}"
+            );
+            assert!(name.len() > 250 && name.starts_with(letter), "{name}");
+            let (moved, _) = names.replace_root(123_456).unwrap();
+            assert!(file_name(&moved).ends_with(".123456.1.tape"));
+            drop(Names::new(&wanted).create_root().unwrap());
+        }
     }
 
     #[test]

@@ -154,6 +154,12 @@ impl Notes {
         self.lost.push(lost);
     }
 
+    /// True when there is more than who the image is.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !(self.marks.is_empty() && self.lost.is_empty() && self.children.is_empty())
+    }
+
     /// Writes what events may refer to.
     pub fn write_first(&mut self, press: &mut Press, tape: &mut TapeWriter) {
         if self.process_changed {

@@ -60,6 +60,9 @@ pub(crate) struct Image {
     pub(crate) cut_stamp: u64,
     /// The parent image.
     pub(crate) parent: Option<(u32, u32)>,
-    /// Its record, for amending after its tape was closed.
+    /// Its record, when it is over: for amending after its tape was closed, and for the tape that
+    /// an image without events gets when a child of its has one.
     pub(crate) facts: Option<heaptape_format::tables::Process>,
+    /// When and how it ended, if it had no tape then.
+    pub(crate) silent_end: Option<(u64, Ending)>,
 }

@@ -165,6 +165,12 @@ impl ProcessState {
         state
     }
 
+    /// True when both are images of one process.
+    #[must_use]
+    pub fn is_same_process(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.start_time == other.start_time
+    }
+
     /// True when the image was killed before it was met: who else uses its memory must be found.
     #[must_use]
     pub fn was_killed_unseen(&self, slot: &ProcessSlot) -> bool {

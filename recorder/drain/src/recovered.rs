@@ -6,10 +6,12 @@
 
 use crate::drainer::Drainer;
 use crate::error::DrainError;
+use crate::lineage::file_name;
 use crate::names::Names;
 use crate::notes::Known;
 use crate::outcome::Outcome;
 use crate::process::ProcessState;
+use crate::relate::relate;
 use crate::session_file::Session;
 use crate::tape::{EventCounts, TapeWriter};
 use crate::tape_file::TapeFile;
@@ -39,8 +41,8 @@ pub struct Written {
 /// One half-written tape.
 #[derive(Debug)]
 pub struct Recovered {
-    path: PathBuf,
-    header: TapeHeader,
+    pub(crate) path: PathBuf,
+    pub(crate) header: TapeHeader,
     /// End of its last whole chunk.
     bytes: u64,
     /// Number of the next chunk.
@@ -201,12 +203,26 @@ pub fn recover(path: &Path, output: Option<&Path>) -> Result<Outcome, DrainError
             let _ = std::fs::remove_file(reserved);
         }
     }
+    let begun_names: FxHashMap<String, [u8; 16]> = drainer
+        .recovered
+        .iter()
+        .map(|tape| (file_name(&tape.path), tape.header.tape_id))
+        .collect();
     drainer.names = Some(Names::new(&output));
+    // The last image that had the name may be over, and the next one takes it.
+    drainer.root.has_tape = has_root && output == begun;
     // Killed before it could say which: the first that joined.
     drainer.root.adopts_first = root_pid == 0;
     drainer.root.pid = root_pid;
     drainer.root.start_time = root_start_time;
-    Ok(drainer.finish())
+    let outcome = drainer.finish();
+    if has_root && !output.exists() {
+        // It was finished before, so that nobody went on with it.
+        let _ = std::fs::rename(&begun, &output);
+    }
+    let folders = [begun.parent(), output.parent()];
+    relate(folders.into_iter().flatten(), &session_id, &begun_names);
+    Ok(outcome)
 }
 
 fn is_empty(path: &Path) -> bool {

@@ -60,13 +60,18 @@ impl Drainer {
             .stream(index)
             .map_or(phase::FREE, |slot| stream_owner(slot).phase);
         let pending = stream.pending(memory);
-        if pending == 0 {
+        let owner = self.processes.get(stream.process as usize);
+        let has_tape = owner.is_some_and(|owner| owner.as_ref().is_some_and(|p| p.tape.is_some()));
+        // Who the image is alone makes no tape: it waits for the first event, or for the end.
+        let is_silent = pending > 0 && !has_tape && !stream.has_news(memory);
+        if pending == 0 || is_silent {
             stream.idle_passes = stream.idle_passes.saturating_add(1);
         } else {
             self.busy = true;
             stream.idle_passes = 0;
         }
         match phase {
+            _ if is_silent => {}
             phase::FINISHED => self.end_stream(index),
             _ if due && pending > 0 => self.seal_stream(index, 1),
             _ if pending >= WORDS_PER_CHUNK => self.seal_stream(index, WORDS_PER_CHUNK),
@@ -83,6 +88,9 @@ impl Drainer {
         let mut rounds = stream.pending(&self.session.map) / WORDS_PER_ROUND + 1;
         let owner = stream.process as usize;
         if let Some(mut process) = self.processes.get_mut(owner).and_then(Option::take) {
+            if process.tape.is_none() && !stream.has_news(&self.session.map) {
+                rounds = 0;
+            }
             while rounds > 0 && stream.pending(&self.session.map) >= words {
                 rounds -= 1;
                 self.ensure_tape(&mut process);
@@ -145,11 +153,25 @@ impl Drainer {
         stream.map_or(0, |stream| stream.pending(&self.session.map))
     }
 
+    /// As [`Drainer::ensure_tape`], for the image in slot `index`.
+    pub(crate) fn ensure_tape_of(&mut self, index: u32) {
+        let taken = self
+            .processes
+            .get_mut(index as usize)
+            .and_then(Option::take);
+        let Some(mut process) = taken else { return };
+        self.ensure_tape(&mut process);
+        if let Some(place) = self.processes.get_mut(index as usize) {
+            *place = Some(process);
+        }
+    }
+
     /// Creates the tape of an image when it has none.
     pub(crate) fn ensure_tape(&mut self, process: &mut ProcessState) {
         if process.tape.is_some() {
             return;
         }
+        self.end_earlier_images(process);
         let header = self.tape_header(process);
         let tape = match self.tape_file(process) {
             Ok(file) => TapeWriter::begin(file, header),
@@ -178,9 +200,6 @@ impl Drainer {
         if !process.is_root {
             return names.create_other(process.pid);
         }
-        if !process.is_replaced {
-            self.end_replaced_root();
-        }
         if let Some(file) = self.root_file.take() {
             self.root.has_tape = true;
             return Ok(file);
@@ -199,17 +218,20 @@ impl Drainer {
         Ok(file)
     }
 
-    /// Images of the first process that came before give up its tape's name, oldest first.
-    fn end_replaced_root(&mut self) {
-        let mut replaced: Vec<(u32, u32)> = self
+    /// Images of the same process that came before are named before this one, oldest first:
+    /// several can have ended since the last pass.
+    fn end_earlier_images(&mut self, process: &ProcessState) {
+        let order = |of: &ProcessState| (of.image, of.notes.process.cut_stamp);
+        let mut earlier: Vec<_> = self
             .processes
             .iter()
             .flatten()
-            .filter(|process| process.is_root && process.is_replaced)
-            .map(|process| (process.image, process.slot))
+            .filter(|other| other.is_replaced && other.is_same_process(process))
+            .filter(|other| order(other) < order(process))
+            .map(|other| (order(other), other.slot))
             .collect();
-        replaced.sort_unstable();
-        for (_, slot) in replaced {
+        earlier.sort_unstable();
+        for (_, slot) in earlier {
             self.end_process(slot);
         }
     }

@@ -7,14 +7,14 @@
 
 use crate::clock::Clock;
 use crate::notes::Notes;
-use crate::press::Press;
+use crate::press::{Press, Words};
 use crate::recovered::Written;
 use crate::tape::TapeWriter;
 use heaptape_format::event::{DomainId, Event, Operation};
 use heaptape_format::tables::{CutReason, Frame, Lost, StackNode, Stream};
 use heaptape_session::layout::StreamSlot;
 use heaptape_session::record::short::{Short, decode_short};
-use heaptape_session::record::{Record, RingEvent, decode};
+use heaptape_session::record::{Record, RingEvent, blob, decode};
 use heaptape_session::ring::{Consumer, Memory};
 use heaptape_session::sync::Ordering;
 
@@ -46,6 +46,10 @@ pub struct StreamState {
     last_stamp: u64,
     /// Records that could not be understood, and events that the format refused.
     faults: u64,
+    /// Something that waited was worth a tape.
+    has_news: bool,
+    /// So many words that wait are not.
+    silent_words: u64,
     /// Passes without anything new.
     pub idle_passes: u32,
 }
@@ -79,6 +83,8 @@ impl StreamState {
             written_nodes: committed.nodes,
             last_stamp: 0,
             faults: 0,
+            has_news: false,
+            silent_words: 0,
             idle_passes: 0,
         }
     }
@@ -105,6 +111,32 @@ impl StreamState {
     /// Words that wait.
     pub fn pending<M: Memory>(&mut self, memory: &M) -> u64 {
         self.consumer.pending(memory)
+    }
+
+    /// True when what waits is worth a tape: events, or anything else than who the image is.
+    pub fn has_news<M: Memory>(&mut self, memory: &M) -> bool {
+        let pending = self.consumer.pending(memory);
+        if !self.has_news && pending != self.silent_words {
+            self.silent_words = pending;
+            self.has_news = self.consumer.holds_several() || self.says_something(memory);
+        }
+        self.has_news
+    }
+
+    /// Looks at what waits in one chunk, without taking it.
+    fn says_something<M: Memory>(&mut self, memory: &M) -> bool {
+        let mut words = Words::default();
+        self.consumer.words(memory, &mut words);
+        let mut rest = words.0.as_slice();
+        while !rest.is_empty() {
+            match decode(rest) {
+                Some((Record::Blob(kind, ..), taken)) if tells_who(kind) => {
+                    rest = rest.get(taken..).unwrap_or_default();
+                }
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// True when the stream holds more than the chunk that is written: sealing it gives chunks
@@ -360,6 +392,19 @@ impl StreamState {
             tape.table(press, std::slice::from_ref(&self.facts), (stamp, stamp));
         }
     }
+}
+
+/// True for what an image says of itself before its first event.
+fn tells_who(kind: u8) -> bool {
+    matches!(
+        kind,
+        blob::MODULE
+            | blob::EXECUTABLE
+            | blob::COMMAND
+            | blob::WORKING_FOLDER
+            | blob::ALLOCATOR
+            | blob::THREAD_NAME
+    )
 }
 
 /// The thread's name in a slot.

@@ -9,6 +9,7 @@ use heaptape_format::tables::{
     Child, ClockPair, Domain, End, Epoch, Lost, Mark, Module, Process, Record, ResidentSample,
     Stream, records,
 };
+use std::collections::HashMap;
 
 /// What the table chunks hold.
 #[derive(Debug, Default)]
@@ -45,6 +46,7 @@ impl Tables {
         };
         keep_last(&mut tables.streams, |stream| stream.index);
         keep_last(&mut tables.modules, |module| module.index);
+        keep_last_names(&mut tables.children);
         keep_last(&mut tables.domains, |domain| domain.id);
         tables.domains.iter_mut().for_each(keep_apart);
         tables.marks.sort_by_key(|mark| mark.stamp);
@@ -60,6 +62,21 @@ impl Tables {
             .unwrap_or(0);
         tables
     }
+}
+
+/// A later record of a child with a tape has the name that the tape was given later.
+fn keep_last_names(children: &mut Vec<Child>) {
+    let mut places = HashMap::new();
+    let mut kept: Vec<Child> = Vec::with_capacity(children.len());
+    for child in children.drain(..) {
+        let key = (child.stamp, child.pid, child.origin);
+        let place = (!child.tape.is_empty()).then(|| *places.entry(key).or_insert(kept.len()));
+        match place.and_then(|place| kept.get_mut(place)) {
+            Some(earlier) => *earlier = child,
+            None => kept.push(child),
+        }
+    }
+    *children = kept;
 }
 
 fn read<R: Record>(bytes: &[u8], list: &mut ChunkList) -> Vec<R> {
