@@ -16,6 +16,7 @@ mod crowd;
 mod domains;
 mod faults;
 mod forbidden;
+mod images;
 mod libraries;
 mod lineage;
 mod messages;

@@ -303,6 +303,13 @@ impl Drainer {
         other.iter().any(|poll| poll.revents != 0)
     }
 
+    /// One round in which everything is asked for that is only asked for now and then: processes
+    /// without a handle (hidden, or of another pid namespace) that have ended are found out.
+    pub fn pass_with_questions(&mut self) {
+        self.moments.slow = 0;
+        self.pass();
+    }
+
     /// True when no recorded process is left, as far as the session knows.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -174,7 +174,9 @@ impl Run {
             last_words::are(message, recorded.exit_code);
             self.say_recorded(path, output);
         }
-        let others = tapes.iter().filter(|tape| tape.not_recorded.is_none());
+        let others = tapes
+            .iter()
+            .filter(|tape| tape.not_recorded.is_none() && tape.path.is_some());
         let others = others.count() - usize::from(path.is_some());
         if others > 0 {
             let others = counted(others as u64, "more tape");

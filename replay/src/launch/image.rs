@@ -70,6 +70,14 @@ pub(crate) fn brings_allocator(path: &Path) -> bool {
     false
 }
 
+/// The interpreter that the script at `path` names.
+pub(crate) fn interpreter(path: &Path) -> Option<PathBuf> {
+    let file = File::open(path).ok()?;
+    let mut head = [0; 256];
+    let count = file.read_at(&mut head, 0).ok()?;
+    interpreter_of_script(head.get(..count)?)
+}
+
 fn needs_allocator(elf: &Elf<'_>, head: &[u8]) -> Option<bool> {
     let segments = elf.segments(head.strip_prefix(b"\x7fELF").map(|_| head)?)?;
     let dynamic = segments.iter().find(|part| part.kind == PT_DYNAMIC)?;

@@ -21,6 +21,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// More links one after another are a circle.
+const LINKS_MAX: usize = 40;
+
 /// What to record, and where to.
 #[derive(Debug)]
 pub(crate) struct Recording {
@@ -188,10 +191,12 @@ impl Recording {
         if path.file_name().is_none() || path.is_dir() {
             return Err(anyhow::anyhow!("{} is a folder, not a tape", output.display()).into());
         }
-        if path.metadata().is_ok_and(|file| !file.is_file()) {
-            return Err(
-                anyhow::anyhow!("{} is a device or a pipe, not a tape", output.display()).into(),
-            );
+        if path.metadata().is_ok_and(|file| !file.is_file()) || is_among_devices(&path) {
+            return Err(anyhow::anyhow!(
+                "{} is a device or a pipe, not a tape: name a file, in a folder of yours",
+                output.display()
+            )
+            .into());
         }
         Ok(path)
     }
@@ -263,9 +268,17 @@ impl Recording {
     fn go(&self, prepared: Prepared, program: &Path) -> Result<(), NotStarted> {
         prepared.go().map_err(|error| {
             let missing = error.kind() == io::ErrorKind::NotFound;
+            let interpreter = image::interpreter(program).filter(|_| missing);
+            let place = match interpreter {
+                Some(interpreter) => {
+                    let (script, name) = (program.display(), interpreter.display());
+                    format!("{script}: bad interpreter {name}")
+                }
+                None => program.display().to_string(),
+            };
             NotStarted {
                 exit_code: if missing { 127 } else { 126 },
-                error: anyhow::Error::from(error).context(program.display().to_string()),
+                error: anyhow::Error::from(error).context(place),
             }
         })
     }
@@ -311,6 +324,27 @@ fn left_behind(session: &Path) -> String {
         "the recording is not finished; heaptape recover {} writes what is left of it",
         session.display()
     )
+}
+
+/// True when `path`, or what it leads to, stands among devices or processes: `/dev/stdout` is a
+/// file when that was redirected to one, but the names beside it are not ours.
+fn is_among_devices(path: &Path) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        let (Some(folder), Some(name)) = (folder, path.file_name()) else {
+            return false;
+        };
+        let is_memory = folder.starts_with("/dev/shm");
+        if (folder.starts_with("/dev") || folder.starts_with("/proc")) && !is_memory {
+            return true;
+        }
+        let Ok(target) = std::fs::read_link(folder.join(name)) else {
+            return false;
+        };
+        path = folder.join(target);
+    }
+    false
 }
 
 /// The tape's index.

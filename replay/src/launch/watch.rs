@@ -70,6 +70,9 @@ pub(crate) fn has_descendants(drainer: &mut Drainer) -> bool {
     // Those that have just ended are seen by waiting.
     drainer.wait(Duration::ZERO, &[]);
     drainer.pass();
+    if !drainer.is_empty() {
+        drainer.pass_with_questions();
+    }
     !drainer.is_empty() || !drainer.members().is_empty()
 }
 
