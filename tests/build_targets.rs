@@ -83,7 +83,12 @@ pub fn build(compiler: &str, name: &str, output: &str, options: &[&str]) -> Path
     let mut hasher = DefaultHasher::new();
     // Debug information has the path of the source.
     (source(name), compiler, output, options).hash(&mut hasher);
-    for file in [source(name), source("target.h"), header.join("heaptape.h")] {
+    let headers = [
+        source("target.h"),
+        source("known.h"),
+        header.join("heaptape.h"),
+    ];
+    for file in [source(name)].into_iter().chain(headers) {
         fs::read(file).unwrap_or_default().hash(&mut hasher);
     }
     let folder = cache_folder().join(format!("{:016x}", hasher.finish()));

@@ -16,6 +16,8 @@ mod crowd;
 mod domains;
 mod faults;
 mod forbidden;
+mod harmless;
+mod harmless_ways;
 mod images;
 mod libraries;
 mod lineage;

@@ -224,7 +224,7 @@ fn send_group(leader: u32, signal: i32) {
 }
 
 /// The state letter of a process: behind the name in parentheses.
-fn state_of(pid: u32) -> char {
+pub(crate) fn state_of(pid: u32) -> char {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
         .and_then(|(_, rest)| rest.chars().next())
