@@ -163,11 +163,17 @@ fn daemons() {
                 command
             };
             let running = room.start(&mut command);
-            room.wait_for_processes();
-            let stdout = running.stdout_so_far();
+            // Whoever is forked while the processes are listed may not be in the list: what the
+            // daemon writes tells that it has come to its end.
+            wait_for_words(&running, "the daemon's words", |text| text == words);
+            let told = wait_for("the daemon's file", || {
+                let text = fs::read_to_string(&file).ok()?;
+                text.ends_with('\n').then_some(text)
+            });
             let outcome = running.finish();
+            room.wait_for_processes();
             assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""));
-            (stdout, fs::read_to_string(file).unwrap())
+            (outcome.stdout, told)
         };
         let recorded = said(&room, true);
         assert_eq!(recorded, said(&bare, false), "{role}");

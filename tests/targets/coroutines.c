@@ -67,9 +67,10 @@ static void begin(ucontext_t *context, void *stack, void (*run)(void), int numbe
     makecontext(context, run, 1, number);
 }
 
-static void *in_thread(void *unused) {
+// Its first call that a recorder could see comes from a coroutine.
+static void *in_thread(void *stacks) {
     for (int i = 0; i < COROUTINES; i++) {
-        begin(&contexts[i], guarded_stack(), (void (*)(void))body, i);
+        begin(&contexts[i], ((void **)stacks)[i], (void (*)(void))body, i);
     }
     for (int left = COROUTINES; left > 0;) {
         left = 0;
@@ -83,15 +84,19 @@ static void *in_thread(void *unused) {
     for (int i = 0; i < COROUTINES; i++) {
         free(handed[i]);
     }
-    return unused;
+    return NULL;
 }
 
 int main(int argc, char **argv) {
     MUST(argc == 3);
     stack_bytes = (size_t)atoi(argv[1]);
     pthread_t threads[THREADS];
+    static void *stacks[THREADS][COROUTINES];
     for (int i = 0; i < THREADS; i++) {
-        MUST(pthread_create(&threads[i], NULL, in_thread, NULL) == 0);
+        for (int k = 0; k < COROUTINES; k++) {
+            stacks[i][k] = guarded_stack();
+        }
+        MUST(pthread_create(&threads[i], NULL, in_thread, stacks[i]) == 0);
     }
     for (int i = 0; i < THREADS; i++) {
         MUST(pthread_join(threads[i], NULL) == 0);

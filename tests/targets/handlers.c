@@ -77,16 +77,16 @@ static char *guarded(size_t bytes) {
 
 static size_t stack_bytes;
 
-// The thread's very first call of the allocator is the handler's.
-static void *on_tiny_stack(void *unused) {
-    stack_t stack = {.ss_sp = guarded(stack_bytes), .ss_size = stack_bytes};
+// The thread's very first call that a recorder could see is the handler's.
+static void *on_tiny_stack(void *memory) {
+    stack_t stack = {.ss_sp = memory, .ss_size = stack_bytes};
     MUST(sigaltstack(&stack, NULL) == 0);
     raise(SIGUSR1);
     for (int i = 0; i < 20; i++) {
         make_and_free(60);
         raise(SIGUSR1);
     }
-    return unused;
+    return NULL;
 }
 
 static void tiny(size_t bytes) {
@@ -94,7 +94,7 @@ static void tiny(size_t bytes) {
     stack_bytes = (size_t)sysconf(_SC_MINSIGSTKSZ) + bytes;
     for (int i = 0; i < 10; i++) {
         pthread_t thread;
-        MUST(pthread_create(&thread, NULL, on_tiny_stack, NULL) == 0);
+        MUST(pthread_create(&thread, NULL, on_tiny_stack, guarded(stack_bytes)) == 0);
         MUST(pthread_join(thread, NULL) == 0);
     }
     MUST(handled == 210);
