@@ -1,9 +1,10 @@
 //! Waiting for the drainer to give something back, a bounded time.
 //!
 //! The drainer's heartbeat says whether waiting makes sense. A drainer that is gone, one that is
-//! silent for about two seconds, a closed session, or memory that this process cannot reach turn
-//! the process off. Naps are counted and not time: a target that was stopped does not find its
-//! drainer silent.
+//! stopped for about two seconds, a closed session, or memory that this process cannot reach turn
+//! the process off. So does one that works and is silent for a minute: before that it may wait for
+//! a slow disk, or for the processor. Naps are counted and not time: a target that was stopped does
+//! not find its drainer silent.
 
 use crate::environment::Text;
 use crate::{clock, gate, process};
@@ -17,9 +18,11 @@ use heaptape_session::sys;
 const NAP_NS: u32 = 1_000_000;
 /// What a clock that nobody has measured yet has at least.
 const TICKS_PER_SECOND_MIN: u64 = 1_000_000_000;
-/// A drainer that does not beat for so many naps is dead or stopped for long.
+/// A drainer that does not beat for so many naps is stopped for long.
 const SILENT_NAPS_MAX: u32 = 2000;
-/// After so many silent naps, and each further so many, it is asked whether it exists at all.
+/// As before, when it is not stopped.
+const WORKING_NAPS_MAX: u32 = 60_000;
+/// After so many silent naps, and each further so many, it is asked what it does.
 const SILENT_NAPS_TO_ASK: u32 = 100;
 
 /// True when nobody will read what we write; turns the process off then.
@@ -38,6 +41,8 @@ pub fn is_closed() -> bool {
 pub struct Wait {
     heartbeat: u64,
     silent_naps: u32,
+    /// Silent naps at which waiting ends.
+    naps_max: u32,
 }
 
 impl Wait {
@@ -49,6 +54,7 @@ impl Wait {
         Self {
             heartbeat: header.heartbeat.load(Ordering::Relaxed),
             silent_naps: 0,
+            naps_max: SILENT_NAPS_MAX,
         }
     }
 
@@ -67,8 +73,14 @@ impl Wait {
             return true;
         }
         self.silent_naps += 1;
-        let is_gone = self.silent_naps.is_multiple_of(SILENT_NAPS_TO_ASK) && is_drainer_gone();
-        if self.silent_naps < SILENT_NAPS_MAX && !is_gone {
+        if self.silent_naps.is_multiple_of(SILENT_NAPS_TO_ASK) {
+            self.naps_max = match drainer() {
+                Drainer::Gone => 0,
+                Drainer::Works if heartbeat == self.heartbeat => WORKING_NAPS_MAX,
+                Drainer::Works | Drainer::Stopped | Drainer::Unknown => SILENT_NAPS_MAX,
+            };
+        }
+        if self.silent_naps < self.naps_max {
             return true;
         }
         process::turn_off(if heartbeat == self.heartbeat {
@@ -103,9 +115,20 @@ fn nap() {
     }
 }
 
-/// True when the drainer's process has ended. Asked in the drainer's own pid namespace
-/// only: elsewhere its number means nothing.
-fn is_drainer_gone() -> bool {
+/// What the drainer's process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drainer {
+    /// It has ended.
+    Gone,
+    /// A signal or a debugger stopped it.
+    Stopped,
+    /// It runs, sleeps, or waits for a device.
+    Works,
+    /// It is in another pid namespace, where its number means nothing, or nothing can be read.
+    Unknown,
+}
+
+fn drainer() -> Drainer {
     let header = process::session().header();
     let (pid, namespace) = (
         header.drainer_pid.load(Ordering::Relaxed),
@@ -114,15 +137,24 @@ fn is_drainer_gone() -> bool {
     let is_here =
         process::slot().is_some_and(|slot| slot.pid_namespace.load(Ordering::Relaxed) == namespace);
     if pid == 0 || namespace == 0 || !is_here {
-        return false;
+        return Drainer::Unknown;
     }
     // SAFETY: signal 0 is sent to nobody; the call only says whether there is such a process.
     let result = unsafe { sys::syscall6(libc::SYS_kill, [pid as usize, 0, 0, 0, 0, 0]) };
-    result == -(libc::ESRCH as isize) || is_zombie(pid)
+    if result == -(libc::ESRCH as isize) {
+        return Drainer::Gone;
+    }
+    match state_of(pid) {
+        // It has ended, and its parent did not ask for it yet.
+        Some(b'Z' | b'X') => Drainer::Gone,
+        Some(b'T' | b't') => Drainer::Stopped,
+        Some(_) => Drainer::Works,
+        None => Drainer::Unknown,
+    }
 }
 
-/// True when the process has ended and its parent did not ask for it yet.
-fn is_zombie(pid: u32) -> bool {
+/// The letter that `/proc` has for the state of a process.
+fn state_of(pid: u32) -> Option<u8> {
     let mut name = [0; 32];
     let mut text = Text::new(&mut name);
     text.put(b"/proc/");
@@ -139,8 +171,7 @@ fn is_zombie(pid: u32) -> bool {
     let stat = buffer.get(..count).unwrap_or_default();
     // The state stands behind the name, which may hold anything in its parentheses.
     let end = stat.iter().rposition(|byte| *byte == b')');
-    let state = end.and_then(|end| stat.get(end + 2));
-    matches!(state, Some(b'Z' | b'X'))
+    end.and_then(|end| stat.get(end + 2)).copied()
 }
 
 /// True when there are free chunks and this process cannot map them.
