@@ -18,6 +18,7 @@ mod faults;
 mod forbidden;
 mod harmless;
 mod harmless_ways;
+mod holes;
 mod images;
 mod libraries;
 mod lineage;

@@ -8,8 +8,9 @@
 pub mod elf;
 pub mod find;
 pub mod listing;
+pub mod scattered;
 
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use elf::Headers;
 use find::Object;
@@ -150,6 +151,8 @@ struct Entry {
     /// `unloads() + 1` when the object was last seen to be this one. Relaxed: it is only compared
     /// with the reader's own number, and a stale value leads to another look.
     checked: AtomicU64,
+    /// Not all of its range belongs to it.
+    has_holes: AtomicBool,
 }
 
 static ENTRIES: [Entry; MODULES_MAX] = [const {
@@ -160,6 +163,7 @@ static ENTRIES: [Entry; MODULES_MAX] = [const {
         identity: AtomicUsize::new(0),
         fingerprint: AtomicU64::new(0),
         checked: AtomicU64::new(0),
+        has_holes: AtomicBool::new(false),
     }
 }; MODULES_MAX];
 
@@ -242,8 +246,13 @@ pub fn place(
     let offset = pc.wrapping_sub(object.bias);
     // 0 stands for never checked.
     let checked = checked_at.map_or(0, |unloads| unloads + 1);
-    if let Some(module) = known(&object, checked) {
-        return Some(Place { module, offset });
+    if let Some((module, has_holes)) = known(&object, checked) {
+        let is_inside = !has_holes || object.holds(pc);
+        let place = Place { module, offset };
+        return Some(if is_inside { place } else { unknown });
+    }
+    if !object.holds(pc) {
+        return Some(unknown);
     }
     let module = enter(&object, checked, buffer, announce)?;
     if module == 0 {
@@ -259,8 +268,9 @@ fn slots(object: &Object) -> impl Iterator<Item = &'static Entry> {
     (0..MODULES_MAX).filter_map(move |step| ENTRIES.get(first.wrapping_add(step) % MODULES_MAX))
 }
 
-/// The number of a module that was entered and checked since the last unload.
-fn known(object: &Object, checked: u64) -> Option<u32> {
+/// The number of a module that was entered and checked since the last unload, and whether it has
+/// holes.
+fn known(object: &Object, checked: u64) -> Option<(u32, bool)> {
     if checked == 0 {
         return None;
     }
@@ -271,7 +281,7 @@ fn known(object: &Object, checked: u64) -> Option<u32> {
         // Acquire: pairs with the Release of `publish`.
         let index = entry.index.load(Ordering::Acquire);
         if index != 0 && entry.is_of(object) && entry.checked.load(Ordering::Relaxed) == checked {
-            return Some(index);
+            return Some((index, entry.has_holes.load(Ordering::Relaxed)));
         }
     }
     None
@@ -338,13 +348,14 @@ fn enter(
     if !announce(&record) {
         return None;
     }
-    publish(object, index, fingerprint, checked);
+    let has_holes = headers.is_some_and(|headers| headers.stretches().count() > 1);
+    publish(object, index, [fingerprint, checked], has_holes);
     Some(index)
 }
 
 /// Shows an announced module to all threads. Two threads may enter the same one at once: both
 /// numbers are right.
-fn publish(object: &Object, index: u32, fingerprint: u64, checked: u64) {
+fn publish(object: &Object, index: u32, [fingerprint, checked]: [u64; 2], has_holes: bool) {
     for entry in slots(object) {
         let claim = entry
             .claim
@@ -356,6 +367,7 @@ fn publish(object: &Object, index: u32, fingerprint: u64, checked: u64) {
         entry.identity.store(object.identity, Ordering::Relaxed);
         entry.fingerprint.store(fingerprint, Ordering::Relaxed);
         entry.checked.store(checked, Ordering::Relaxed);
+        entry.has_holes.store(has_holes, Ordering::Relaxed);
         // Release: pairs with the Acquire of `known` and `enter`.
         entry.index.store(index, Ordering::Release);
         return;

@@ -15,7 +15,9 @@ pub const PAGE_BYTES: usize = 4096;
 pub fn is_readable(address: usize) -> bool {
     const NO_SUCH_HOW: usize = u32::MAX as usize;
     const SIGNAL_SET_BYTES: usize = 8;
-    if address == 0 {
+    /// No address of a program is as high; numbers, texts and the like often are.
+    const USER_BITS: u32 = 56;
+    if address == 0 || address >> USER_BITS != 0 {
         // The kernel takes a null set for none and does not look.
         return false;
     }

@@ -26,6 +26,15 @@ struct Segment {
     memory_bytes: usize,
 }
 
+impl Segment {
+    /// Start and end of the pages that it covers.
+    fn pages(self) -> (usize, usize) {
+        let end = self.address.saturating_add(self.memory_bytes);
+        let end = end.checked_next_multiple_of(PAGE_BYTES);
+        (self.address & !(PAGE_BYTES - 1), end.unwrap_or(usize::MAX))
+    }
+}
+
 /// The program headers of a loaded object.
 #[derive(Debug, Clone, Copy)]
 pub struct Headers<'a> {
@@ -101,6 +110,27 @@ impl<'a> Headers<'a> {
             let (low, high) = range.unwrap_or((start, end));
             Some((low.min(start), high.max(end)))
         })
+    }
+
+    /// The pages of the loaded segments, those without a hole between them as one: start and end.
+    pub fn stretches(&self) -> impl Iterator<Item = (usize, usize)> + use<'a> {
+        let loaded = self.segments().filter(|segment| segment.kind == PT_LOAD);
+        let mut pages = loaded.map(Segment::pages).peekable();
+        core::iter::from_fn(move || {
+            let (start, mut end) = pages.next()?;
+            while let Some((_, next_end)) = pages.next_if(|(next, _)| (start..=end).contains(next))
+            {
+                end = end.max(next_end);
+            }
+            Some((start, end))
+        })
+    }
+
+    /// True when `address` lies in the pages of a loaded segment.
+    #[must_use]
+    pub fn holds(&self, address: usize) -> bool {
+        self.stretches()
+            .any(|(start, end)| (start..end).contains(&address))
     }
 
     /// Address of `.eh_frame_hdr` by its program header.
@@ -261,6 +291,39 @@ mod tests {
         let mut short = object_with_table_at(PAGE_BYTES + 8, PAGE_BYTES + 8);
         short.end = short.start + PAGE_BYTES + 100;
         assert!(Headers::of(&short).is_none());
+    }
+
+    #[test]
+    fn pages_without_holes_between_them_are_one_stretch() {
+        let mut table = Vec::new();
+        for (kind, address, bytes) in [
+            (PT_LOAD, 0x1000u64, 0x800u64),
+            (PT_LOAD, 0x2010, 0x1000),
+            (PT_NOTE, 0x5000, 0x1000),
+            (PT_LOAD, 0x8ff8, 0x10),
+            (PT_LOAD, 0x8000, 0x10),
+            (PT_LOAD, u64::MAX - 8, 0x10),
+        ] {
+            let words = [0, address, 0, bytes, bytes, 0];
+            table.extend(u64::from(kind).to_le_bytes());
+            table.extend(words.into_iter().flat_map(u64::to_le_bytes));
+        }
+        let object = Object {
+            start: 0,
+            end: usize::MAX,
+            bias: 0,
+            identity: 0,
+            name: 0,
+            unwind_header: 0,
+            headers: Some((table.as_ptr().expose_provenance(), 6)),
+        };
+        let stretches: Vec<_> = Headers::of(&object).expect("headers").stretches().collect();
+        let last = (usize::MAX - 0xfff, usize::MAX);
+        assert_eq!(stretches, [(0x1000, 0x4000), (0x8000, 0xa000), last]);
+        for (address, is_held) in [(0xfff, false), (0x1000, true), (0x3fff, true)] {
+            assert_eq!(object.holds(address), is_held);
+        }
+        assert!(!object.holds(0x5000) && !object.holds(0xa000));
     }
 
     proptest! {

@@ -9,18 +9,20 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use super::elf::Headers;
-use super::find::Object;
+use super::find::{self, Object};
 
-/// Objects that are listed; code of further ones counts as unknown.
-const OBJECTS_MAX: usize = 2048;
-/// Words of one listed object: start, end, bias, name, unwind header, headers, their count.
-const WORDS: usize = 7;
+/// Rows of a list, one for each stretch of an object without a hole; code of further ones counts
+/// as unknown.
+const ROWS_MAX: usize = 2048;
+/// Words of a row: start and end of the stretch; then the object's start, end, bias, name, unwind
+/// header, headers, their count.
+const WORDS: usize = 9;
 /// How often a reader tries while writers overtake it.
 const READ_TRIES: usize = 8;
 
 struct Page {
     count: AtomicUsize,
-    words: [[AtomicUsize; WORDS]; OBJECTS_MAX],
+    words: [[AtomicUsize; WORDS]; ROWS_MAX],
 }
 
 /// The list. All stores to a table are Relaxed: `version` orders them.
@@ -114,7 +116,7 @@ impl Page {
     const fn new() -> Self {
         Self {
             count: AtomicUsize::new(0),
-            words: [const { [const { AtomicUsize::new(0) }; WORDS] }; OBJECTS_MAX],
+            words: [const { [const { AtomicUsize::new(0) }; WORDS] }; ROWS_MAX],
         }
     }
 
@@ -126,7 +128,17 @@ impl Page {
             let start = start.load(Ordering::Relaxed);
             pc.wrapping_sub(start) < end.load(Ordering::Relaxed).wrapping_sub(start)
         })?;
-        let [start, end, bias, name, unwind_header, headers, header_count] = row;
+        let [
+            _,
+            _,
+            start,
+            end,
+            bias,
+            name,
+            unwind_header,
+            headers,
+            header_count,
+        ] = row;
         let headers = headers.load(Ordering::Relaxed);
         Some(Object {
             start: start.load(Ordering::Relaxed),
@@ -140,56 +152,45 @@ impl Page {
     }
 }
 
-/// Adds one object to the table at `data`.
+/// Adds the rows of one object to the table at `data`.
 unsafe extern "C" fn add(info: *mut libc::dl_phdr_info, _size: usize, data: *mut c_void) -> c_int {
     // SAFETY: `list` passes a table that lives in a static.
     let page = unsafe { &*data.cast::<Page>() };
     // SAFETY: the loader passes a filled structure.
     let info = unsafe { &*info };
-    let count = page.count.load(Ordering::Relaxed);
-    let Some(row) = page.words.get(count) else {
-        return 1;
-    };
-    let bias = info.dlpi_addr as usize;
-    let headers = info.dlpi_phdr as usize;
-    let header_count = usize::from(info.dlpi_phnum);
-    let object = Object {
-        start: 0,
-        end: usize::MAX,
-        bias,
-        identity: 0,
-        name: info.dlpi_name as usize,
-        unwind_header: 0,
-        headers: Some((headers, header_count)),
-    };
-    let Some(table) = Headers::of(&object) else {
+    let object = find::described_by(info);
+    let Some(headers) = Headers::of(&object) else {
         return 0;
     };
-    let range = table.range();
-    let unwind_header = table.unwind_header().unwrap_or(0);
-    let Some((start, end)) = range else {
+    let Some((start, end)) = headers.range() else {
         return 0;
     };
-    let words = [
+    let described = [
         start,
         end,
-        bias,
+        object.bias,
         object.name,
-        unwind_header,
-        headers,
-        header_count,
+        headers.unwind_header().unwrap_or(0),
+        info.dlpi_phdr as usize,
+        usize::from(info.dlpi_phnum),
     ];
-    for (slot, word) in row.iter().zip(words) {
-        slot.store(word, Ordering::Relaxed);
+    for (low, high) in headers.stretches() {
+        let count = page.count.load(Ordering::Relaxed);
+        let Some(row) = page.words.get(count) else {
+            return 1;
+        };
+        let words = [low, high].into_iter().chain(described);
+        for (slot, word) in row.iter().zip(words) {
+            slot.store(word, Ordering::Relaxed);
+        }
+        page.count.store(count + 1, Ordering::Relaxed);
     }
-    page.count.store(count + 1, Ordering::Relaxed);
     0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::modules::find;
 
     static TESTED: Listing = Listing::new();
 

@@ -19,6 +19,8 @@ use crate::{process, thread};
 
 /// Pages tried at a stretch: a stack that grew by more since the last event is cut.
 const TRIES_MAX: usize = 16384;
+/// Longest way of a guess on a stretch that would have to be tried first.
+const GUESS_BYTES_MAX: usize = 64 << 10;
 
 /// Addresses from `low` up to, not with, `high`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -119,8 +121,11 @@ impl StackBounds {
                 is_home = true;
             } else if self.other.holds(page, page + 1) {
                 found.high = self.other.high;
-            } else if is_home || tries == TRIES_MAX || !is_readable(page) {
-                // Nothing of a stack lies above the thread's anchor.
+            } else if is_home {
+                // Nothing of a stack lies above the thread's anchor. All below of it was tried.
+                self.home.low = found.low.min(self.home.low);
+                return None;
+            } else if tries == TRIES_MAX || !is_readable(page) {
                 return None;
             } else {
                 found.high += PAGE_BYTES;
@@ -140,6 +145,15 @@ impl StackBounds {
         }
         self.other = found;
         Some(found.high)
+    }
+
+    /// As [`StackBounds::cover`], for a way that is only guessed: on memory that is not known it
+    /// must be short, or a wrong guess would have many pages tried each time.
+    pub fn cover_guess(&mut self, from: usize, to: usize) -> Option<usize> {
+        if to.checked_sub(from)? > GUESS_BYTES_MAX {
+            self.end_around(from.checked_add(8)?)?;
+        }
+        self.cover(from, to)
     }
 
     /// From here on the walk follows guesses: only what surely stays mapped is trusted untried.
@@ -228,6 +242,30 @@ mod tests {
         assert_eq!(bounds.end_around(mapped + 208), Some(end));
         assert_eq!(bounds.read(usize::MAX - 3), None);
         assert_eq!(bounds.read(8), None);
+    }
+
+    #[test]
+    fn guesses_go_far_on_known_memory_alone() {
+        let mapped = arena::map(64 * PAGE_BYTES).expect("memory").as_ptr() as usize;
+        let end = mapped + 64 * PAGE_BYTES;
+        let mut bounds = StackBounds::default();
+        assert_eq!(bounds.cover_guess(mapped, end), None);
+        let near = mapped + GUESS_BYTES_MAX;
+        assert_eq!(bounds.cover_guess(mapped, near), Some(near));
+        assert_eq!(bounds.cover_guess(mapped + 8, end), Some(end));
+        assert_eq!(bounds.cover_guess(mapped + 8, mapped), None);
+    }
+
+    /// What was tried on the way to the thread's own stack is not tried again.
+    #[test]
+    fn a_refusal_above_home_still_joins_it() {
+        let mut bounds = StackBounds::default();
+        bounds.start();
+        let high = bounds.home.high;
+        let low = page_of(stack_pointer());
+        bounds.home.low = high - PAGE_BYTES;
+        assert_eq!(bounds.cover(low, high + 8), None);
+        assert_eq!(bounds.home, Stretch { low, high });
     }
 
     #[test]

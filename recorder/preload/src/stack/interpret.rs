@@ -11,7 +11,6 @@ use super::row::bytes_of;
 use super::rules::{CfaRule, Rule, Span, register};
 use super::walk::{EXACT, End, Frame, Position, Walker, add_frame, description_of};
 use crate::modules::find;
-use crate::syscall::{PAGE_BYTES, is_readable};
 
 const UNKNOWN: End = End::Cut(CutReason::Unknown);
 
@@ -62,7 +61,7 @@ impl Walker {
             self.settle(&registers, at)?;
             return Err(self.walk_by_rules(registers, at, frames));
         }
-        if !follows_call(at.pc) {
+        if !self.code.facts(at.pc).follows_call {
             return Err(forged_end(at));
         }
         match self.step_by_frame_pointer(at) {
@@ -102,7 +101,7 @@ impl Walker {
                         mark_exact(at, frames);
                         registers = interrupted;
                         is_exact = true;
-                    } else if !is_exact && !follows_call(at.pc) {
+                    } else if !is_exact && !self.code.facts(at.pc).follows_call {
                         return forged_end(at);
                     } else if self.step_by_frame_pointer(at).is_some() {
                         registers = registers_of(at);
@@ -225,11 +224,14 @@ impl Walker {
         if frame < at.sp || frame & 7 != 0 {
             return None;
         }
-        self.bounds.doubt();
-        self.bounds.cover(at.sp, frame.checked_add(16)?)?;
+        if !at.is_guessed {
+            self.bounds.doubt();
+            at.is_guessed = true;
+        }
+        self.bounds.cover_guess(at.sp, frame.checked_add(16)?)?;
         let rbp = self.bounds.read(frame)?;
         let pc = self.bounds.read(frame + 8)?;
-        if pc != 0 && !follows_call(pc) {
+        if pc != 0 && !self.code.facts(pc).follows_call {
             return None;
         }
         at.pc = pc;
@@ -242,8 +244,6 @@ impl Walker {
     /// The registers that a signal interrupted, when `pc` is a trampoline that returns from one
     /// and has no rules of its own.
     fn interrupted_by(&mut self, pc: usize, sp: usize) -> Option<Registers> {
-        /// `mov $15, %rax; syscall`: the kernel asks for nothing else of a trampoline.
-        const RETURN_FROM_SIGNAL: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
         /// Flags of a `ucontext` are few; most words on a stack are not below this.
         const FLAGS_END: usize = 16;
         /// Offset of the saved registers in a `ucontext`.
@@ -251,7 +251,7 @@ impl Walker {
         /// DWARF numbers of the saved registers, in the kernel's order.
         const ORDER: [usize; register::COUNT] =
             [8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16];
-        if self.bounds.read(sp)? >= FLAGS_END || code_at(pc)? != RETURN_FROM_SIGNAL {
+        if self.bounds.read(sp)? >= FLAGS_END || !self.code.facts(pc).returns_from_signal {
             return None;
         }
         let mut registers = Registers::default();
@@ -312,88 +312,5 @@ fn mark_exact(at: &Position, frames: &mut [Frame]) {
         .and_then(|last| frames.get_mut(last))
     {
         frame.pc |= EXACT;
-    }
-}
-
-/// `N` bytes of code, if they can be read.
-fn code_at<const N: usize>(address: usize) -> Option<[u8; N]> {
-    let last = address.checked_add(N - 1)?;
-    let first_page = address & !(PAGE_BYTES - 1);
-    let last_page = last & !(PAGE_BYTES - 1);
-    if !is_readable(first_page) || last_page != first_page && !is_readable(last_page) {
-        return None;
-    }
-    let pointer: *const [u8; N] = core::ptr::with_exposed_provenance(address);
-    // SAFETY: the page, or both pages, that hold the bytes were found readable.
-    Some(unsafe { pointer.read() })
-}
-
-/// The bytes before `pc`; those in an earlier page that cannot be read are zeros.
-fn code_before(pc: usize) -> Option<[u8; LONGEST_CALL]> {
-    if let Some(bytes) = pc.checked_sub(LONGEST_CALL).and_then(code_at) {
-        return Some(bytes);
-    }
-    let in_page = pc & (PAGE_BYTES - 1);
-    if in_page >= LONGEST_CALL || in_page == 0 || !is_readable(pc - in_page) {
-        return None;
-    }
-    let mut bytes = [0; LONGEST_CALL];
-    for (place, byte) in bytes.iter_mut().rev().take(in_page).enumerate() {
-        let pointer: *const u8 = core::ptr::with_exposed_provenance(pc - 1 - place);
-        // SAFETY: in the page of the last byte, which was found readable.
-        *byte = unsafe { pointer.read() };
-    }
-    Some(bytes)
-}
-
-/// Bytes of the longest instruction that calls, prefixes left out.
-const LONGEST_CALL: usize = 7;
-
-/// True when the instruction before `pc` looks like a call: `e8` with a distance, or `ff /2`.
-fn follows_call(pc: usize) -> bool {
-    let Some(bytes) = code_before(pc) else {
-        return false;
-    };
-    let is_indirect = |length: usize| {
-        let at = LONGEST_CALL - length;
-        let reads_call = bytes.get(at + 1).is_some_and(|byte| byte >> 3 & 7 == 2);
-        bytes.get(at) == Some(&0xff) && reads_call
-    };
-    let [_, _, near, ..] = bytes;
-    near == 0xe8 || [2, 3, 4, 6, 7].into_iter().any(is_indirect)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_follows_a_call() {
-        let ends = |bytes: [u8; 7]| follows_call(bytes.as_ptr() as usize + bytes.len());
-        assert!(ends([0x90, 0x90, 0xe8, 1, 2, 3, 4]));
-        assert!(ends([0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0]));
-        assert!(ends([0x90, 0xff, 0x15, 1, 2, 3, 4]));
-        assert!(ends([0xff, 0x94, 0x24, 1, 2, 3, 4]));
-        assert!(!ends([0x90, 0x90, 0xe9, 1, 2, 3, 4]));
-        assert!(!ends([0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe0]));
-        assert!(!follows_call(3));
-        assert!(!follows_call(usize::MAX));
-    }
-
-    /// The first instructions of a mapping, with nothing readable before them.
-    #[test]
-    fn a_call_at_the_start_of_a_page() {
-        let memory = crate::arena::map(2 * PAGE_BYTES).expect("memory");
-        let code = memory.as_ptr() as usize + PAGE_BYTES;
-        // SAFETY: the first page is ours and unused.
-        unsafe { crate::arena::unmap(memory, PAGE_BYTES) };
-        let second = core::ptr::with_exposed_provenance_mut::<[u8; 5]>(code);
-        // SAFETY: the second page is ours.
-        unsafe { second.write([0xff, 0xd7, 0xe8, 1, 2]) };
-        assert!(follows_call(code + 2));
-        assert!(!follows_call(code + 1));
-        assert!(!follows_call(code + 5));
-        assert!(!follows_call(code));
-        assert!(follows_call(code + 7));
     }
 }

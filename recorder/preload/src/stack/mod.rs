@@ -4,12 +4,14 @@
 //!
 //! `last` tells which part of the stack is that of the last event; `walk` finds the other frames
 //! (rows of unwind rules: `cfi`, `rules`, `row`; rare frames: `interpret`, `expression`; what may
-//! be read: `bounds`), `intern` remembers nodes, `modules` numbers objects.
+//! be read: `bounds`; what code looks like: `code`), `intern` remembers nodes, `modules` numbers
+//! objects.
 //! Everything here is async-signal-safe: no lock, no allocation but pages from the kernel, no
 //! panic; and it reads the target's memory only where that cannot fault.
 
 pub mod bounds;
 pub mod cfi;
+mod code;
 pub mod expression;
 pub mod intern;
 mod interpret;

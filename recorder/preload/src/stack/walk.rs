@@ -8,6 +8,7 @@
 
 use super::bounds::{StackBounds, load};
 use super::cfi::{self, Fde, Lookup};
+use super::code::Code;
 use super::expression::Memory;
 use super::last::LastStack;
 use super::reader::Section;
@@ -81,6 +82,8 @@ pub struct Position {
     kept: usize,
     /// Kept frames that were compared in vain: one outside of them had changed.
     pub(super) vain: usize,
+    /// What is known of memory was found out since the walk began to guess.
+    pub(super) is_guessed: bool,
 }
 
 /// What a thread needs to walk its stacks.
@@ -90,6 +93,7 @@ pub struct Walker {
     /// Some of them are in use; otherwise they are not touched, so that they cost no memory.
     has_rows: bool,
     pub(super) bounds: StackBounds,
+    pub(super) code: Code,
     pub(super) scratch: Scratch,
 }
 
@@ -106,8 +110,9 @@ impl Walker {
         self.bounds.start();
     }
 
-    /// Forgets all rows: objects were unloaded.
+    /// Forgets all rows and what is known of code: objects were unloaded.
     pub fn forget(&mut self) {
+        self.code.forget();
         if self.has_rows {
             let free = CachedRow {
                 pc: 0,
@@ -139,6 +144,7 @@ impl Walker {
             count: 0,
             kept,
             vain: 0,
+            is_guessed: false,
         };
         // Unknown: the first step that reads will look.
         at.end = self.bounds.end_around(at.sp).unwrap_or(0);
@@ -179,6 +185,7 @@ impl Walker {
             count,
             mut kept,
             vain,
+            is_guessed,
         } = *at;
         let range = frames.as_mut_ptr_range();
         // SAFETY: within the array, or just behind it.
@@ -237,6 +244,7 @@ impl Walker {
             count,
             kept,
             vain,
+            is_guessed,
         };
         is_kept
     }
@@ -304,7 +312,8 @@ impl Walker {
     #[inline(never)]
     fn learn(&mut self, pc: usize) -> Row {
         let unknown = Row::bare(RowKind::Unknown);
-        let Some(object) = find::object_of(pc.wrapping_sub(1)) else {
+        let call = pc.wrapping_sub(1);
+        let Some(object) = find::object_of(call).filter(|object| object.holds(call)) else {
             return unknown;
         };
         let row = self.decode(&object, pc).unwrap_or(unknown);

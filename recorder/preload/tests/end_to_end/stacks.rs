@@ -72,8 +72,28 @@ fn function_at(symbols: &mut Symbols, path: &str, address: u64) -> String {
 
 #[test]
 fn the_callers_frame_comes_first() {
+    check_known_chains(&[]);
+}
+
+/// Load segments that lie apart, in a program that the kernel maps: the loader tells one of them at
+/// a time, and the tables and notes lie in others.
+#[test]
+fn also_in_a_program_with_holes_between_its_segments() {
+    for page_size in [
+        "-Wl,-z,max-page-size=0x10000",
+        "-Wl,-z,max-page-size=0x200000",
+    ] {
+        for kind in ["-pie", "-no-pie"] {
+            check_known_chains(&[page_size, kind, "-Wl,--build-id=0x1122334455667788"]);
+        }
+    }
+}
+
+/// Runs a program that is linked with `options`: its stacks, and its one module, as the tape has
+/// them.
+fn check_known_chains(options: &[&str]) {
     let session = Session::new("stacks", Setup::default());
-    let program = session.compile("stacks.c", "stacks");
+    let program = compile(session.folder(), "stacks.c", "stacks", options);
     let recording = session.record(&mut session.command(program));
     assert_eq!(recording.output.status.code(), Some(0));
     let streams = recording.streams_of(&recording.processes[0]);
@@ -96,6 +116,17 @@ fn the_callers_frame_comes_first() {
         );
         assert!(stack.len() > functions.len());
     }
+    let modules = recording.blobs_of(&recording.processes[0], blob::MODULE);
+    let of_program: Vec<_> = modules
+        .iter()
+        .filter(|bytes| bytes.ends_with(b"/stacks"))
+        .collect();
+    assert_eq!(of_program.len(), 1, "one module for all segments");
+    if options.is_empty() {
+        return;
+    }
+    let build_id = &of_program[0][29..29 + usize::from(of_program[0][28])];
+    assert_eq!(build_id, 0x1122_3344_5566_7788u64.to_be_bytes());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use heaptape_preload::modules;
+use heaptape_preload::modules::elf::Headers;
+use heaptape_preload::modules::{self, find};
 use heaptape_preload::stack::StackConfig;
 
 use crate::compile::{Library, shared_object};
@@ -131,4 +132,63 @@ fn an_unsettled_moment_is_exact() {
         "the load may have taken an unloaded one's place"
     );
     modules::unload_finished();
+}
+
+/// A library whose load segments lie apart: its stacks are whole, and what is mapped into a hole is
+/// not the library's.
+#[test]
+fn holes_between_segments_belong_to_nobody() {
+    for page_size in [0x1_0000, 0x20_0000] {
+        let option = format!("-Wl,-z,max-page-size={page_size:#x}");
+        let path = plugin("holes", 64, &[&option]);
+        let taken = session(StackConfig::default(), || {
+            for _ in 0..3 {
+                visit(&path);
+            }
+        });
+        assert_eq!(taken.taken, 6);
+        assert_eq!(taken.identical, taken.taken, "{}", taken.explain());
+
+        let library = Library::open(&path);
+        let address = library.symbol("plugin") as usize;
+        let object = find::object_of(address).expect("loaded");
+        let headers = Headers::of(&object).expect("headers");
+        let stretches: Vec<_> = headers.stretches().collect();
+        assert!(stretches.len() > 2, "{stretches:x?}");
+        let (_, hole) = stretches[0];
+        assert!(object.holds(address) && object.holds(hole - 1) && !object.holds(hole));
+
+        // push rbp; mov rbp, rsp; call rdi; pop rbp; ret
+        let code = [0x55u8, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3];
+        map_at(hole, &code);
+        // SAFETY: the code is a function of this type.
+        let run = unsafe { std::mem::transmute::<usize, Plugin>(hole) };
+        session(StackConfig::default(), || {
+            current().compare_no_more();
+            run(probe);
+            let last = &current().last;
+            assert_eq!(
+                (last.frames[0].module, last.frames[0].address),
+                (0, hole + 6)
+            );
+            assert!(last.cut.is_none() && last.frames.len() > 3);
+        });
+        library.close();
+    }
+}
+
+/// Puts code into one page at `address`, which nobody uses.
+fn map_at(address: usize, code: &[u8]) {
+    let page = std::ptr::with_exposed_provenance_mut::<libc::c_void>(address);
+    let protection = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    // SAFETY: the page is in a hole that the loader has reserved for nothing.
+    let mapped = unsafe { libc::mmap(page, 4096, protection, flags, -1, 0) };
+    assert_eq!(mapped, page);
+    // SAFETY: the page is ours and larger than the code.
+    unsafe {
+        mapped
+            .cast::<u8>()
+            .copy_from_nonoverlapping(code.as_ptr(), code.len())
+    };
 }
