@@ -87,3 +87,24 @@ fn names_of_marks_and_domains_are_shown_and_shortened() {
         "a third mark without a name",
     );
 }
+
+/// A file with a build-id, where the recorded one had none, is not said to have another one.
+#[test]
+fn symbols_that_cannot_be_checked_are_not_called_different() {
+    let room = Room::new();
+    let program = room.path("phases");
+    let without = build::c("phases.c", &["-Wl,--build-id=none"]);
+    std::fs::copy(without, &program).unwrap();
+    let phases = [program.to_str().unwrap()];
+    room.record("t.tape", &["--no-symbolize"], &phases)
+        .success();
+    std::fs::copy(build::c("phases.c", &[]), &program).unwrap();
+    let said = room.heaptape(&["symbolize", "t.tape"]).success();
+    let said = format!("{}{}", said.stdout, said.stderr);
+    let expected = format!(
+        "{}: the recording has no build-id of the file",
+        program.display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert!(!said.contains("differs"), "{said}");
+}

@@ -220,6 +220,9 @@ fn source_files(path: &Path, build_id: &[u8]) -> Result<Vec<PathBuf>, String> {
     }
     match debug_file {
         Some(file) => Ok(vec![file]),
+        None if build_id.is_empty() => {
+            Err("the recording has no build-id of the file, so it may be another one".to_owned())
+        }
         None => Err("the file is not the one that was recorded (its build-id differs)".to_owned()),
     }
 }
