@@ -66,7 +66,7 @@ struct FoundObject {
     map_end: usize,
     link_map: *const LinkMap,
     unwind_header: usize,
-    reserved: [u64; 7],
+    reserved: [core::mem::MaybeUninit<u64>; 7],
 }
 
 type FindObject = unsafe extern "C" fn(*mut c_void, *mut FoundObject) -> c_int;
@@ -120,6 +120,7 @@ pub fn is_in_object(pc: usize) -> bool {
 }
 
 /// What glibc's function answers: of some objects only the segment that holds `pc`.
+#[inline]
 #[must_use]
 pub fn segment_of(pc: usize) -> Option<Object> {
     let found = look_up(pc)?;
@@ -138,7 +139,7 @@ pub fn segment_of(pc: usize) -> Option<Object> {
 }
 
 /// Asks glibc's function.
-#[inline]
+#[inline(always)]
 fn look_up(pc: usize) -> Option<FoundObject> {
     let address = FIND_OBJECT.load(Ordering::Relaxed);
     if address == 0 {
@@ -146,12 +147,12 @@ fn look_up(pc: usize) -> Option<FoundObject> {
     }
     // SAFETY: the address is that of `_dl_find_object`, which has this type.
     let find = unsafe { core::mem::transmute::<usize, FindObject>(address) };
-    let mut found = core::mem::MaybeUninit::<FoundObject>::zeroed();
+    let mut found = core::mem::MaybeUninit::<FoundObject>::uninit();
     // SAFETY: the function reads no memory at `pc` and fills the structure when it answers 0.
     let answer = unsafe { find(pc as *mut c_void, found.as_mut_ptr()) };
     if answer != 0 {
         return None;
     }
-    // SAFETY: numbers and a pointer, which were zeros before the function filled them.
+    // SAFETY: the answer was 0, so all fields were filled but those that may stay uninitialised.
     Some(unsafe { found.assume_init() })
 }
