@@ -13,6 +13,7 @@ fn info_is_short_whatever_the_recording() {
     let child = tape.children[0].clone();
     tape.children = (0..25)
         .map(|pid| Child {
+            pid,
             tape: format!("x.{pid}.tape"),
             ..child.clone()
         })

@@ -447,14 +447,14 @@ fn others_can_set_marks_and_pause() {
     let mut thread = Thread::begin(&fixture.session, &process, 0);
     thread.publish(&History::random(1, 10));
     let slot = fixture.session.process(process.index).unwrap();
-    outside::pause(pid, true).unwrap();
-    assert_eq!(slot.paused.load(Ordering::Relaxed), 1);
-    outside::pause(pid, false).unwrap();
-    assert_eq!(slot.paused.load(Ordering::Relaxed), 0);
     let nobody = outside::mark(1, "x");
     assert!(matches!(nobody, Err(DrainError::NotRecorded { pid: 1 })));
     std::thread::scope(|scope| {
         let marker = scope.spawn(|| {
+            outside::pause(pid, true).unwrap();
+            assert_eq!(slot.paused.load(Ordering::Relaxed), 1);
+            outside::pause(pid, false).unwrap();
+            assert_eq!(slot.paused.load(Ordering::Relaxed), 0);
             outside::mark(pid, "from outside").unwrap();
             outside::mark(pid, "again").unwrap();
         });
@@ -471,7 +471,8 @@ fn others_can_set_marks_and_pause() {
         .iter()
         .map(|m| (m.name.as_str(), m.stream))
         .collect();
-    assert_eq!(marks, [("from outside", u32::MAX), ("again", u32::MAX)]);
+    let names = ["paused", "resumed", "from outside", "again"];
+    assert_eq!(marks, names.map(|name| (name, u32::MAX)));
     let end = content.end.unwrap().stamp;
     assert!(content.marks[0].stamp <= content.marks[1].stamp && content.marks[1].stamp <= end);
     assert!(content.marks[0].stamp > 0);
