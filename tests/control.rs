@@ -95,6 +95,27 @@ fn a_recording_that_starts_paused() {
     assert_eq!(marks(&info), ["paused", "resumed"]);
 }
 
+/// What a paused program starts or becomes is paused.
+#[test]
+fn pausing_is_inherited() {
+    let room = Room::new();
+    let program = build::c("steps.c", &[]);
+    for step in ["1", "2", "3"] {
+        room.write(step, "");
+    }
+    let program = program.to_str().unwrap();
+    let script = format!("{program}; (exec {program}); exec env {program}");
+    let options = ["--start-paused", "--wait"];
+    room.record("t.tape", &options, &["sh", "-c", &script])
+        .success();
+    assert!(!room.tapes().is_empty());
+    for tape in room.tapes() {
+        let info = room.json(&["info", &tape]);
+        assert_eq!(info["events"]["alloc"], 0, "{info:#}");
+        assert_eq!(info["complete"], true, "{info:#}");
+    }
+}
+
 #[test]
 fn what_is_not_recorded_cannot_be_asked() {
     let room = Room::new();

@@ -34,6 +34,15 @@ pub struct Parent {
 }
 
 impl Parent {
+    /// True when it is paused: so is what it becomes or starts. `None`: there is none any more.
+    #[must_use]
+    pub fn is_paused(&self, session: &SessionMap) -> Option<bool> {
+        let slot = session.process(self.slot.checked_sub(1)?)?;
+        let is_there = slots::process_owner(slot).generation == self.generation;
+        // Relaxed: whoever pauses it now does so for it alone.
+        is_there.then(|| slot.paused.load(Ordering::Relaxed) != 0)
+    }
+
     /// The image that this process ran before, else the one that started it.
     #[must_use]
     pub fn find(session: &SessionMap, pid: u32, start_time: u64) -> Self {

@@ -284,7 +284,8 @@ fn enlist(how: u32, cut_ticks: u64) -> Option<u32> {
     slot.origin.store(parent.origin, Ordering::Relaxed);
     slot.image.store(parent.image, Ordering::Relaxed);
     let chosen = header.options.load(Ordering::Relaxed);
-    let is_paused = chosen & options::START_PAUSED != 0 && how != origin::FORKED;
+    let starts_paused = chosen & options::START_PAUSED != 0;
+    let is_paused = parent.is_paused(session).unwrap_or(starts_paused);
     slot.paused.store(u32::from(is_paused), Ordering::Relaxed);
     OPTIONS.store(chosen, Ordering::Relaxed);
     DEPTH_MAX.store(header.depth_max.load(Ordering::Relaxed), Ordering::Relaxed);

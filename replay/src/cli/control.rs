@@ -23,7 +23,8 @@ pub(super) struct Mark {
 
 /// Record no allocations of a running program until heaptape resume
 ///
-/// Frees of blocks that are known are still recorded. The tape gets a mark, `paused`.
+/// Frees of blocks that are known are still recorded. The tape gets a mark, `paused`. What the
+/// program starts meanwhile is paused, too.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  heaptape pause 4711")]
 pub(super) struct Pause {

@@ -64,7 +64,7 @@ pub(super) struct Run {
     /// Drop events rather than let the command wait when it allocates faster than can be written.
     #[arg(long)]
     lossy: bool,
-    /// Record nothing until `heaptape resume PID`.
+    /// Record nothing of a process until `heaptape resume PID`, nor of what it starts until then.
     #[arg(long)]
     start_paused: bool,
     /// Wait for everything that the command started, not only for the command.

@@ -447,6 +447,7 @@ fn others_can_set_marks_and_pause() {
     let mut thread = Thread::begin(&fixture.session, &process, 0);
     thread.publish(&History::random(1, 10));
     let slot = fixture.session.process(process.index).unwrap();
+    fixture.drainer.pass();
     let nobody = outside::mark(1, "x");
     assert!(matches!(nobody, Err(DrainError::NotRecorded { pid: 1 })));
     std::thread::scope(|scope| {
