@@ -131,8 +131,18 @@ fn domains_with_names_that_are_taken() {
         let chosen = rows(&room.json(&[&stats[..], &["--domain", &name]].concat()));
         assert_eq!(chosen, [(name, amount)].into());
     }
+    // Who asks for one of every recording's gets the program's own beside it.
     let mapped = rows(&room.json(&[&stats[..], &["--domain", "mmap"]].concat()));
-    assert_eq!(mapped, BTreeMap::new());
+    assert_eq!(mapped, [("mmap (custom)".to_owned(), (100, 1))].into());
+    let gate = [
+        "check",
+        "t.tape@end",
+        "--domain",
+        "mmap",
+        "--fail-on",
+        "bytes>99",
+    ];
+    assert_eq!(room.heaptape(&gate).code, 1);
 }
 
 /// More domains than there are numbers for: no block is lost, the last ones share a domain.

@@ -368,6 +368,7 @@ impl Room {
         let verified = self.json(&["verify", tape]);
         assert_eq!(verified["damaged"], 0, "{tape}: {verified}");
         assert_eq!(verified["lost_events"], 0, "{tape}: {verified}");
+        assert_eq!(verified["unreadable_events"], 0, "{tape}: {verified}");
         let info = self.json(&["info", tape]);
         assert_eq!(info["lost_events"], 0, "{tape}: {info:#}");
         assert_eq!(info["complete"], true, "{tape}: {info:#}");

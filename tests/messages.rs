@@ -89,6 +89,26 @@ fn names_of_marks_and_domains_are_shown_and_shortened() {
 }
 
 /// A file with a build-id, where the recorded one had none, is not said to have another one.
+/// Opening a pipe waits for its writer.
+#[test]
+fn a_pipe_in_a_programs_place_is_no_program() {
+    let room = Room::new();
+    let program = room.path("phases");
+    std::fs::copy(build::c("phases.c", &[]), &program).unwrap();
+    room.record("t.tape", &["--no-symbolize"], &[&program])
+        .success();
+    std::fs::remove_file(&program).unwrap();
+    room.bare(&["mkfifo", "phases"]).success();
+    for verb in ["symbolize", "stats"] {
+        let said = room.heaptape(&[verb, "t.tape"]).success();
+        let text = format!("{}{}", said.stdout, said.stderr);
+        assert!(
+            text.contains("what is at its path now is no file"),
+            "{said:?}"
+        );
+    }
+}
+
 #[test]
 fn symbols_that_cannot_be_checked_are_not_called_different() {
     let room = Room::new();

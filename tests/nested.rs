@@ -179,6 +179,12 @@ fn a_program_with_its_own_allocator_is_named() {
     let named = not_recorded(&room);
     let expected = (own.to_owned(), "brings its own allocator".to_owned());
     assert_eq!(named, [expected]);
+    // What holds nothing meets no gate.
+    let info = room.json(&["info", "t.tape"]);
+    assert_eq!(info["complete"], false, "{info:#}");
+    assert_eq!(info["message"], "not recorded: brings its own allocator");
+    let gate = room.heaptape(&["check", "t.tape", "--fail-on", "bytes>1TiB"]);
+    assert_eq!(gate.code, 2, "{gate:?}");
     // As a child of a program that is recorded.
     let room = Room::new();
     let script = format!("'{own}'; echo code $?");

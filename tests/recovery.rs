@@ -110,6 +110,45 @@ fn a_launcher_that_faults() {
     recover(&room, done);
 }
 
+/// A launcher that was killed before its session was one leaves a file that says nothing.
+#[test]
+fn files_that_never_became_sessions_are_removed() {
+    let room = Room::new();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    // SAFETY: a plain call without arguments.
+    let user = unsafe { libc::geteuid() };
+    let dead = 999_999_999;
+    let own = std::process::id();
+    let place = |user: u32, pid: u32, bytes: &[u8], is_old: bool| {
+        let name = format!("heaptape-{user}-{pid}-{:016x}.session", bytes.len());
+        let path = room.runtime().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        if is_old {
+            file.set_modified(old).unwrap();
+        }
+        path
+    };
+    let unborn = [
+        place(user, dead, &[], true),
+        place(user, dead, &[0; 4096], true),
+    ];
+    let others = [
+        place(user, dead, &[0; 8], false),
+        place(user, own, &[0; 9], true),
+        place(user + 1, dead, &[0; 10], true),
+        place(user, dead, b"HTsession of another version", true),
+    ];
+    room.heaptape(&["recover"]).success();
+    for path in unborn {
+        assert!(!path.exists(), "{}", path.display());
+    }
+    for path in others {
+        assert!(path.exists(), "{}", path.display());
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
 #[test]
 fn launcher_and_target_die_together() {
     for _ in 0..repeats(3) {

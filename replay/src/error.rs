@@ -31,8 +31,8 @@ pub enum Error {
     },
     /// The file has no bytes.
     #[error(
-        "{}: the file is empty: its recording was stopped at once, or its launcher was killed; \
-         heaptape recover lists what can be restored", path.display()
+        "{}: the file is empty: nothing was written to it yet, or could be; heaptape recover lists \
+         what a killed recording left", path.display()
     )]
     Empty {
         /// The tape.

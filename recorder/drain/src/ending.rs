@@ -11,6 +11,7 @@ use crate::tape::{FinishedTape, TapeWriter};
 use crate::tape_file::TapeFile;
 use heaptape_format::tables::{Child, End, Lost, LostReason};
 use heaptape_session::layout::{phase, turned_off};
+use heaptape_session::reasons;
 use heaptape_session::ring::Memory;
 use heaptape_session::slots::{free_process, free_stream, process_owner, stream_owner};
 use heaptape_session::sync::Ordering;
@@ -26,6 +27,11 @@ const CALLS_FORBIDDEN: &str = "the recorder stopped: the program forbids itself 
 /// See above; the threads that were recorded before are recorded on.
 const THREADS_FORBIDDEN: &str = "some threads are not recorded: they began after the program had \
      forbidden itself system calls (seccomp) that this takes; their events are counted as lost";
+
+/// What stands in the tape of a program that was not recorded.
+fn not_recorded(reason: &str) -> String {
+    format!("not recorded: {reason}")
+}
 
 impl Drainer {
     /// Closes what has ended.
@@ -185,7 +191,10 @@ impl Drainer {
             stamp: self.end_stamp(process).max(tape.last_event_stamp()),
             how,
             code,
-            message: turned_off.clone(),
+            message: match process.notes.brings_allocator && turned_off.is_empty() {
+                true => not_recorded(reasons::OWN_ALLOCATOR),
+                false => turned_off.clone(),
+            },
             ..End::default()
         };
         let finished = tape.finish(&mut self.press, end);
@@ -285,7 +294,7 @@ impl Drainer {
             reason: reason.clone(),
             ..Child::default()
         });
-        let message = format!("not recorded: {reason}");
+        let message = not_recorded(&reason);
         self.outcome.not_recorded.push((command, reason.clone()));
         notes.write_first(&mut self.press, &mut tape);
         notes.write_last(&mut self.press, &mut tape);

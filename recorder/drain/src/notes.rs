@@ -8,6 +8,7 @@ use crate::press::Press;
 use crate::process_info::arguments;
 use crate::tape::TapeWriter;
 use heaptape_format::tables::{Child, Domain, Lost, Mark, Module, Process};
+use heaptape_session::reasons;
 use heaptape_session::record::{blob, blob_bytes};
 
 /// The notes of one process image.
@@ -23,6 +24,8 @@ pub struct Notes {
     lost: Vec<Lost>,
     /// Children that are recorded, and those that cannot be.
     pub children: Vec<Child>,
+    /// The program calls an allocator of its own, of which nothing is seen.
+    pub brings_allocator: bool,
     /// Command and reason of each child that could not be recorded.
     pub refused: Vec<(String, String)>,
     /// What the tape that is continued has already: it is not written again.
@@ -128,6 +131,7 @@ impl Notes {
             }
             blob::NOT_RECORDED => {
                 if let Some(child) = not_recorded(&mut fields, stamp) {
+                    self.brings_allocator |= child.reason == reasons::OWN_ALLOCATOR;
                     self.refused
                         .push((child.command.clone(), child.reason.clone()));
                     self.children.push(child);

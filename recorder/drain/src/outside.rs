@@ -7,7 +7,7 @@ use crate::drainer::Drainer;
 use crate::error::DrainError;
 use crate::process_info;
 use crate::session_file::{Session, load_text, session_paths, store_text};
-use heaptape_session::layout::phase;
+use heaptape_session::layout::{paused, phase};
 use heaptape_session::slots::process_owner;
 use heaptape_session::sync::Ordering;
 use std::time::{Duration, Instant};
@@ -28,21 +28,23 @@ const RESUMED: &str = "resumed";
 ///
 /// # Errors
 /// `NotRecorded`; `MarkNotTaken` when only the mark is missing.
-pub fn pause(pid: u32, paused: bool) -> Result<(), DrainError> {
+pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
     let (session, index) = find(pid)?;
-    let change = || {
-        if let Some(slot) = session.map.process(index) {
-            // Relaxed: the recorder meets it with its next allocation.
-            slot.paused.store(u32::from(paused), Ordering::Relaxed);
-        }
+    let Some(slot) = session.map.process(index) else {
+        return Ok(());
     };
+    // Relaxed, here and below: the recorder meets it with its next allocation.
+    let is_paused = slot.paused.load(Ordering::Relaxed) != paused::NO;
+    if is_paused == wanted {
+        return Ok(());
+    }
     // Both marks lie outside of what is recorded.
-    if paused {
-        change();
+    if wanted {
+        slot.paused.store(paused::FROM_OUTSIDE, Ordering::Relaxed);
         set_mark(&session, index, PAUSED)
     } else {
         let marked = set_mark(&session, index, RESUMED);
-        change();
+        slot.paused.store(paused::NO, Ordering::Relaxed);
         marked
     }
 }

@@ -22,6 +22,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Chunks that have memory from the start: 4 MiB, enough for three threads. The kernel clears it
 /// whether it is used or not.
@@ -287,9 +288,40 @@ pub(crate) fn session_paths() -> impl Iterator<Item = PathBuf> {
         })
 }
 
-/// The sessions of this user that nobody drains any more.
+/// So old is a file that is no session yet when nobody will make it one.
+const BIRTH_MAX: Duration = Duration::from_secs(60);
+
+/// Removes what launchers left that were killed before their session was one. `heaptape-USER-PID-…`
+/// says whose it is.
+fn remove_unborn() {
+    for path in session_paths() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut parts = name.split('-').skip(1);
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        // SAFETY: a plain call without arguments.
+        let user = unsafe { libc::geteuid() };
+        let (Some(owner), Some(pid)) = (number(), number()) else {
+            continue;
+        };
+        let age = std::fs::symlink_metadata(&path).and_then(|file| file.modified());
+        let is_old = age.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > BIRTH_MAX));
+        // The magic is written last.
+        let is_unborn = || {
+            let mut magic = [0; 8];
+            let read = File::open(&path).and_then(|mut file| file.read(&mut magic));
+            read.is_ok() && magic == [0; 8]
+        };
+        if owner == user && is_old && !process_info::is_alive(pid, 0) && is_unborn() {
+            // Whoever may not remove it leaves it.
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+/// The sessions of this user that nobody drains any more. What never became one is removed.
 #[must_use]
 pub fn left_sessions() -> Vec<LeftSession> {
+    remove_unborn();
     let mut found: Vec<LeftSession> = session_paths()
         .filter_map(|path| left_session(&path))
         .collect();

@@ -4,13 +4,10 @@ use crate::level::Level;
 use crate::recording;
 use core::ffi::CStr;
 use heaptape_session::record::{BLOB_BYTES_MAX, blob};
-use heaptape_session::sys;
+use heaptape_session::{reasons, sys};
 
 /// Field of /proc/self/stat after the command's closing parenthesis.
 const STAT_START_TIME: usize = 19;
-
-/// Why a program that has a `malloc` of its own shows no allocations.
-const OWN_ALLOCATOR: &[u8] = b"brings its own allocator";
 
 /// When the process started, in clock ticks since boot (field 22 of its stat); 0: unknown.
 #[must_use]
@@ -64,7 +61,8 @@ pub fn write(level: &mut Level, allocator: Option<&CStr>, is_bypassed: bool) {
     let executable = link(c"/proc/self/exe", buffer);
     recording::append_blob(level, blob::EXECUTABLE, &[executable]);
     if is_bypassed {
-        let parts: [&[u8]; 3] = [&[OWN_ALLOCATOR.len() as u8], OWN_ALLOCATOR, executable];
+        let reason = reasons::OWN_ALLOCATOR.as_bytes();
+        let parts: [&[u8]; 3] = [&[reason.len() as u8], reason, executable];
         recording::append_blob(level, blob::NOT_RECORDED, &parts);
     }
     let folder = link(c"/proc/self/cwd", buffer);

@@ -6,7 +6,7 @@
 //! recorded (any more), the slot that was written into its environment.
 
 use crate::{environment, identity};
-use heaptape_session::layout::phase;
+use heaptape_session::layout::{paused, phase};
 use heaptape_session::map::SessionMap;
 use heaptape_session::slots::{self, ProcessOwner};
 use heaptape_session::sync::Ordering;
@@ -40,7 +40,7 @@ impl Parent {
         let slot = session.process(self.slot.checked_sub(1)?)?;
         let is_there = slots::process_owner(slot).generation == self.generation;
         // Relaxed: whoever pauses it now does so for it alone.
-        is_there.then(|| slot.paused.load(Ordering::Relaxed) != 0)
+        is_there.then(|| slot.paused.load(Ordering::Relaxed) != paused::NO)
     }
 
     /// The image that this process ran before, else the one that started it.

@@ -15,7 +15,7 @@ use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
-use heaptape_session::layout::{ProcessSlot, options, phase, state};
+use heaptape_session::layout::{ProcessSlot, options, paused, phase, state};
 use heaptape_session::map::SessionMap;
 use heaptape_session::reasons::FORBIDDEN_CALLS;
 use heaptape_session::slots;
@@ -285,8 +285,9 @@ fn enlist(how: u32, cut_ticks: u64) -> Option<u32> {
     slot.image.store(parent.image, Ordering::Relaxed);
     let chosen = header.options.load(Ordering::Relaxed);
     let starts_paused = chosen & options::START_PAUSED != 0;
-    let is_paused = parent.is_paused(session).unwrap_or(starts_paused);
-    slot.paused.store(u32::from(is_paused), Ordering::Relaxed);
+    if parent.is_paused(session).unwrap_or(starts_paused) {
+        slot.paused.store(paused::FROM_THE_START, Ordering::Relaxed);
+    }
     OPTIONS.store(chosen, Ordering::Relaxed);
     DEPTH_MAX.store(header.depth_max.load(Ordering::Relaxed), Ordering::Relaxed);
     SIZE_MIN.store(header.size_min.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -192,8 +192,8 @@ pub struct ProcessSlot {
     pub exit_code: AtomicU32,
     /// Ticks since the recording's start at the exit or exec that was noted last, 0: none was.
     pub end_ticks: AtomicU64,
-    /// 0 recording, 1 paused from outside: allocations are not recorded, frees are, and a realloc
-    /// is the free of its old block.
+    /// See [`paused`]: allocations are not recorded, frees are, and a realloc is the free of its old
+    /// block.
     pub paused: AtomicU32,
     /// 0 recording; else the [`turned_off`] reason.
     pub turned_off: AtomicU32,
@@ -204,6 +204,16 @@ pub struct ProcessSlot {
     pub threads_forbidden: AtomicU32,
     /// Identity of the tape that the drainer writes for this image; zero: none yet.
     pub tape_id: [AtomicU64; 2],
+}
+
+/// Values of [`ProcessSlot::paused`].
+pub mod paused {
+    /// Everything is recorded.
+    pub const NO: u32 = 0;
+    /// Since the image began: by an option, or because what started it was paused.
+    pub const FROM_THE_START: u32 = 1;
+    /// Since somebody asked for it.
+    pub const FROM_OUTSIDE: u32 = 2;
 }
 
 /// Values of [`ProcessSlot::turned_off`].

@@ -31,6 +31,8 @@ pub const MSAN: &str = "MSan-linked executable";
 pub const LSAN: &str = "LSan-linked executable";
 /// A sanitizer's runtime of which nothing tells which it is.
 pub const SANITIZER: &str = "sanitizer-linked executable";
+/// Its allocations never come to a preloaded library.
+pub const OWN_ALLOCATOR: &str = "brings its own allocator";
 /// The program that starts it forbids itself, and so it, what recording needs.
 pub const FORBIDDEN_CALLS: &str = "its starter forbids it system calls that recording needs";
 

@@ -20,7 +20,7 @@ pub(super) struct Recover {
     /// The session.
     session: Option<PathBuf>,
     /// The tape [default: where it was begun].
-    #[arg(short, long, value_name = "TAPE", requires = "session")]
+    #[arg(short, long, value_name = "TAPE")]
     output: Option<PathBuf>,
     /// Leave the symbols to `heaptape symbolize`.
     #[arg(long)]

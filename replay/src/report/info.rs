@@ -61,6 +61,8 @@ pub struct Info {
     frames: usize,
     cut_stacks: Value,
     tape_bytes: u64,
+    /// The tape of the image that this one was forked from or followed, and when.
+    parent: Option<Value>,
     children: Vec<String>,
     not_recorded: Vec<Value>,
     executable: String,
@@ -132,12 +134,8 @@ pub fn collect(tape: &Tape, summary: &Summary, has_index: bool) -> Info {
         frames: tape.frame_count(),
         cut_stacks: cut_stacks(tape),
         tape_bytes: tape.tape_bytes,
-        children: tape
-            .children
-            .iter()
-            .filter(|child| !child.tape.is_empty())
-            .map(|child| child.tape.clone())
-            .collect(),
+        parent: parent(tape),
+        children: child_tapes(tape),
         not_recorded: tape
             .children
             .iter()
@@ -154,6 +152,19 @@ pub fn collect(tape: &Tape, summary: &Summary, has_index: bool) -> Info {
         damaged: gap::damaged(tape, Some(summary)),
         unreadable_events: tape.numbered_events.saturating_sub(summary.readable_events),
     }
+}
+
+fn child_tapes(tape: &Tape) -> Vec<String> {
+    let children = tape.children.iter();
+    let recorded = children.filter(|child| !child.tape.is_empty());
+    recorded.map(|child| child.tape.clone()).collect()
+}
+
+fn parent(tape: &Tape) -> Option<Value> {
+    let process = &tape.process;
+    let at_ns = tape.header.stamp_to_ns(process.cut_stamp);
+    let is_known = !process.parent_tape.is_empty();
+    is_known.then(|| json!({"tape": process.parent_tape, "cut_ns": at_ns}))
 }
 
 fn cut_stacks(tape: &Tape) -> Value {
@@ -197,6 +208,9 @@ pub fn write_text(
     lines.extend(option_line(info));
     if !tape.marks.is_empty() {
         lines.push(("marks", marks(tape)));
+    }
+    if !tape.process.parent_tape.is_empty() {
+        lines.push(("parent tape", tape.process.parent_tape.clone()));
     }
     if !info.children.is_empty() {
         lines.push(("child tapes", children(&info.children)));

@@ -4,7 +4,7 @@ use crate::block::{Block, StreamId};
 use crate::symbols::pattern::Pattern;
 use crate::symbols::{FrameId, FrameTable, ResolvedFrame};
 use crate::tape::Tape;
-use crate::tape::domains::{ALL, BUILT_IN};
+use crate::tape::domains::{ALL, BUILT_IN, CUSTOM};
 use heaptape_format::event::DomainId;
 use heaptape_format::tables::Stream;
 use rustc_hash::FxHashSet;
@@ -84,13 +84,18 @@ impl BlockFilter {
     }
 }
 
+/// Who asks for `arena` gets the program's own of that name too: a gate must not pass it by.
+fn is_called(domain: &str, name: &str) -> bool {
+    domain == name || domain.strip_suffix(CUSTOM) == Some(name)
+}
+
 /// The domains called `name`: two threads that name one at the same moment get a number each.
 fn find_domain(name: &str, tape: &Tape) -> Result<Vec<DomainId>, NoMatch> {
     let custom = tape.domains.iter().map(|domain| DomainId(domain.id));
     let built_in = BUILT_IN.iter().map(|(domain, _)| *domain);
     let all = built_in.chain(custom);
     let (found, others): (Vec<DomainId>, Vec<DomainId>) =
-        all.partition(|domain| tape.domain_name(*domain) == name);
+        all.partition(|domain| is_called(tape.domain_name(*domain), name));
     if found.is_empty() {
         let mut known: Vec<String> = Vec::new();
         for domain in others {

@@ -205,6 +205,11 @@ impl<P: FnMut(u64, u64) + Send> Progress<P> {
 /// The files that may name a module's places, the best first, or why there is none.
 fn source_files(path: &Path, build_id: &[u8]) -> Result<Vec<PathBuf>, String> {
     let debug_file = separate_debug_file(build_id);
+    // Opening a pipe would wait for its writer.
+    if path.metadata().is_ok_and(|file| !file.is_file()) {
+        let no_file = || "what is at its path now is no file".to_owned();
+        return debug_file.map(|file| vec![file]).ok_or_else(no_file);
+    }
     let on_disk = match read_elf_build_id(&path) {
         Ok(found) => found.unwrap_or_default().into_owned(),
         Err(error) => {

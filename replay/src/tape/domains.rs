@@ -13,6 +13,9 @@ pub(crate) const BUILT_IN: [(DomainId, &str); 6] = [
     (DomainId::ARENA, "arena"),
 ];
 
+/// Behind the name of a program's own domain that is called like one of them.
+pub(crate) const CUSTOM: &str = " (custom)";
+
 /// Stands for every domain where one can be chosen.
 pub(crate) const ALL: &str = "all";
 

@@ -76,8 +76,9 @@ pub struct Tape {
     pub duration_stamp: u64,
     /// Size of the file.
     pub tape_bytes: u64,
-    /// Events that the streams had, by the numbers in the headers of their chunks: those that are
-    /// not readable were in damaged or missing chunks. Behind the last chunk none is known of.
+    /// Events that the tape had, by the numbers in the headers of their chunks and by the end's: those
+    /// that are not readable were in damaged or missing chunks. Of a tape that has no end, those
+    /// behind a stream's last chunk are not known.
     pub numbered_events: u64,
     /// All chunks in the order of the file.
     pub(crate) chunks: Vec<FoundChunk>,
@@ -160,6 +161,11 @@ impl Tape {
             .map(|chunk| chunk.stamp_last)
             .max();
         let end = tables.end.as_ref().map(|end| end.stamp);
+        // Chunks at the end of a stream may be gone: the end tells how many events there were.
+        let written = tables.end.as_ref().map_or(0, |end| {
+            let counts = [end.allocs, end.frees, end.reallocs, end.maps];
+            counts.into_iter().fold(0, u64::saturating_add)
+        });
         // What the sampler wrote behind the end is no part of the run; a later event is.
         let end_stamp = end
             .unwrap_or(tables.stamp_last)
@@ -186,7 +192,7 @@ impl Tape {
             end_stamp,
             duration_stamp: end_stamp - start_stamp,
             tape_bytes: bytes.len() as u64,
-            numbered_events: list.numbered_events,
+            numbered_events: list.numbered_events.max(written),
             chunks: list.chunks,
             event_streams,
             own_counts: stacks.counts(),

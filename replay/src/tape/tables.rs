@@ -4,7 +4,7 @@
 //! read. A later record of the same thing replaces an earlier one.
 
 use super::chunks::{ChunkList, damaged_chunk};
-use super::domains::{ALL, BUILT_IN};
+use super::domains::{ALL, BUILT_IN, CUSTOM};
 use heaptape_format::tables::{
     Child, ClockPair, Domain, End, Epoch, Lost, Mark, Module, Process, Record, ResidentSample,
     Stream, records,
@@ -100,7 +100,7 @@ fn read<R: Record>(bytes: &[u8], list: &mut ChunkList) -> Vec<R> {
 fn keep_apart(domain: &mut Domain) {
     let name = domain.name.as_str();
     if name == ALL || BUILT_IN.iter().any(|(_, other)| *other == name) {
-        domain.name.push_str(" (custom)");
+        domain.name.push_str(CUSTOM);
     }
 }
 

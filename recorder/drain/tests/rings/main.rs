@@ -447,13 +447,13 @@ fn others_can_set_marks_and_pause() {
     let mut thread = Thread::begin(&fixture.session, &process, 0);
     thread.publish(&History::random(1, 10));
     let slot = fixture.session.process(process.index).unwrap();
-    fixture.drainer.pass();
     let nobody = outside::mark(1, "x");
     assert!(matches!(nobody, Err(DrainError::NotRecorded { pid: 1 })));
     std::thread::scope(|scope| {
         let marker = scope.spawn(|| {
             outside::pause(pid, true).unwrap();
-            assert_eq!(slot.paused.load(Ordering::Relaxed), 1);
+            assert_eq!(slot.paused.load(Ordering::Relaxed), 2);
+            outside::pause(pid, true).unwrap();
             outside::pause(pid, false).unwrap();
             assert_eq!(slot.paused.load(Ordering::Relaxed), 0);
             outside::mark(pid, "from outside").unwrap();
