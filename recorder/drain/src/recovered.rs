@@ -22,6 +22,7 @@ use heaptape_format::tables::{Epoch, Process, Record, records};
 use heaptape_format::{DecodeError, TapeHeader};
 use heaptape_session::layout::state;
 use heaptape_session::sync::Ordering;
+use memmap2::Mmap;
 use rustc_hash::FxHashMap;
 use std::fs::File;
 use std::io;
@@ -54,21 +55,28 @@ pub struct Recovered {
     epochs: u32,
 }
 
+/// The tape at `path`, its header and the header's length, when it belongs to the session
+/// `session_id`.
+pub(crate) fn tape_of_session(
+    path: &Path,
+    session_id: &[u8; 16],
+) -> Option<(Mmap, TapeHeader, usize)> {
+    // Anything else, a pipe above all, could keep us waiting.
+    if !std::fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let file = File::open(path).ok()?;
+    // SAFETY: the drainer of the session is dead and the tape is nobody else's to write; a file
+    // that is cut by somebody all the same ends this process and harms no data.
+    let tape = unsafe { Mmap::map(&file) }.ok()?;
+    let (header, length) = TapeHeader::decode(&tape).ok()?;
+    (header.session_id == *session_id).then_some((tape, header, length))
+}
+
 impl Recovered {
     /// Reads the tape at `path` when it belongs to the session `session_id`.
     fn read(path: &Path, session_id: &[u8; 16]) -> Option<Self> {
-        // Anything else, a pipe above all, could keep us waiting.
-        if !std::fs::symlink_metadata(path).ok()?.is_file() {
-            return None;
-        }
-        let file = File::open(path).ok()?;
-        // SAFETY: the drainer of the session is dead and the tape is nobody else's to write; a
-        // file that is cut by somebody all the same ends this process and harms no data.
-        let tape = unsafe { memmap2::Mmap::map(&file) }.ok()?;
-        let (header, length) = TapeHeader::decode(&tape).ok()?;
-        if header.session_id != *session_id {
-            return None;
-        }
+        let (tape, header, length) = tape_of_session(path, session_id)?;
         let mut recovered = Self {
             path: path.to_owned(),
             header,

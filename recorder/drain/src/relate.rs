@@ -6,12 +6,11 @@
 //! may have another name.
 
 use crate::lineage::{append_record, child_of, file_name};
-use heaptape_format::TapeHeader;
+use crate::recovered::tape_of_session;
 use heaptape_format::chunk::ChunkKind;
 use heaptape_format::scan::{Found, Scan};
 use heaptape_format::tables::{Child, Process, records};
 use rustc_hash::FxHashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What a tape says of its relations.
@@ -25,17 +24,7 @@ struct Relations {
 impl Relations {
     /// Of the tape at `path`, when it belongs to the session `session_id`.
     fn read(path: &Path, session_id: &[u8; 16]) -> Option<Self> {
-        if !std::fs::symlink_metadata(path).ok()?.is_file() {
-            return None;
-        }
-        let file = File::open(path).ok()?;
-        // SAFETY: the tape is finished and nobody writes to it; a file that is cut by somebody all
-        // the same ends this process and harms no data.
-        let tape = unsafe { memmap2::Mmap::map(&file) }.ok()?;
-        let (header, length) = TapeHeader::decode(&tape).ok()?;
-        if header.session_id != *session_id {
-            return None;
-        }
+        let (tape, header, length) = tape_of_session(path, session_id)?;
         let mut process = None;
         let mut children = Vec::new();
         let mut payload = Vec::new();
