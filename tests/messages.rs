@@ -127,4 +127,23 @@ fn symbols_that_cannot_be_checked_are_not_called_different() {
     );
     assert!(said.contains(&expected), "{said}");
     assert!(!said.contains("differs"), "{said}");
+
+    // Neither is one that has none itself, and came later.
+    for copies in [false, true] {
+        let room = Room::new();
+        let program = room.path("phases");
+        let without = build::c("phases.c", &["-Wl,--build-id=none"]);
+        std::fs::copy(&without, &program).unwrap();
+        room.record("t.tape", &["--no-symbolize"], &[&program])
+            .success();
+        if copies {
+            std::fs::rename(&program, room.path("old")).unwrap();
+            std::fs::copy(&without, &program).unwrap();
+        }
+        let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
+        let said = room.heaptape(&stats).success();
+        assert_eq!(said.stdout.contains("told_second"), !copies, "{said:?}");
+        let note = "it was changed after it was met, and has no build-id";
+        assert_eq!(said.stderr.contains(note), copies, "{said:?}");
+    }
 }

@@ -1,13 +1,13 @@
 //! The code places of several tapes, looked up together: each file is read once for all of them.
 //!
 //! What comes in: places of one tape after the other, with its modules. What goes out: the source
-//! frames of each. Modules of two tapes are one when path and build-id are equal. The answer never
+//! frames of each. Modules of two tapes are one when path and build-id are equal (without one: and when
+//! they were met). The answer never
 //! depends on which tapes are together: where a file makes the symbol library fail, each tape asks
 //! alone.
 
-use super::native::{self, CodePlace, LookUp};
+use super::native::{self, CodePlace, LookUp, RecordedFile};
 use heaptape_format::symbols::SourceFrame;
-use heaptape_format::tables::Module;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Number of a place in a [`Batch`].
@@ -18,8 +18,8 @@ pub(super) struct PlaceNumber(u32);
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// Each with its place here as its number; 0 is unknown code.
-    modules: Vec<Module>,
-    module_numbers: FxHashMap<(String, Vec<u8>), u32>,
+    modules: Vec<RecordedFile>,
+    module_numbers: FxHashMap<RecordedFile, u32>,
     places: Vec<CodePlace>,
     place_numbers: FxHashMap<CodePlace, PlaceNumber>,
 }
@@ -38,7 +38,7 @@ impl Batch {
     pub(super) fn add(
         &mut self,
         place: CodePlace,
-        module: Option<&Module>,
+        module: Option<RecordedFile>,
         numbers: &mut ModuleNumbers,
     ) -> PlaceNumber {
         let number = numbers.0.entry(place.module);
@@ -54,19 +54,21 @@ impl Batch {
         })
     }
 
-    fn module_number(&mut self, module: Option<&Module>) -> u32 {
+    fn module_number(&mut self, module: Option<RecordedFile>) -> u32 {
         let Some(module) = module else {
             return 0;
         };
-        let identity = (module.path.clone(), module.build_id.clone());
         let modules = &mut self.modules;
-        *self.module_numbers.entry(identity).or_insert_with(|| {
-            modules.push(module.clone());
-            u32::try_from(modules.len()).unwrap_or(0)
-        })
+        *self
+            .module_numbers
+            .entry(module)
+            .or_insert_with_key(|module| {
+                modules.push(module.clone());
+                u32::try_from(modules.len()).unwrap_or(0)
+            })
     }
 
-    fn module(&self, number: u32) -> Option<&Module> {
+    fn module(&self, number: u32) -> Option<&RecordedFile> {
         self.modules.get((number as usize).checked_sub(1)?)
     }
 
@@ -74,7 +76,7 @@ impl Batch {
     pub(super) fn answer(&self, progress: impl FnMut(u64, u64) + Send) -> Answers<'_> {
         let mut places = self.places.clone();
         places.sort_unstable();
-        let found = native::look_up(&places, |number| self.module(number), progress);
+        let found = native::look_up(&places, |number| self.module(number).cloned(), progress);
         let mut answers = Answers {
             batch: self,
             frames: vec![Vec::new(); self.places.len()],
@@ -135,7 +137,7 @@ impl Answers<'_> {
         let batch = self.batch;
         self.take(native::look_up(
             &places,
-            |number| batch.module(number),
+            |number| batch.module(number).cloned(),
             |_, _| (),
         ));
     }
@@ -143,11 +145,11 @@ impl Answers<'_> {
     /// The notes on the modules of a tape, by path.
     pub(super) fn notes(&self, numbers: &ModuleNumbers) -> Vec<String> {
         let modules: FxHashSet<u32> = numbers.0.values().copied().collect();
-        let mut notes: Vec<(&Module, &String)> = modules
+        let mut notes: Vec<(&RecordedFile, &String)> = modules
             .into_iter()
             .filter_map(|number| Some((self.batch.module(number)?, self.notes.get(&number)?)))
             .collect();
-        notes.sort_by_key(|(module, _)| (&module.path, &module.build_id));
+        notes.sort_by_key(|(module, _)| *module);
         notes.into_iter().map(|(_, note)| note.clone()).collect()
     }
 }

@@ -8,6 +8,7 @@
 //! as many as memory should hold at a time: each file is read once for all of them.
 
 use super::batch::{Answers, Batch, ModuleNumbers, PlaceNumber};
+use super::frames::StackSource;
 use super::native::CodePlace;
 use crate::tape::Tape;
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
@@ -164,9 +165,7 @@ impl<'p> Group<'p> {
         let mut modules = ModuleNumbers::default();
         let wanted = missing.into_iter().map(|place| Wanted {
             place,
-            number: self
-                .batch
-                .add(place, tape.module(place.module), &mut modules),
+            number: self.batch.add(place, tape.file(place.module), &mut modules),
             is_vain: vain.contains(&place),
         });
         let wanted: Vec<Wanted> = wanted.collect();

@@ -4,7 +4,7 @@
 //! source frames, the most recent first, inlined functions expanded. Symbols that the tape carries
 //! win; only what they do not cover is looked up on this machine.
 
-use super::native::{self, CodePlace};
+use super::native::{self, CodePlace, RecordedFile};
 use super::paths::file_name;
 use crate::block::StackId;
 use crate::tape::Tape;
@@ -123,6 +123,15 @@ pub trait StackSource {
     fn frames(&self, stack: StackId) -> Vec<Frame>;
     /// The module of a number.
     fn module(&self, index: u32) -> Option<&Module>;
+    /// The file of the module of a number.
+    fn file(&self, index: u32) -> Option<RecordedFile> {
+        let module = self.module(index)?;
+        Some(RecordedFile {
+            path: module.path.clone(),
+            build_id: module.build_id.clone(),
+            met_unix_ns: u64::MAX,
+        })
+    }
     /// Symbols that need no look-up.
     fn embedded(&self) -> Vec<Symbol>;
 }
@@ -134,6 +143,11 @@ impl StackSource for Tape {
 
     fn module(&self, index: u32) -> Option<&Module> {
         Tape::module(self, index)
+    }
+
+    fn file(&self, index: u32) -> Option<RecordedFile> {
+        let module = Tape::module(self, index)?;
+        Some(RecordedFile::of(self, module))
     }
 
     fn embedded(&self) -> Vec<Symbol> {
@@ -188,7 +202,7 @@ impl StackFrames {
         wanted.retain(|place| !resolved.contains_key(place));
         let mut missing: Vec<CodePlace> = wanted.into_iter().collect();
         missing.sort_unstable();
-        let found = native::look_up(&missing, |index| source.module(index), |_, _| ());
+        let found = native::look_up(&missing, |index| source.file(index), |_, _| ());
         let mut symbols = found.symbols;
         symbols.sort_unstable_by_key(|symbol| (symbol.module, symbol.offset, symbol.exact));
         for symbol in symbols {

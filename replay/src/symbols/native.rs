@@ -7,13 +7,16 @@
 use super::names;
 use super::paths::tidy;
 use super::shield::shielded;
+use crate::tape::Tape;
 use blazesym::helper::read_elf_build_id;
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 use heaptape_format::symbols::{SourceFrame, Symbol};
 use heaptape_format::tables::{Frame, Module};
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -108,26 +111,61 @@ const MALFORMED: &str = "the file is malformed";
 /// Where separate debug files are looked for.
 const DEBUG_FOLDERS: [&str; 2] = ["/usr/lib/debug", "/lib/debug"];
 
+/// The file that a module was, as its tape tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordedFile {
+    /// Its path.
+    pub path: String,
+    /// Its build-id; empty when it has none.
+    pub build_id: Vec<u8>,
+    /// Without a build-id: when it was there at the latest, Unix time in nanoseconds. What was
+    /// changed since may be another file.
+    pub met_unix_ns: u64,
+}
+
+impl RecordedFile {
+    /// The file of `module`, a module of `tape`.
+    #[must_use]
+    pub fn of(tape: &Tape, module: &Module) -> Self {
+        let header = &tape.header;
+        let met_unix_ns = match module.build_id.is_empty() {
+            true => header
+                .start_realtime_ns
+                .saturating_add(header.stamp_to_ns(module.stamp)),
+            false => 0,
+        };
+        Self {
+            path: module.path.clone(),
+            build_id: module.build_id.clone(),
+            met_unix_ns,
+        }
+    }
+}
+
 /// Looks up `places`, in parallel over modules. `progress` is told (done, total).
-pub fn look_up<'t>(
+pub fn look_up(
     places: &[CodePlace],
-    module: impl Fn(u32) -> Option<&'t Module>,
+    file: impl Fn(u32) -> Option<RecordedFile>,
     progress: impl FnMut(u64, u64) + Send,
 ) -> LookUp {
     let mut found = LookUp::default();
-    let mut by_file: BTreeMap<(&str, &[u8]), Vec<CodePlace>> = BTreeMap::new();
+    let mut files: FxHashMap<u32, Option<RecordedFile>> = FxHashMap::default();
+    for place in places {
+        files
+            .entry(place.module)
+            .or_insert_with(|| file(place.module).filter(|file| file.path.starts_with('/')));
+    }
+    let mut by_file: BTreeMap<&RecordedFile, Vec<CodePlace>> = BTreeMap::new();
     for &place in places {
-        match module(place.module).filter(|module| module.path.starts_with('/')) {
-            Some(module) => {
-                let file = (module.path.as_str(), module.build_id.as_slice());
-                by_file.entry(file).or_default().push(place);
-            }
+        match files.get(&place.module).and_then(Option::as_ref) {
+            Some(file) => by_file.entry(file).or_default().push(place),
             None => found.symbols.push(unknown(place)),
         }
     }
     let mut work = Vec::new();
-    for ((path, build_id), mut places) in by_file {
-        let files = shielded(|| source_files(Path::new(path), build_id));
+    for (file, mut places) in by_file {
+        let path = &file.path;
+        let files = shielded(|| source_files(file));
         match files.unwrap_or_else(|| Err(MALFORMED.to_owned())) {
             Ok(files) => {
                 places.sort_unstable_by_key(|place| place.look_up_address());
@@ -203,7 +241,8 @@ impl<P: FnMut(u64, u64) + Send> Progress<P> {
 }
 
 /// The files that may name a module's places, the best first, or why there is none.
-fn source_files(path: &Path, build_id: &[u8]) -> Result<Vec<PathBuf>, String> {
+fn source_files(file: &RecordedFile) -> Result<Vec<PathBuf>, String> {
+    let (path, build_id) = (Path::new(&file.path), file.build_id.as_slice());
     let debug_file = separate_debug_file(build_id);
     // Opening a pipe would wait for its writer.
     if path.metadata().is_ok_and(|file| !file.is_file()) {
@@ -220,6 +259,9 @@ fn source_files(path: &Path, build_id: &[u8]) -> Result<Vec<PathBuf>, String> {
             };
         }
     };
+    if on_disk.is_empty() && build_id.is_empty() && was_changed(path, file.met_unix_ns) {
+        return Err("it was changed after it was met, and has no build-id to tell by".to_owned());
+    }
     if on_disk == build_id {
         return Ok(debug_file.into_iter().chain([path.to_owned()]).collect());
     }
@@ -230,6 +272,15 @@ fn source_files(path: &Path, build_id: &[u8]) -> Result<Vec<PathBuf>, String> {
         }
         None => Err("the file is not the one that was recorded (its build-id differs)".to_owned()),
     }
+}
+
+/// True when the file at `path` was written, renamed or made after `unix_ns`.
+fn was_changed(path: &Path, unix_ns: u64) -> bool {
+    let Ok(file) = path.metadata() else {
+        return true;
+    };
+    let changed = i128::from(file.ctime()) * 1_000_000_000 + i128::from(file.ctime_nsec());
+    changed > i128::from(unix_ns)
 }
 
 /// `/usr/lib/debug/.build-id/ab/cdef….debug`, when it is there.
