@@ -1,10 +1,9 @@
 //! The code places of several tapes, looked up together: each file is read once for all of them.
 //!
 //! What comes in: places of one tape after the other, with its modules. What goes out: the source
-//! frames of each. Modules of two tapes are one when path and build-id are equal (without one: and when
-//! they were met). The answer never
-//! depends on which tapes are together: where a file makes the symbol library fail, each tape asks
-//! alone.
+//! frames of each. Modules of two tapes are one when path and build-id are equal (without one: and
+//! when they were met). The answer never depends on which tapes are together: where a file makes
+//! the symbol library fail, each tape asks alone.
 
 use super::native::{self, CodePlace, LookUp, RecordedFile};
 use heaptape_format::symbols::SourceFrame;
