@@ -9,7 +9,7 @@
 //! | [`frames`] | source frames, interned; the frames of whole stacks |
 //! | [`wrappers`] | the rule that says which frames are wrappers, and its tables |
 //! | [`attribution`] | the frame that is an allocation's place, by that rule |
-//! | [`batch`] | places of several tapes, looked up together |
+//! | `batch` | places of several tapes, looked up together |
 //! | [`embed`] | writing symbols into tapes, so that they can be read anywhere |
 //!
 //! What comes in: stacks of a tape. What goes out: source frames, the most recent first. Nothing
