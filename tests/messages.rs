@@ -99,7 +99,7 @@ fn a_pipe_in_a_programs_place_is_no_program() {
         .success();
     std::fs::remove_file(&program).unwrap();
     room.bare(&["mkfifo", "phases"]).success();
-    for verb in ["symbolize", "stats"] {
+    for verb in ["stats", "symbolize"] {
         let said = room.heaptape(&[verb, "t.tape"]).success();
         let text = format!("{}{}", said.stdout, said.stderr);
         assert!(
