@@ -201,7 +201,15 @@ fn a_cargo_build() {
 
     let mut rustc = 0;
     for tape in room.tapes() {
-        let info = assert_figures_agree(&room, &tape);
+        let info = room.json(&["info", &tape]);
+        // Some builds of rustc bring an allocator of their own, and their tapes say so.
+        let info = match text(&info, "message") {
+            "not recorded: brings its own allocator" => {
+                assert_eq!(room.json(&["verify", &tape])["damaged"], 0, "{tape}");
+                info
+            }
+            _ => assert_figures_agree(&room, &tape),
+        };
         let command = info["command"][0].as_str().unwrap();
         if command.ends_with("rustc") && text(&info, "ended_by") == "exit:0" {
             rustc += 1;

@@ -192,8 +192,8 @@ pub struct ProcessSlot {
     pub exit_code: AtomicU32,
     /// Ticks since the recording's start at the exit or exec that was noted last, 0: none was.
     pub end_ticks: AtomicU64,
-    /// See [`paused`]: allocations are not recorded, frees are, and a realloc is the free of its old
-    /// block.
+    /// See [`paused`]: allocations are not recorded, frees are, and a realloc is the free of its
+    /// old block.
     pub paused: AtomicU32,
     /// 0 recording; else the [`turned_off`] reason.
     pub turned_off: AtomicU32,

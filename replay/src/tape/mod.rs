@@ -76,9 +76,9 @@ pub struct Tape {
     pub duration_stamp: u64,
     /// Size of the file.
     pub tape_bytes: u64,
-    /// Events that the tape had, by the numbers in the headers of their chunks and by the end's: those
-    /// that are not readable were in damaged or missing chunks. Of a tape that has no end, those
-    /// behind a stream's last chunk are not known.
+    /// Events that the tape had, by the numbers in the headers of their chunks and by the end's:
+    /// those that are not readable were in damaged or missing chunks. Of a tape that has no end,
+    /// those behind a stream's last chunk are not known.
     pub numbered_events: u64,
     /// All chunks in the order of the file.
     pub(crate) chunks: Vec<FoundChunk>,
