@@ -34,9 +34,20 @@ struct Json {
     first_damage_offset: Option<u64>,
 }
 
+/// How many events cannot be read. Without the tape's end none is known of behind the last chunk.
+fn lost_words(events: u64, has_end: bool) -> String {
+    match (events, has_end) {
+        (0, true) => ", none is lost".to_owned(),
+        (0, false) => String::new(),
+        (events, true) => format!(", {} cannot", count(events)),
+        (events, false) => format!(", at least {} cannot", count(events)),
+    }
+}
+
 impl Verify {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let found = Tape::open(&self.tape)?.verify();
+        let opened = Tape::open(&self.tape)?;
+        let found = opened.verify();
         let tape = self.tape.display().to_string();
         if self.format == FactsFormat::Json {
             let json = Json {
@@ -57,10 +68,9 @@ impl Verify {
             );
             let state = match found.first_damage_offset {
                 Some(offset) if found.damaged > 0 => format!(
-                    "{} damaged or missing, the first at offset {offset}; {events} can be read, {} \
-                     cannot",
+                    "{} damaged or missing, the first at offset {offset}; {events} can be read{}",
                     count(found.damaged),
-                    count(found.unreadable_events)
+                    lost_words(found.unreadable_events, opened.end.is_some())
                 ),
                 _ if found.damaged > 0 => format!("{} damaged", count(found.damaged)),
                 _ if found.chunks == 1 => format!("{chunks} with {events} is whole"),
