@@ -8,12 +8,14 @@
 pub mod elf;
 pub mod find;
 pub mod listing;
+mod recent;
 pub mod scattered;
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use elf::Headers;
 use find::Object;
+pub use recent::Recent;
 
 use crate::syscall;
 
@@ -227,12 +229,13 @@ pub struct Place {
 
 /// Finds the module of `pc`. A module without a number gets one, and `announce` gets its record
 /// before any other thread can see the number. `checked_at` is [`unloads`] as the event read it,
-/// or `None` while it is unsettled what is loaded.
+/// or `None` while it is unsettled what is loaded. A range that is settled goes into `recent`.
 ///
 /// `None`: `announce` refused.
 pub fn place(
     pc: usize,
     checked_at: Option<u64>,
+    recent: &mut Recent,
     buffer: &mut PathBuffer,
     announce: impl FnOnce(&ModuleRecord<'_>) -> bool,
 ) -> Option<Place> {
@@ -247,6 +250,9 @@ pub fn place(
     // 0 stands for never checked.
     let checked = checked_at.map_or(0, |unloads| unloads + 1);
     if let Some((module, has_holes)) = known(&object, checked) {
+        if !has_holes {
+            recent.remember(object.start, object.end, object.bias, module);
+        }
         let is_inside = !has_holes || object.holds(pc);
         let place = Place { module, offset };
         return Some(if is_inside { place } else { unknown });

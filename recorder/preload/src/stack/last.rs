@@ -19,7 +19,8 @@
 
 use super::CutReason;
 use super::bounds::load;
-use super::row::RowKind;
+use super::intern::InternTable;
+use super::row::{Row, RowKind};
 use super::walk::{End, FRAMES_MAX, Frame, Position};
 
 /// Words that the step out of one frame reads at most.
@@ -87,17 +88,15 @@ pub struct LastStack {
     pub root: usize,
 }
 
-/// What a stack is put together from, outermost frame first: the frame outside of the next one.
+/// What a stack is put together from, outermost frame first: what is outside of the next one.
 #[derive(Debug, Clone, Copy)]
 pub struct Outer {
-    /// Its index; 0: there is none, and the state is the one where the walk ended.
+    /// Its index; 0: there is none.
     index: usize,
-    pc: usize,
-    sp: usize,
-    rbp: usize,
-    needs_rbp: bool,
-    /// Words from here to the end of the stack.
-    words: usize,
+    /// The frame there, or the state in which the walk ended.
+    frame: Frame,
+    /// As in [`KeptFrame`].
+    words: u32,
     /// All so far may be trusted.
     is_trusted: bool,
     /// All nodes so far are those that stood there before.
@@ -245,11 +244,13 @@ impl LastStack {
         let frame = self.frame(index);
         Outer {
             index,
-            pc: frame.pc,
-            sp: frame.sp,
-            rbp: frame.rbp,
-            needs_rbp: frame.needs_rbp(),
-            words: frame.word_count(),
+            frame: Frame {
+                pc: frame.pc,
+                sp: frame.sp,
+                rbp: frame.rbp,
+                row: Row::bare(RowKind::Special),
+            },
+            words: frame.words,
             is_trusted: is_kept,
             is_same: true,
         }
@@ -267,10 +268,12 @@ impl LastStack {
         };
         Outer {
             index: 0,
-            pc: at.pc,
-            sp: at.sp,
-            rbp: at.rbp,
-            needs_rbp: false,
+            frame: Frame {
+                pc: at.pc,
+                sp: at.sp,
+                rbp: at.rbp,
+                row: Row::bare(RowKind::Special),
+            },
             words: 0,
             is_trusted: is_whole && end != End::Cut(CutReason::Unknown),
             is_same,
@@ -278,50 +281,67 @@ impl LastStack {
     }
 
     /// Puts the frames of `found`, innermost first, inside of `outer`. The index of the first one
-    /// that has no node yet: it and all inside of it must be [named](LastStack::name).
+    /// that has no node yet: it and all inside of it must be [named](LastStack::name_known).
     #[inline(never)]
-    pub fn extend(&mut self, mut outer: Outer, found: &[Frame]) -> usize {
-        let mut same = outer.index;
-        let mut count = outer.index;
+    pub fn extend(&mut self, outer: &Outer, found: &[Frame]) -> usize {
+        let first = outer.index + 1;
+        let slots = self.frames.get_mut(first..).unwrap_or_default();
+        let frames = found.iter().rev();
+        let mut same = 0;
+        if outer.is_same {
+            let pairs = slots.iter().zip(frames.clone());
+            same = pairs
+                .take_while(|(slot, frame)| slot.pc == frame.pc)
+                .count();
+        }
+        // Two loops, and each is left with registers enough.
+        for (slot, frame) in slots.iter_mut().zip(frames.clone()) {
+            slot.pc = frame.pc;
+            slot.sp = frame.sp;
+            slot.rbp = frame.rbp;
+        }
         let mut trusted = outer.index;
-        let slots = self.frames.get_mut(outer.index + 1..).unwrap_or_default();
-        let mut pairs = slots.iter_mut().zip(found.iter().rev());
         if outer.is_trusted {
-            for (slot, frame) in pairs.by_ref() {
-                let step = outer.keep_step(frame, &mut self.words);
-                count += 1;
-                outer.is_same &= slot.pc == frame.pc;
-                same += usize::from(outer.is_same);
-                slot.pc = frame.pc;
-                let Some((words, needs_rbp)) = step else {
+            let mut before = &outer.frame;
+            let mut words = outer.words;
+            for (slot, frame) in slots.iter_mut().zip(frames) {
+                let is_outermost = trusted == 0;
+                let Some(kept) = keep_step(before, frame, words, is_outermost, &mut self.words)
+                else {
                     break;
                 };
-                trusted = count;
-                slot.sp = frame.sp;
-                slot.rbp = frame.rbp;
-                slot.words = (words as u32) << 1 | u32::from(needs_rbp);
-                outer = Outer {
-                    index: count,
-                    pc: frame.pc,
-                    sp: frame.sp,
-                    rbp: frame.rbp,
-                    needs_rbp,
-                    words,
-                    ..outer
-                };
+                slot.words = kept;
+                trusted += 1;
+                before = frame;
+                words = kept;
             }
-        }
-        // Nothing but the nodes of the others is ever looked at.
-        for (slot, frame) in pairs {
-            count += 1;
-            outer.is_same &= slot.pc == frame.pc;
-            same += usize::from(outer.is_same);
-            slot.pc = frame.pc;
         }
         self.trusted = trusted;
         self.hint = trusted;
-        self.end_at(count);
-        same + 1
+        self.end_at(outer.index + found.len());
+        first + same
+    }
+
+    /// Names the frames from `index` on, of which the outermost lies under the node `parent`, until
+    /// one has a node that `nodes` does not remember: its index, and the node that it lies under.
+    /// Apart, so that the loop has all registers for itself.
+    #[inline(never)]
+    pub fn name_known(
+        &mut self,
+        mut index: usize,
+        mut parent: u32,
+        nodes: &InternTable,
+    ) -> (usize, u32) {
+        let slots = self.frames.get_mut(index..=self.count);
+        for slot in slots.unwrap_or_default() {
+            let Some(node) = nodes.get(parent, slot.pc) else {
+                break;
+            };
+            slot.node = node;
+            parent = node;
+            index += 1;
+        }
+        (index, parent)
     }
 
     /// The program counter of the frame `index`, when the stack has so many.
@@ -357,63 +377,76 @@ impl LastStack {
     }
 }
 
-impl Outer {
-    /// Keeps the words that the step out of `frame` has read. How many there are with them, and
-    /// whether the way from the frame depends on rbp; `None` when the step is not to be trusted.
-    #[inline(always)]
-    fn keep_step(self, frame: &Frame, words: &mut [Word]) -> Option<(usize, bool)> {
-        let row = frame.row;
-        // Searches want stack pointers in order.
-        if !row.is_plain() || self.sp <= frame.sp {
-            return self.keep_rare_step(frame, words);
-        }
-        let kept = self.words;
-        let [first, second] = words.get_mut(kept..kept + 2)? else {
-            return None;
-        };
-        *first = Word {
-            address: self.sp.wrapping_sub(8),
-            value: self.pc,
-        };
-        if !row.saves_rbp() {
-            return Some((kept + 1, self.needs_rbp || row.counts_from_rbp()));
-        }
-        if !self.needs_rbp {
-            return Some((kept + 1, row.counts_from_rbp()));
-        }
+/// Keeps the words that the step from `frame` to `outer` has read behind those that there are: then
+/// there are as many as this tells, as [`KeptFrame::words`]; `None` when the step is not to be
+/// trusted.
+#[inline(always)]
+fn keep_step(
+    outer: &Frame,
+    frame: &Frame,
+    words: u32,
+    is_outermost: bool,
+    memory: &mut [Word],
+) -> Option<u32> {
+    let row = frame.row;
+    // Searches want stack pointers in order.
+    if !row.is_plain() || outer.sp <= frame.sp {
+        return keep_rare_step(outer, frame, words, is_outermost, memory);
+    }
+    let kept = words as usize >> 1;
+    let [first, second] = memory.get_mut(kept..kept + 2)? else {
+        return None;
+    };
+    *first = Word {
+        address: outer.sp.wrapping_sub(8),
+        value: outer.pc,
+    };
+    let from_rbp = u32::from(row.counts_from_rbp());
+    if !row.saves_rbp() {
+        return Some((words + 2) | from_rbp);
+    }
+    let needs_rbp = words & 1;
+    if needs_rbp != 0 {
         *second = Word {
-            address: self.sp.wrapping_add_signed(row.rbp_offset()),
-            value: self.rbp,
+            address: outer.sp.wrapping_add_signed(row.rbp_offset()),
+            value: outer.rbp,
         };
-        Some((kept + 2, row.counts_from_rbp()))
     }
+    Some((words + 2 + needs_rbp) | from_rbp)
+}
 
-    /// As [`Outer::keep_step`]. Inline, because the hot loop's state would be in memory otherwise.
-    #[inline(always)]
-    fn keep_rare_step(self, frame: &Frame, words: &mut [Word]) -> Option<(usize, bool)> {
-        let row = frame.row;
-        if row.kind() == RowKind::End {
-            return (self.index == 0).then_some((self.words, false));
-        }
-        if row.kind() != RowKind::Realigned || self.sp <= frame.sp {
-            return None;
-        }
-        let at = |offset| frame.rbp.wrapping_add_signed(offset);
-        // The word that says where the CFA is comes last: it is compared first.
-        let read = [
-            (self.sp.wrapping_sub(8), self.pc, true),
-            (at(row.rbp_offset()), self.rbp, self.needs_rbp),
-            (at(row.cfa_offset()), self.sp, true),
-        ];
-        let mut kept = self.words;
-        for (address, value, matters) in read {
-            if matters {
-                *words.get_mut(kept)? = Word { address, value };
-                kept += 1;
-            }
-        }
-        Some((kept, true))
+/// As [`keep_step`].
+#[cold]
+#[inline(never)]
+fn keep_rare_step(
+    outer: &Frame,
+    frame: &Frame,
+    words: u32,
+    is_outermost: bool,
+    memory: &mut [Word],
+) -> Option<u32> {
+    let row = frame.row;
+    if row.kind() == RowKind::End {
+        return is_outermost.then_some(words & !1);
     }
+    if row.kind() != RowKind::Realigned || outer.sp <= frame.sp {
+        return None;
+    }
+    let at = |offset| frame.rbp.wrapping_add_signed(offset);
+    // The word that says where the CFA is comes last: it is compared first.
+    let read = [
+        (outer.sp.wrapping_sub(8), outer.pc, true),
+        (at(row.rbp_offset()), outer.rbp, words & 1 != 0),
+        (at(row.cfa_offset()), outer.sp, true),
+    ];
+    let mut kept = words >> 1;
+    for (address, value, matters) in read {
+        if matters {
+            *memory.get_mut(kept as usize)? = Word { address, value };
+            kept += 1;
+        }
+    }
+    Some(kept << 1 | 1)
 }
 
 impl Word {

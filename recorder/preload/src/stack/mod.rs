@@ -25,7 +25,7 @@ pub mod walk;
 use core::ptr::NonNull;
 
 use crate::arena;
-use crate::modules::{self, Changes, ModuleRecord, PathBuffer};
+use crate::modules::{self, Changes, ModuleRecord, PathBuffer, Place, Recent};
 use intern::InternTable;
 use last::LastStack;
 use leaves::Leaves;
@@ -98,6 +98,8 @@ pub struct StackCapture {
     changes: Changes,
     is_unsettled: bool,
     unloads: u64,
+    /// Nothing in it while that is unsettled.
+    recent: Recent,
     path: PathBuffer,
 }
 
@@ -152,6 +154,7 @@ impl StackCapture {
         self.changes = Changes::default();
         self.is_unsettled = false;
         self.unloads = modules::unloads();
+        self.recent.forget();
         self.depth_max = match config.max_depth {
             0 => FRAMES_MAX,
             depth => FRAMES_MAX.min(depth as usize),
@@ -251,17 +254,21 @@ impl StackCapture {
         if epoch != self.walker.bounds.epoch() {
             self.leaves.forget();
         }
-        let mut index = self.last.extend(outer, found);
+        let mut index = self.last.extend(&outer, found);
         let mut parent = self.last.frame(index - 1).node;
         if index == 1 && self.last.root != 0 {
-            parent = self.node(0, self.last.root, sink);
+            let root = self.last.root;
+            let known = self.intern.get(0, root);
+            parent = known.unwrap_or_else(|| self.make_node(0, root, sink));
             if parent == 0 {
                 self.last.break_off(index);
                 return 0;
             }
         }
+        (index, parent) = self.last.name_known(index, parent, &self.intern);
+        // The first one that is not known has no children yet: all inside of it is new, too.
         while let Some(pc) = self.last.nameless(index) {
-            parent = self.node(parent, pc, sink);
+            parent = self.make_node(parent, pc, sink);
             if parent == 0 {
                 self.last.break_off(index);
                 return 0;
@@ -280,14 +287,6 @@ impl StackCapture {
     pub fn forget_last(&mut self) {
         self.last.start();
         self.leaves.forget();
-    }
-
-    #[inline(always)]
-    fn node(&mut self, parent: u32, key: usize, sink: &mut impl StackSink) -> u32 {
-        match self.intern.get(parent, key) {
-            Some(node) => node,
-            None => self.make_node(parent, key, sink),
-        }
     }
 
     /// Makes a node and remembers it; 0 when the sink refuses.
@@ -317,18 +316,30 @@ impl StackCapture {
     fn make_frame(&mut self, parent: u32, key: usize, sink: &mut impl StackSink) -> bool {
         let pc = key & !EXACT;
         let is_exact = key & EXACT != 0;
-        let checked_at = (!self.is_unsettled).then_some(self.unloads);
         // A return address may be the end of its object: the call is inside.
         let call = if is_exact { pc } else { pc.wrapping_sub(1) };
-        let place = modules::place(call, checked_at, &mut self.path, |record| {
-            sink.module(record)
-        });
-        let Some(place) = place else {
-            return false;
+        let place = match self.recent.place(call) {
+            Some(place) => place,
+            None => match self.look_for_place(call, sink) {
+                Some(place) => place,
+                None => return false,
+            },
         };
         self.has_unknown_code |= place.module == 0;
         let offset = place.offset.wrapping_add(pc - call) as u64;
         sink.node(parent, place.module, offset, is_exact)
+    }
+
+    #[inline(never)]
+    fn look_for_place(&mut self, call: usize, sink: &mut impl StackSink) -> Option<Place> {
+        let checked_at = (!self.is_unsettled).then_some(self.unloads);
+        modules::place(
+            call,
+            checked_at,
+            &mut self.recent,
+            &mut self.path,
+            |record| sink.module(record),
+        )
     }
 
     /// Drops what no longer holds after objects came or went.
@@ -339,6 +350,7 @@ impl StackCapture {
         self.is_unsettled = changes.is_unsettled();
         if unloads != self.unloads || self.is_unsettled {
             self.walker.forget();
+            self.recent.forget();
             self.forget_nodes();
         } else if self.has_unknown_code {
             // What was unknown code may be a new object's.
