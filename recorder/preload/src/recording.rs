@@ -9,7 +9,7 @@ use crate::level::Level;
 use crate::modules::ModuleRecord;
 use crate::stack::{CallerContext, CutReason, StackSink};
 use crate::thread::Thread;
-use crate::waiting::{Wait, is_closed};
+use crate::waiting::{ChunkWait, is_closed, may_take_chunk};
 use crate::{clock, gate, process};
 use core::ffi::c_void;
 use core::ptr::NonNull;
@@ -356,12 +356,14 @@ fn append_slowly(level: &mut Level, words: impl ExactSizeIterator<Item = u64> + 
     let session = process::session();
     let mut wait = None;
     while !level.is_abandoned && !is_closed() {
-        match level.producer.append_long(session, words.clone()) {
-            Ok(()) => return true,
-            Err(AppendError::TooLong) => return false,
-            Err(AppendError::NoChunk) => {}
+        if level.producer.fits(words.len()) || may_take_chunk(wait.as_ref()) {
+            match level.producer.append_long(session, words.clone()) {
+                Ok(()) => return true,
+                Err(AppendError::TooLong) => return false,
+                Err(AppendError::NoChunk) => {}
+            }
         }
-        if !wait.get_or_insert_with(Wait::begin).goes_on() {
+        if !wait.get_or_insert_with(ChunkWait::begin).goes_on() {
             return false;
         }
     }

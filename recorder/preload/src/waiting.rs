@@ -13,6 +13,7 @@ use heaptape_session::layout::{options, state, turned_off};
 use heaptape_session::ring::Memory;
 use heaptape_session::sync::Ordering;
 use heaptape_session::sys;
+use heaptape_session::turns::{self, Turn};
 
 /// One nap.
 const NAP_NS: u32 = 1_000_000;
@@ -99,6 +100,47 @@ impl Drop for Wait {
     }
 }
 
+/// Waiting for a chunk, in turn with all threads of the session.
+#[derive(Debug)]
+pub struct ChunkWait {
+    wait: Wait,
+    turn: Turn,
+}
+
+impl ChunkWait {
+    /// Begins to wait.
+    pub fn begin() -> Self {
+        Self {
+            wait: Wait::begin(),
+            turn: Turn::new(clock::now::<false, false>(0)),
+        }
+    }
+
+    /// As [`Wait::goes_on`].
+    pub fn goes_on(&mut self) -> bool {
+        let goes_on = self.wait.goes_on();
+        // Who could not take a chunk does not keep others from it.
+        if goes_on && !is_out_of_reach() {
+            self.turn.note(&process::session().header().longest_wait);
+        }
+        goes_on
+    }
+}
+
+impl Drop for ChunkWait {
+    fn drop(&mut self) {
+        self.turn.end(&process::session().header().longest_wait);
+    }
+}
+
+/// True when a free chunk may be taken now by who waits so, or does not wait yet.
+#[must_use]
+pub fn may_take_chunk(wait: Option<&ChunkWait>) -> bool {
+    let session = process::session();
+    let turn = wait.map(|wait| &wait.turn);
+    turns::may_take(&session.header().longest_wait, turn, session)
+}
+
 /// Waits for a moment; where the program forbids itself to sleep, by doing nothing.
 fn nap() {
     if !sys::is_refused(libc::SYS_nanosleep) {
@@ -174,12 +216,12 @@ fn state_of(pid: u32) -> Option<u8> {
     end.and_then(|end| stat.get(end + 2)).copied()
 }
 
-/// True when there are free chunks and this process cannot map them.
+/// True when there is a free chunk and this process cannot map it.
 fn is_out_of_reach() -> bool {
     let session = process::session();
     (0..session.chunks_ready()).any(|index| {
-        session
-            .owner(index)
-            .is_some_and(|owner| owner.load(Ordering::Relaxed) == 0)
+        let owner = session.owner(index);
+        let is_free = owner.is_some_and(|owner| owner.load(Ordering::Relaxed) == 0);
+        is_free && session.chunk(index).is_none()
     })
 }

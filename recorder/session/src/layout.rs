@@ -110,6 +110,9 @@ pub struct SessionHeader {
     /// Process images that found no free process slot. One that cannot map the session at all
     /// (another user, another root folder, no address space) runs as if bare and counts nowhere.
     pub refused_images: AtomicU32,
+    /// When, in ticks, the producer began to wait for a chunk that waits longest; 0: none is known
+    /// to wait. See [`crate::turns`].
+    pub longest_wait: AtomicU64,
     /// A mark from outside of the recorded processes: 0 none, `pid << 8 | 1` process `pid` writes
     /// it, `pid << 8 | 2` the drainer may take it and store 0.
     pub mark_state: AtomicU64,

@@ -18,6 +18,7 @@
 //! | [`map`] | creating, opening and mapping the file |
 //! | [`slots`] | claiming and giving back process and stream slots |
 //! | [`ring`] | the single-producer, single-consumer sequence of chunks |
+//! | [`turns`] | who gets the next free chunk when they are scarce |
 //! | [`record`] | the words of a record, encoding and decoding side by side |
 //! | [`allocators`] | which programs bring an allocator of their own |
 //! | [`reasons`] | why an image cannot be recorded, in words |
@@ -38,6 +39,7 @@ pub mod ring;
 pub mod slots;
 pub mod sync;
 pub mod sys;
+pub mod turns;
 
 /// Rises with every change of the layout or of the records: processes of one session must agree.
-pub const SESSION_VERSION: u32 = 1;
+pub const SESSION_VERSION: u32 = 2;
