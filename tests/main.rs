@@ -32,6 +32,7 @@ mod questions;
 mod readme;
 mod real_programs;
 mod recovery;
+mod repack;
 mod symbols;
 mod terminals;
 mod tidy;

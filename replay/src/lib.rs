@@ -11,6 +11,7 @@
 //! | [`recording`] | all of it behind one type: start here |
 //! | [`symbols`] | code places → source frames; which frame is an allocation's place |
 //! | [`stats`] | blocks, grouped and filtered: numbers only |
+//! | [`repack`] | the same tape, smaller |
 //! | [`report`] | text for people, JSON, CSV |
 pub mod block;
 pub mod error;
@@ -19,6 +20,7 @@ mod history;
 pub mod index;
 pub mod moment;
 pub mod recording;
+pub mod repack;
 pub mod report;
 mod snapshot;
 pub mod stats;

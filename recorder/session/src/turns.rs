@@ -81,14 +81,13 @@ pub fn may_take<M: Memory>(longest: &AtomicU64, turn: Option<&Turn>, memory: &M)
 mod tests {
     use super::*;
 
+    /// Attempts until it is first; 1000 when it never is.
     fn attempts_until(turn: &mut Turn, longest: &AtomicU64) -> u32 {
-        for attempt in 1..1000 {
+        let mut is_first = |_: &u32| {
             turn.note(longest);
-            if longest.load(Ordering::Relaxed) == turn.since {
-                return attempt;
-            }
-        }
-        panic!("never");
+            longest.load(Ordering::Relaxed) == turn.since
+        };
+        (1..1000).find(&mut is_first).unwrap_or(1000)
     }
 
     #[test]

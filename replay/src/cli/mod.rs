@@ -19,6 +19,7 @@ mod object;
 mod open;
 mod output;
 mod recover;
+mod repack;
 mod rows;
 mod run;
 mod stats;
@@ -88,6 +89,7 @@ enum Verb {
     Symbolize(symbolize::Symbolize),
     Verify(verify::Verify),
     Recover(recover::Recover),
+    Repack(repack::Repack),
     Mark(control::Mark),
     Pause(control::Pause),
     Resume(control::Resume),
@@ -121,6 +123,7 @@ impl Verb {
             Self::Symbolize(verb) => verb.run(output),
             Self::Verify(verb) => verb.run(output),
             Self::Recover(verb) => verb.run(output),
+            Self::Repack(verb) => verb.run(output),
             Self::Mark(verb) => verb.run(output),
             Self::Pause(verb) => verb.run(output),
             Self::Resume(verb) => verb.run(output),

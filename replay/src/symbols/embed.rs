@@ -11,6 +11,7 @@ use super::batch::{Answers, Batch, ModuleNumbers, PlaceNumber};
 use super::frames::StackSource;
 use super::native::CodePlace;
 use crate::tape::Tape;
+use crate::tape::open::locked_by_another;
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
 use heaptape_format::scan::{Found, Scan};
 use heaptape_format::symbols::{Symbol, parts, put_symbols};
@@ -18,7 +19,6 @@ use heaptape_format::{ChunkKind, TapeHeader};
 use rustc_hash::FxHashSet;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -256,14 +256,6 @@ fn append(path: &Path, symbols: &[Symbol], encoder: &mut ChunkEncoder) -> Result
         let _ = file.set_len(end).and_then(|()| file.set_len(old_bytes));
         write_error(error)
     })
-}
-
-/// Takes the lock of a tape, which falls with the file; true when another holds it. File systems
-/// without locks have no other holder either.
-fn locked_by_another(file: &File) -> bool {
-    // SAFETY: flock takes a descriptor, which `file` keeps open, and touches no memory.
-    let failed = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0;
-    failed && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
 }
 
 /// Where the next chunk goes, and its number: behind the last chunk when only unwritten zeros

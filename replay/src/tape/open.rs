@@ -8,6 +8,7 @@ use memmap2::Mmap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// The bytes of a file.
@@ -74,4 +75,12 @@ pub(super) fn tape_bytes(path: &Path) -> Result<Bytes, Error> {
     }
     let file = File::open(path).map_err(read)?;
     Bytes::of_file(&file).map_err(read)
+}
+
+/// Takes the lock of a tape, which falls with the file; true when another holds it. File systems
+/// without locks have no other holder either.
+pub(crate) fn locked_by_another(file: &File) -> bool {
+    // SAFETY: flock takes a descriptor, which `file` keeps open, and touches no memory.
+    let failed = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0;
+    failed && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
 }

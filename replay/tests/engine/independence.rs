@@ -5,6 +5,7 @@ use crate::support::generate::{History, play};
 use crate::support::write::{Layout, tape};
 use heaptape::block::{Block, Lifetime};
 use heaptape::index::{Peak, Summary};
+use heaptape::repack::repack;
 use heaptape::timeline::TimelinePoint;
 use heaptape::{OpenOptions, Recording};
 use proptest::prelude::*;
@@ -119,6 +120,28 @@ proptest! {
         std::fs::write(&index, &good[..good.len() / 2]).unwrap();
         answers(&path, &OpenOptions::default(), &history).check(&expected);
         prop_assert_eq!(std::fs::read(&index).unwrap(), good);
+    }
+
+    #[test]
+    fn repacking_does_not_matter(
+        script in scripts(200, true), streams in 1usize..4, level in 1i32..=19,
+        chunk_events in 1usize..90,
+    ) {
+        let history = play(&script, streams, false);
+        let layout = Layout { chunk_events, ..Layout::default() };
+        let (_folder, path) = file(&tape(&history, &layout).0);
+        let expected = answers(&path, &OpenOptions::default(), &history);
+        let whole = std::fs::read(&path).unwrap();
+        let other = path.with_extension("small.tape");
+        let done = repack(&path, &other, level).unwrap();
+        prop_assert_eq!(std::fs::read(&path).unwrap(), whole);
+        prop_assert_eq!(std::fs::metadata(&other).unwrap().len(), done.bytes_after);
+        prop_assert!(done.bytes_after <= done.bytes_before);
+        answers(&other, &OpenOptions::default(), &history).check(&expected);
+        // In its own place, where an index of the old tape lies.
+        prop_assert_eq!(repack(&path, &path, level).unwrap(), done);
+        prop_assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&other).unwrap());
+        answers(&path, &OpenOptions::default(), &history).check(&expected);
     }
 }
 

@@ -6,6 +6,7 @@
 //! stack alone: this runs in children of `vfork`. What cannot be read or understood is left as it
 //! is: then the kernel or the loader has the last word.
 
+use super::image_file::{File, holds};
 use core::ffi::CStr;
 use heaptape_session::sys::{self, syscall6};
 use heaptape_session::{allocators, reasons};
@@ -30,45 +31,6 @@ const DT_STRSZ: u64 = 10;
 
 /// The dynamic loader that loads us.
 const LOADER: &[u8] = b"ld-linux-x86-64.so.2";
-/// A file that is open for reading.
-struct File(i32);
-
-impl File {
-    fn open(folder: i32, path: &CStr) -> Option<Self> {
-        let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) as usize;
-        let arguments = [folder as usize, path.as_ptr() as usize, flags, 0, 0, 0];
-        // SAFETY: the path is zero-terminated.
-        let fd = unsafe { syscall6(libc::SYS_openat, arguments) };
-        (fd >= 0).then_some(Self(fd as i32))
-    }
-
-    /// As many bytes as there are, up to the buffer's length.
-    fn read<'a>(&self, buffer: &'a mut [u8], offset: u64) -> &'a [u8] {
-        let mut length = 0;
-        while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-            let count = sys::read_at(self.0, rest, offset.wrapping_add(length as u64));
-            if count <= 0 {
-                break;
-            }
-            length += count as usize;
-        }
-        buffer.get(..length).unwrap_or_default()
-    }
-
-    fn status(&self) -> Option<libc::stat> {
-        // SAFETY: all-zero bytes are a valid `stat`.
-        let mut status: libc::stat = unsafe { core::mem::zeroed() };
-        let arguments = [self.0 as usize, (&raw mut status) as usize, 0, 0, 0, 0];
-        // SAFETY: the structure is valid for the kernel to fill in.
-        (unsafe { syscall6(libc::SYS_fstat, arguments) } == 0).then_some(status)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        sys::close(self.0);
-    }
-}
 
 /// True when nothing that looking at an image takes is forbidden here.
 #[must_use]
@@ -368,21 +330,6 @@ fn sanitizer_symbol(file: &File, texts: u64, bytes: u64) -> Option<&'static str>
     }
     let (_, reason) = reasons::SANITIZER_SYMBOLS.get(best)?;
     Some(reason)
-}
-
-/// Whether `part` stands in `text`. Large programs have megabytes of names, and each start of one
-/// waits for this: libc's search reads many times as many bytes in a second as comparing windows.
-fn holds(text: &[u8], part: &[u8]) -> bool {
-    // SAFETY: both are valid for reads of their lengths, and it reads nothing else.
-    let found = unsafe {
-        libc::memmem(
-            text.as_ptr().cast(),
-            text.len(),
-            part.as_ptr().cast(),
-            part.len(),
-        )
-    };
-    !found.is_null()
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ pub mod exec;
 pub mod exec_lists;
 pub mod general;
 pub mod image;
+mod image_file;
 pub mod loader;
 pub mod malloc;
 pub mod mmap;

@@ -1,0 +1,167 @@
+//! `heaptape repack`: a smaller tape that says the same, or the tape as it was.
+
+use heaptape_tests::{Room, is_root, wait_for};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+/// Records the shell that starts another program: two tapes, one of which names the other.
+fn record(room: &Room) {
+    let script = "sqlite3 :memory: 'create table t(a); insert into t select value from \
+                  generate_series(1, 20000); select count(*), sum(a) from t;'; true";
+    room.record("t.tape", &[], &["sh", "-c", script]).success();
+    assert_eq!(room.tapes().len(), 2, "{:?}", room.tapes());
+}
+
+/// The tape of sqlite3.
+fn larger(room: &Room) -> String {
+    let size = |name: &String| fs::metadata(room.path(name)).unwrap().len();
+    room.tapes().into_iter().max_by_key(size).unwrap()
+}
+
+/// What the verbs say of a tape, but for its size.
+fn said(room: &Room, tape: &str) -> Vec<Value> {
+    let verbs: [&[&str]; 8] = [
+        &["info"],
+        &["stats", "--at", "peak", "--group-by", "traceback"],
+        &["stats", "--at", "37%"],
+        &["leaks"],
+        &["churn"],
+        &["timeline", "--points", "20"],
+        &["verify"],
+        &[
+            "stats",
+            "--at",
+            "end",
+            "--group-by",
+            "function",
+            "--no-index",
+        ],
+    ];
+    let mut answers = Vec::new();
+    for verb in verbs {
+        let [name, options @ ..] = verb else { continue };
+        let mut answer = room.json(&[&[*name, tape], options].concat());
+        if let Some(facts) = answer.as_object_mut() {
+            facts.remove("tape_bytes");
+        }
+        answers.push(answer);
+    }
+    answers
+}
+
+#[test]
+fn a_repacked_tape_is_smaller_and_says_the_same() {
+    let room = Room::new();
+    record(&room);
+    let tape = larger(&room);
+    let bytes = |name: &str| fs::metadata(room.path(name)).unwrap().len();
+    fs::set_permissions(room.path(&tape), fs::Permissions::from_mode(0o640)).unwrap();
+    let (before, expected) = (bytes(&tape), said(&room, &tape));
+    symlink(&tape, room.path("link.tape")).unwrap();
+    let outcome = room.heaptape(&["repack", "link.tape"]).success();
+    assert!(outcome.stdout.contains(" chunks, "), "{}", outcome.stdout);
+    assert!(bytes(&tape) < before, "{} bytes of {before}", bytes(&tape));
+    assert!(room.path("link.tape").is_symlink());
+    assert_eq!(said(&room, &tape), expected);
+    let mode = fs::metadata(room.path(&tape)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let once = bytes(&tape);
+    let quiet = [
+        "repack",
+        &tape,
+        "-o",
+        "hard.tape",
+        "--level",
+        "19",
+        "--quiet",
+    ];
+    let outcome = room.heaptape(&quiet).success();
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
+    assert!(bytes("hard.tape") < once && bytes(&tape) == once);
+    // Nothing is left beside the tapes and their indexes.
+    let names = fs::read_dir(room.path(".")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let strange: Vec<String> = names
+        .filter(|name| name.contains(".tape.") && !name.ends_with(".idx"))
+        .collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
+#[test]
+fn a_damaged_tape_stays_as_it_is() {
+    let room = Room::new();
+    record(&room);
+    let tape = larger(&room);
+    let mut bytes = fs::read(room.path(&tape)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(room.path(&tape), &bytes).unwrap();
+    let outcome = room.heaptape(&["repack", &tape]);
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    let says_where = outcome.stderr.contains("damaged at offset ");
+    assert!(
+        says_where && outcome.stderr.contains(&tape),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    assert_eq!(fs::read(room.path(&tape)).unwrap(), bytes);
+    let outcome = room.heaptape(&["repack", &tape, "-o", "other.tape"]);
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    assert!(!room.path("other.tape").exists());
+}
+
+#[test]
+fn a_full_disk_and_a_folder_that_is_closed_leave_the_tape() {
+    let mut room = Room::new();
+    record(&room);
+    let tape = larger(&room);
+    let whole = fs::read(room.path(&tape)).unwrap();
+    let mut targets = vec!["nowhere/t.tape".to_owned()];
+    if let Some(disk) = room.mount_small_disk("disk", 8192) {
+        targets.push(disk.join("t.tape").display().to_string());
+    }
+    if !is_root() {
+        fs::create_dir(room.path("closed")).unwrap();
+        fs::set_permissions(room.path("closed"), fs::Permissions::from_mode(0o500)).unwrap();
+        targets.push("closed/t.tape".to_owned());
+    }
+    for target in targets {
+        let outcome = room.heaptape(&["repack", &tape, "-o", &target]);
+        assert_eq!(outcome.code, 2, "{target}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("t.tape"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("as before"), "{}", outcome.stderr);
+        let folder = room.path(&target);
+        let left = folder.parent().and_then(|folder| fs::read_dir(folder).ok());
+        assert_eq!(left.map_or(0, Iterator::count), 0, "{target}");
+        assert_eq!(fs::read(room.path(&tape)).unwrap(), whole);
+    }
+}
+
+#[test]
+fn a_tape_that_is_being_written_is_left_alone() {
+    let room = Room::new();
+    record(&room);
+    let tape = larger(&room);
+    // The lock that a drainer holds while it writes.
+    let script = "echo held; while ! test -e go; do sleep 0.01; done";
+    let mut writer = room.command("flock");
+    let writer = room.start(writer.args(["--exclusive", &tape, "sh", "-c", script]));
+    wait_for("the lock", || {
+        writer.stdout_so_far().contains("held").then_some(())
+    });
+    let whole = fs::read(room.path(&tape)).unwrap();
+    let outcome = room.heaptape(&["repack", &tape]);
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("still being written"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(fs::read(room.path(&tape)).unwrap(), whole);
+    room.write("go", "");
+    writer.finish().success();
+    room.heaptape(&["repack", &tape]).success();
+    room.assert_clean(&tape);
+}
