@@ -13,6 +13,7 @@ mod bad_input;
 mod control;
 mod counts;
 mod crowd;
+mod debug_files;
 mod domains;
 mod faults;
 mod forbidden;

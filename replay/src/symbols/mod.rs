@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`native`] | places in modules → functions, files, lines, from the files of this machine |
+//! | `companions` | separate debug files: where they are, and that they are files |
 //! | [`names`] | mangled names → the names that reports show |
 //! | [`paths`] | DWARF paths, tidied |
 //! | [`pattern`] | shell-style patterns |
@@ -17,6 +18,7 @@
 
 pub mod attribution;
 mod batch;
+mod companions;
 pub mod embed;
 pub mod frames;
 pub mod names;

@@ -4,6 +4,7 @@
 //! [`Symbol`] for each place, with inlined functions expanded, and notes on modules that have no
 //! usable file. It never guesses: a file whose build-id is not the recorded one names nothing.
 
+use super::companions::{Companions, separate_debug_file};
 use super::names;
 use super::paths::tidy;
 use super::shield::shielded;
@@ -108,8 +109,6 @@ const BATCH_PLACES: usize = 512;
 const PART_PLACES_MIN: usize = 8192;
 /// The note on a file that the symbol library cannot digest.
 const MALFORMED: &str = "the file is malformed";
-/// Where separate debug files are looked for.
-const DEBUG_FOLDERS: [&str; 2] = ["/usr/lib/debug", "/lib/debug"];
 
 /// The file that a module was, as its tape tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -283,26 +282,12 @@ fn was_changed(path: &Path, unix_ns: u64) -> bool {
     changed > i128::from(unix_ns)
 }
 
-/// `/usr/lib/debug/.build-id/ab/cdef….debug`, when it is there.
-fn separate_debug_file(build_id: &[u8]) -> Option<PathBuf> {
-    let hex: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let (first, rest) = hex.split_at_checked(2)?;
-    DEBUG_FOLDERS
-        .iter()
-        .map(|folder| PathBuf::from(format!("{folder}/.build-id/{first}/{rest}.debug")))
-        .find(|file| file.is_file())
-}
-
 fn name_part<P: FnMut(u64, u64) + Send>(
     files: &[PathBuf],
     places: &[CodePlace],
     progress: &Progress<P>,
 ) -> Named {
-    let symbolizer = Symbolizer::builder()
-        .enable_auto_reload(false)
-        .enable_demangling(false)
-        .build();
-    let Some((full, plain)) = usable_source(&symbolizer, files) else {
+    let Some((symbolizer, full, plain)) = usable_source(files) else {
         progress.add(places.len());
         return Named {
             symbols: places.iter().copied().map(unknown).collect(),
@@ -333,20 +318,24 @@ fn name_part<P: FnMut(u64, u64) + Send>(
 
 /// The first of `files` that can be opened: with its debug information, and its symbol table
 /// alone.
-fn usable_source<'d>(
-    symbolizer: &Symbolizer,
-    files: &[PathBuf],
-) -> Option<(Source<'d>, Source<'d>)> {
+fn usable_source<'d>(files: &[PathBuf]) -> Option<(Symbolizer, Source<'d>, Source<'d>)> {
     for file in files {
+        let companions = Companions::of(file);
+        let symbolizer = Symbolizer::builder()
+            .enable_auto_reload(false)
+            .enable_demangling(false)
+            .set_debug_dirs(Some(companions.folders))
+            .build();
         let mut plain = Elf::new(file);
         plain.debug_syms = false;
         let plain = Source::Elf(plain);
-        for source in [Source::Elf(Elf::new(file)), plain.clone()] {
+        let full = companions.are_files.then(|| Source::Elf(Elf::new(file)));
+        for source in full.into_iter().chain([plain.clone()]) {
             if symbolizer
                 .symbolize(&source, Input::VirtOffset(&[]))
                 .is_ok()
             {
-                return Some((source, plain));
+                return Some((symbolizer, source, plain));
             }
         }
     }
