@@ -1,6 +1,7 @@
 //! Debug information that is not in the program's own file: where it is found, that what is no
-//! file is left alone.
+//! file is left alone, and what is said where it is not found.
 
+use crate::truth_of;
 use heaptape_tests::answers::rows;
 use heaptape_tests::{Room, build};
 use std::fs;
@@ -80,4 +81,72 @@ fn folders_and_devices_are_no_debug_information() {
     fs::remove_dir(room.path("app.debug")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", room.path("app.debug")).unwrap();
     assert_eq!(phase_a(&room, &app), expected);
+}
+
+/// Without the files of split debug information, what is inlined into a function is not known. The
+/// line table then has the library's lines, and the function is the program's.
+#[test]
+fn a_function_is_not_passed_over_for_want_of_split_debug_information() {
+    let cpp = ["-std=c++20", "-gsplit-dwarf"];
+    let functions = [
+        ("store::fill_vector(", 8000, 1),
+        ("store::grow_vector(", 512, 1),
+        ("store::fill_string(", 501, 1),
+        ("store::make_new(", 333, 1),
+    ];
+    for level in ["-O0", "-O1", "-O2", "-O3"] {
+        let program = build::cpp("containers.cpp", &[&cpp[..], &[level]].concat());
+        has_functions(&program, &functions, level);
+    }
+    let functions = [
+        ("containers::fill_vector", 8000, 1),
+        ("containers::grow_vector", 512, 1),
+        ("containers::make_box", 800, 1),
+        ("containers::make_rc", 216, 1),
+    ];
+    for level in ["-Copt-level=0", "-Copt-level=2", "-Copt-level=3"] {
+        let options = ["-Csplit-debuginfo=unpacked", level];
+        has_functions(&build::rust("containers.rs", &options), &functions, level);
+    }
+}
+
+fn has_functions(program: &Path, functions: &[(&str, u64, u64)], level: &str) {
+    let room = Room::new();
+    let copy = room.path("app");
+    fs::copy(program, &copy).unwrap();
+    room.record("t.tape", &[], &[&copy]).success();
+    for &(function, bytes, blocks) in functions {
+        let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
+        let stats = room.json(&stats);
+        let rows = rows(&stats);
+        let found = rows.iter().find(|(key, _)| key.starts_with(function));
+        let found = found.map(|(_, amount)| *amount);
+        assert_eq!(found, Some((bytes, blocks)), "{level} {function} {rows:#?}");
+    }
+}
+
+/// A package of split debug information (`.dwp`) beside the program has all.
+#[test]
+fn split_debug_information_in_a_package_is_read() {
+    let options = ["-Csplit-debuginfo=packed", "-Copt-level=2"];
+    let built = build::rust("containers.rs", &options);
+    let mut files = fs::read_dir(built.parent().unwrap()).unwrap();
+    let package = files.find_map(|file| {
+        let path = file.unwrap().path();
+        path.extension()
+            .is_some_and(|end| end == "dwp")
+            .then_some(path)
+    });
+    let room = Room::new();
+    fs::copy(&built, room.path("app")).unwrap();
+    fs::copy(package.expect("a package"), room.path("app.dwp")).unwrap();
+    room.record("t.tape", &[], &["./app"]).success();
+    assert_eq!(
+        truth_of(&room, "t.tape", "containers::fill_vector"),
+        (8000, 1)
+    );
+    let lines = room.json(&["stats", "t.tape", "--at", "end", "--group-by", "line"]);
+    let keys = rows(&lines);
+    let of_source = |key: &&String| key.contains("containers.rs:");
+    assert!(keys.keys().filter(of_source).count() >= 8, "{keys:#?}");
 }

@@ -6,7 +6,8 @@
 
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
 use super::pattern::Pattern;
-use super::wrappers::{C_LIBRARY, LIBRARY_NAMESPACES, LIBRARY_SOURCES, WRAPPERS};
+use super::standard_library::is_standard_library;
+use super::wrappers::{C_LIBRARY, WRAPPERS};
 use rustc_hash::FxHashMap;
 
 /// How allocations are given a place.
@@ -158,73 +159,6 @@ fn without_aliases(name: &str) -> &str {
     }
 }
 
-fn is_standard_library(name: &str, file: Option<&str>) -> bool {
-    match file {
-        Some(file) => {
-            LIBRARY_SOURCES.iter().any(|part| file.contains(part))
-                || file.starts_with("library/")
-                || is_hashbrown(file)
-        }
-        None => is_library_name(name),
-    }
-}
-
-/// The crate behind Rust's `HashMap`, also when a program uses it directly.
-fn is_hashbrown(file: &str) -> bool {
-    let folders = file.split('/');
-    folders.clone().any(|folder| {
-        folder
-            .strip_prefix("hashbrown-")
-            .is_some_and(|version| version.starts_with(|digit: char| digit.is_ascii_digit()))
-    })
-}
-
-/// `std::…`, and Rust's `<TYPE as TRAIT>::…` when neither is the program's own.
-fn is_library_name(name: &str) -> bool {
-    let in_library = |path: &str| {
-        LIBRARY_NAMESPACES
-            .iter()
-            .any(|start| path.starts_with(start))
-    };
-    let Some(inner) = name.strip_prefix('<') else {
-        return in_library(name);
-    };
-    let head = |path: &str| -> String {
-        let path = path.trim_start_matches(['&', '*', '[', '(', '<']);
-        let path = path.strip_prefix("mut ").unwrap_or(path);
-        path.strip_prefix("dyn ").unwrap_or(path).to_owned()
-    };
-    match split_as(inner) {
-        Some((of, to)) => {
-            let of = head(of);
-            (in_library(&of) || !of.contains("::")) && in_library(&head(to))
-        }
-        None => in_library(&head(inner)),
-    }
-}
-
-/// `TYPE as TRAIT>::…` at the outermost level of angle brackets.
-fn split_as(inner: &str) -> Option<(&str, &str)> {
-    let mut depth = 0i32;
-    for (at, letter) in inner.char_indices() {
-        match letter {
-            '<' => depth += 1,
-            '>' => depth -= 1,
-            ' ' if depth == 0 => {
-                let rest = inner.get(at..)?;
-                if let Some(to) = rest.strip_prefix(" as ") {
-                    return Some((inner.get(..at)?, to));
-                }
-            }
-            _ => {}
-        }
-        if depth < 0 {
-            return None;
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,55 +233,6 @@ mod tests {
         ] {
             assert!(!attribution.is_listed(name), "{name}");
         }
-    }
-
-    #[test]
-    fn names_of_the_standard_libraries_are_known_without_a_file() {
-        for name in [
-            "std::vector<int, std::allocator<int> >::push_back(int const&)",
-            "alloc::vec::Vec<T,A>::push",
-            "<alloc::string::String as core::clone::Clone>::clone",
-            "<T as alloc::string::ToString>::to_string",
-            "<&mut [u8] as core::convert::From<alloc::vec::Vec<u8>>>::from",
-            "hashbrown::raw::RawTable<T,A>::reserve_rehash",
-            "core::ops::function::FnOnce::call_once",
-        ] {
-            assert!(is_library_name(name), "{name}");
-        }
-        for name in [
-            "main",
-            "app::run",
-            "<app::Node as core::clone::Clone>::clone",
-            "<alloc::vec::Vec<u8> as app::Grow>::grow",
-            "<app::Map<alloc::vec::Vec<u8>>>::insert",
-            "standard::x()",
-            "stdx::y()",
-        ] {
-            assert!(!is_library_name(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_file_decides_where_one_is_known() {
-        let header = Some("/usr/include/c++/12/bits/stl_vector.h");
-        assert!(is_standard_library("push_back", header));
-        assert!(is_standard_library(
-            "grow",
-            Some("/rustc/59807616/library/alloc/src/vec/mod.rs")
-        ));
-        assert!(is_standard_library(
-            "x",
-            Some("/rust/deps/hashbrown-0.15.2/src/raw/mod.rs")
-        ));
-        assert!(is_standard_library(
-            "x",
-            Some("/opt/cargo/registry/src/i/hashbrown-0.16.0/a.rs")
-        ));
-        assert!(!is_standard_library(
-            "std::hash<Mine>::operator()(Mine)",
-            Some("/app/mine.cc")
-        ));
-        assert!(!is_standard_library("main", Some("/src/library/main.c")));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | [`pattern`] | shell-style patterns |
 //! | [`frames`] | source frames, interned; the frames of whole stacks |
 //! | [`wrappers`] | the rule that says which frames are wrappers, and its tables |
+//! | `standard_library` | which functions are the standard libraries' |
 //! | [`attribution`] | the frame that is an allocation's place, by that rule |
 //! | `batch` | places of several tapes, looked up together |
 //! | [`embed`] | writing symbols into tapes, so that they can be read anywhere |
@@ -26,6 +27,7 @@ pub mod native;
 pub mod paths;
 pub mod pattern;
 mod shield;
+mod standard_library;
 pub mod wrappers;
 
 pub use attribution::Attribution;

@@ -8,6 +8,7 @@ use super::companions::{Companions, separate_debug_file};
 use super::names;
 use super::paths::tidy;
 use super::shield::shielded;
+use super::standard_library::is_of_inlined_code;
 use crate::tape::Tape;
 use blazesym::helper::read_elf_build_id;
 use blazesym::symbolize::source::{Elf, Source};
@@ -365,7 +366,11 @@ fn frames(
         .collect();
     let linked = linked_name(&sym.name, symbolizer, plain, address);
     let name = linked.as_deref().unwrap_or(&sym.name);
-    frames.push(frame(name, sym.code_info.as_deref(), false));
+    let mut outer = frame(name, sym.code_info.as_deref(), false);
+    if frames.is_empty() && is_of_inlined_code(name, &outer.function, &outer.file) {
+        (outer.file, outer.line) = (String::new(), 0);
+    }
+    frames.push(outer);
     frames
 }
 

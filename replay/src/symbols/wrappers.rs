@@ -6,7 +6,8 @@
 //! 1. Its function is in [`WRAPPERS`], or fits a `--wrapper PATTERN`.
 //! 2. It belongs to the standard library of C++ or Rust: its source file is one of theirs
 //!    ([`LIBRARY_SOURCES`]), or, where no file is known, its name stands in one of their
-//!    namespaces or crates ([`LIBRARY_NAMESPACES`]). So what a `std::vector`, a `std::map`, a
+//!    namespaces or crates ([`LIBRARY_NAMESPACES`]). A file that is only that of code inlined into
+//!    the function is not its own: then none is known. So what a `std::vector`, a `std::map`, a
 //!    `Vec` or a `HashMap` allocates belongs to the line of the program that grew it.
 //! 3. It stands between a wrapper of its own module and the allocation, and it belongs to the C
 //!    library or has no name: an internal function that does the wrapper's work.
@@ -136,10 +137,24 @@ pub const LIBRARY_SOURCES: &[&str] = &[
     "/rust/deps/",
 ];
 
+/// Of these, parts of the paths of what is inlined into programs.
+pub const INLINED_SOURCES: &[&str] = &[
+    "/include/c++/",
+    "/library/alloc/src/",
+    "/library/core/src/",
+    "/library/std/src/",
+];
+
+/// Rust's own crates, as symbols name them.
+pub const LIBRARY_CRATES: &[&str] = &["alloc", "core", "std", "hashbrown", "__rustc"];
+
 /// Starts of the names of standard library functions.
 pub const LIBRARY_NAMESPACES: &[&str] = &[
     "std::",
     "__gnu_cxx::",
+    "__gnu_debug::",
+    "__gnu_parallel::",
+    "__pstl::",
     "__cxxabiv1::",
     "alloc::",
     "core::",

@@ -1,0 +1,263 @@
+//! Which functions belong to the standard libraries of C++ and Rust, by their names and files.
+//!
+//! What comes in: what symbols and debug information say of a function. What goes out: whether it
+//! is the library's, and whether the file that a line table states is the function's own.
+
+use super::wrappers::{INLINED_SOURCES, LIBRARY_CRATES, LIBRARY_NAMESPACES, LIBRARY_SOURCES};
+
+/// True for a function of the standard library of C++ or Rust: its source file is one of theirs, or
+/// its name where no file is known.
+pub(super) fn is_standard_library(name: &str, file: Option<&str>) -> bool {
+    match file {
+        Some(file) => {
+            LIBRARY_SOURCES.iter().any(|part| file.contains(part))
+                || file.starts_with("library/")
+                || is_hashbrown(file)
+        }
+        None => is_library_name(name),
+    }
+}
+
+/// True when `file`, from the line table alone, is not where the function is: code that was inlined
+/// from the standard library stands in a function that is none of it. So it is where debug
+/// information does not tell of inlined functions, as split debug information without its files.
+///
+/// `symbol` is the function's name as the symbol table has it, `name` the same to read.
+pub(super) fn is_of_inlined_code(symbol: &str, name: &str, file: &str) -> bool {
+    // The library's own sources (`.cc`, other crates) are not inlined into programs.
+    let may_be_inlined = INLINED_SOURCES.iter().any(|part| file.contains(part))
+        || file.starts_with("library/")
+        || is_hashbrown(file);
+    may_be_inlined && !is_defined_in_library(symbol, name)
+}
+
+/// By its name. Rust's symbols tell the crate that an implementation stands in.
+fn is_defined_in_library(symbol: &str, name: &str) -> bool {
+    match symbol.strip_prefix("_R").map(rust_definition) {
+        Some(Some(Definition::In(name_of_crate))) => LIBRARY_CRATES.contains(&name_of_crate),
+        Some(Some(Definition::InTrait)) => name
+            .strip_prefix('<')
+            .and_then(split_as)
+            .is_some_and(|(_, of_trait)| in_library(head(of_trait))),
+        Some(None) | None => is_library_name(name),
+    }
+}
+
+/// Where a Rust function is defined.
+#[derive(Debug, PartialEq, Eq)]
+enum Definition<'a> {
+    /// In a crate.
+    In(&'a str),
+    /// In a trait, for all that have no implementation of their own.
+    InTrait,
+}
+
+/// Reads the outermost path of a mangled name (Rust's version 0) behind its `_R`: the crate at its
+/// root.
+fn rust_definition(mangled: &str) -> Option<Definition<'_>> {
+    let mut rest = mangled;
+    loop {
+        let (kind, behind) = rest.split_at_checked(1)?;
+        rest = match kind {
+            // A namespace of one letter; generic arguments follow their path.
+            "N" => behind.get(1..)?,
+            "I" => behind,
+            // Implementations: the path of the module that they stand in comes first.
+            "M" | "X" => without_disambiguator(behind)?,
+            "Y" => return Some(Definition::InTrait),
+            "C" => {
+                let name = without_disambiguator(behind)?;
+                let digits = name.find(|letter: char| !letter.is_ascii_digit())?;
+                let bytes: usize = name.get(..digits)?.parse().ok()?;
+                let name = name.get(digits..)?;
+                // It parts the length from names that begin with `_` or a digit.
+                let name = name.strip_prefix('_').unwrap_or(name);
+                return name.get(..bytes).map(Definition::In);
+            }
+            _ => return None,
+        };
+    }
+}
+
+/// `s1a_…` → `…`.
+fn without_disambiguator(path: &str) -> Option<&str> {
+    match path.strip_prefix('s') {
+        Some(number) => number.split_once('_').map(|(_, behind)| behind),
+        None => Some(path),
+    }
+}
+
+/// The crate behind Rust's `HashMap`, also when a program uses it directly.
+fn is_hashbrown(file: &str) -> bool {
+    let folders = file.split('/');
+    folders.clone().any(|folder| {
+        folder
+            .strip_prefix("hashbrown-")
+            .is_some_and(|version| version.starts_with(|digit: char| digit.is_ascii_digit()))
+    })
+}
+
+/// `std::…`, and Rust's `<TYPE as TRAIT>::…` when neither is the program's own.
+fn is_library_name(name: &str) -> bool {
+    let Some(inner) = name.strip_prefix('<') else {
+        return in_library(name);
+    };
+    match split_as(inner) {
+        Some((of, to)) => {
+            let of = head(of);
+            (in_library(of) || !of.contains("::")) && in_library(head(to))
+        }
+        None => in_library(head(inner)),
+    }
+}
+
+fn in_library(path: &str) -> bool {
+    LIBRARY_NAMESPACES
+        .iter()
+        .any(|start| path.starts_with(start))
+}
+
+/// `&mut [app::Node` → `app::Node`.
+fn head(path: &str) -> &str {
+    let path = path.trim_start_matches(['&', '*', '[', '(', '<']);
+    let path = path.strip_prefix("mut ").unwrap_or(path);
+    path.strip_prefix("dyn ").unwrap_or(path)
+}
+
+/// `TYPE as TRAIT>::…` at the outermost level of angle brackets.
+fn split_as(inner: &str) -> Option<(&str, &str)> {
+    let mut depth = 0i32;
+    for (at, letter) in inner.char_indices() {
+        match letter {
+            '<' => depth += 1,
+            '>' => depth -= 1,
+            ' ' if depth == 0 => {
+                let rest = inner.get(at..)?;
+                if let Some(to) = rest.strip_prefix(" as ") {
+                    return Some((inner.get(..at)?, to));
+                }
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return None;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbols::names::readable;
+
+    #[test]
+    fn names_of_the_standard_libraries_are_known_without_a_file() {
+        for name in [
+            "std::vector<int, std::allocator<int> >::push_back(int const&)",
+            "alloc::vec::Vec<T,A>::push",
+            "<alloc::string::String as core::clone::Clone>::clone",
+            "<T as alloc::string::ToString>::to_string",
+            "<&mut [u8] as core::convert::From<alloc::vec::Vec<u8>>>::from",
+            "hashbrown::raw::RawTable<T,A>::reserve_rehash",
+            "core::ops::function::FnOnce::call_once",
+        ] {
+            assert!(is_library_name(name), "{name}");
+        }
+        for name in [
+            "main",
+            "app::run",
+            "<app::Node as core::clone::Clone>::clone",
+            "<alloc::vec::Vec<u8> as app::Grow>::grow",
+            "<app::Map<alloc::vec::Vec<u8>>>::insert",
+            "standard::x()",
+            "stdx::y()",
+        ] {
+            assert!(!is_library_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_file_decides_where_one_is_known() {
+        let header = Some("/usr/include/c++/12/bits/stl_vector.h");
+        assert!(is_standard_library("push_back", header));
+        assert!(is_standard_library(
+            "grow",
+            Some("/rustc/59807616/library/alloc/src/vec/mod.rs")
+        ));
+        assert!(is_standard_library(
+            "x",
+            Some("/rust/deps/hashbrown-0.15.2/src/raw/mod.rs")
+        ));
+        assert!(is_standard_library(
+            "x",
+            Some("/opt/cargo/registry/src/i/hashbrown-0.16.0/a.rs")
+        ));
+        assert!(!is_standard_library(
+            "std::hash<Mine>::operator()(Mine)",
+            Some("/app/mine.cc")
+        ));
+        assert!(!is_standard_library("main", Some("/src/library/main.c")));
+    }
+
+    #[test]
+    fn code_that_is_inlined_from_the_library_is_known() {
+        let header = "/usr/include/c++/12/bits/new_allocator.h";
+        let vector = "/rustc/59807616/library/alloc/src/raw_vec/mod.rs";
+        let ours = [
+            ("_ZN3app4fillERSt6vectorIiSaIiEE", header),
+            ("main", header),
+            ("_RNvCs12_3app4fill", vector),
+            ("_RNCNvCs12_3app4main0", "library/alloc/src/vec/mod.rs"),
+            (
+                "_RNvXCs12_3appNtB2_4NodeNtNtCs3_4core5clone5Clone5clone",
+                vector,
+            ),
+            ("_RINvMs_NtCs12_3app4nodeNtB4_4Node4growhE", vector),
+            ("_RNvCs12_5___foo4fill", vector),
+            ("_RNvYNtCs12_3app4NodeNtB4_4Grow4growB4_", vector),
+            ("_ZN3app4fill17h0123456789abcdefE", vector),
+            (
+                "_ZN3app4fill17h0123456789abcdefE",
+                "/x/hashbrown-0.15.2/src/raw/mod.rs",
+            ),
+        ];
+        for (symbol, file) in ours {
+            let name = readable(symbol);
+            assert!(is_of_inlined_code(symbol, &name, file), "{symbol} {name}");
+        }
+        let librarys = [
+            ("_ZNSt6vectorIiSaIiEE7reserveEm", header),
+            ("_RNvNtCs12_4core3ptr13drop_in_place", vector),
+            (
+                "_RNvCs12_7___rustc11___rdl_alloc",
+                "library/std/src/alloc.rs",
+            ),
+            (
+                "_RNvXs_NtCs12_5alloc6stringNtCs34_3app4NodeNtB4_8ToString9to_string",
+                vector,
+            ),
+            (
+                "_RNvYNtCs12_3app2ItNtNtCs34_4core4iter8Iterator7collectB4_",
+                vector,
+            ),
+            (
+                "_ZN4core4iter6traits8iterator8Iterator7collect17h0123456789abcdefE",
+                vector,
+            ),
+            ("__cxa_throw", "/src/libstdc++-v3/libsupc++/eh_throw.cc"),
+            ("main", "/app/main.cc"),
+        ];
+        for (symbol, file) in librarys {
+            let name = readable(symbol);
+            assert!(!is_of_inlined_code(symbol, &name, file), "{symbol} {name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_symbol_panics(symbol in "_R[CINMXYs_0-9a-z\u{e9}]{0,24}") {
+            let _ = is_of_inlined_code(&symbol, &symbol, "library/x.rs");
+        }
+    }
+}
