@@ -28,6 +28,7 @@ mod models;
 mod names;
 mod nested;
 mod not_recorded;
+mod odd_names;
 mod processes;
 mod questions;
 mod readme;

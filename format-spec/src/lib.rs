@@ -5,6 +5,7 @@
 //! | file | SPEC.md | what |
 //! |---|---|---|
 //! | [`varint`] | §2 | integers and the cursor |
+//! | [`text`] | §2 | paths and arguments that are not UTF-8 |
 //! | [`header`] | §3 | the tape header |
 //! | [`chunk`] | §4 | the chunk header, checksums, compression |
 //! | [`scan`] | §5 | finding chunks, also behind damage |
@@ -32,6 +33,7 @@ pub mod scan;
 pub mod stack;
 pub mod symbols;
 pub mod tables;
+pub mod text;
 pub mod varint;
 
 pub use chunk::{ChunkHeader, ChunkKind};

@@ -13,7 +13,9 @@ use heaptape_format::TapeHeader;
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo, ChunkKind};
 use heaptape_format::scan::{Found, Scan};
 use heaptape_format::tables::{Child, Process, Record, put_record};
+use heaptape_format::text;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -312,9 +314,9 @@ fn end_of(path: &Path) -> Option<(u64, u64)> {
     (end.0 == tape.len() as u64).then_some(end)
 }
 
-/// The last part of a path, lossily made UTF-8.
+/// The last part of a path, as the tape stores it.
 pub(crate) fn file_name(path: &std::path::Path) -> String {
     path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
+        .map(|name| text::of_bytes(name.as_bytes()))
         .unwrap_or_default()
 }

@@ -3,10 +3,12 @@
 //! In: the name that was asked for, process ids. Out: new files, never one that exists. The rules:
 //! the last image of the first process owns `NAME.tape`; other images get `NAME.<pid>.tape`, then
 //! `NAME.<pid>.<n>.tape`; a name that exists gets the next n. When `NAME.tape` itself exists the
-//! recording is called `NAME.<n>`, and all its tapes with it. Every name is taken by creating the
+//! recording is called `NAME.<n>`, and all its tapes with it. Only a name that was asked for may be
+//! no UTF-8: tapes name each other in text. Every name is taken by creating the
 //! file, so that two recordings that want the same one get two.
 
 use crate::tape_file::{TapeFile, file_size_limit};
+use heaptape_format::text;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -41,7 +43,7 @@ impl Names {
         };
         Self {
             folder: root.parent().unwrap_or(Path::new("/")).to_owned(),
-            stem: stem.to_owned(),
+            stem: text::of_bytes(stem.as_bytes()).into(),
             root: root.to_owned(),
             file_bytes_max: file_size_limit(),
         }
@@ -64,7 +66,7 @@ impl Names {
         let command = Path::new(command)
             .file_name()
             .unwrap_or(OsStr::new("command"));
-        stem.push(command);
+        stem.push(text::of_bytes(command.as_bytes()));
         stem.push(format!(".{pid}"));
         Self::new(&folder.join(numbered(&stem, &[])))
     }
@@ -310,6 +312,20 @@ mod tests {
         made.sort();
         made.dedup();
         assert_eq!(made.len(), 8);
+    }
+
+    #[test]
+    fn names_that_are_made_are_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let command = OsStr::from_bytes(b"/bin/a\xff");
+        let names = Names::default_for(folder.path(), command, 9);
+        assert_eq!(file_name(names.root()), r"heaptape.a\xff.9.tape");
+        let wanted = folder.path().join(OsStr::from_bytes(b"x\xfe.tape"));
+        let mut names = Names::new(&wanted);
+        drop(names.create_root().unwrap());
+        assert_eq!(names.root(), wanted);
+        let other = names.create_other(42).unwrap();
+        assert_eq!(file_name(other.path()), r"x\xfe.42.tape");
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl<'a> Fields<'a> {
     }
 
     fn text(&self) -> String {
-        String::from_utf8_lossy(self.0).into_owned()
+        heaptape_format::text::of_bytes(self.0)
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: process ids. Out: facts, or `None` when the process is gone or hidden. A process id alone
 //! is never trusted: it is compared with the start time, since ids are reused.
 
+use heaptape_format::text;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -136,23 +137,21 @@ fn environment(pid: u32) -> Vec<u8> {
     Vec::new()
 }
 
-/// The command line of process `pid`, arguments lossily made UTF-8.
+/// The command line of process `pid`, as the tape stores it.
 #[must_use]
 pub fn command_line(pid: u32) -> Vec<String> {
-    let text = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    arguments(&text)
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments(&line)
 }
 
 /// Arguments ended by zero bytes.
 #[must_use]
-pub fn arguments(text: &[u8]) -> Vec<String> {
-    let text = text.strip_suffix(&[0]).unwrap_or(text);
-    if text.is_empty() {
+pub fn arguments(line: &[u8]) -> Vec<String> {
+    let line = line.strip_suffix(&[0]).unwrap_or(line);
+    if line.is_empty() {
         return Vec::new();
     }
-    text.split(|&byte| byte == 0)
-        .map(|argument| String::from_utf8_lossy(argument).into_owned())
-        .collect()
+    line.split(|&byte| byte == 0).map(text::of_bytes).collect()
 }
 
 /// Where a link of process `pid` (`exe`, `cwd`) leads.
@@ -164,7 +163,7 @@ pub fn link(pid: u32, name: &str) -> Option<PathBuf> {
 /// A path as the tape stores it.
 #[must_use]
 pub fn path_text(path: &std::path::Path) -> String {
-    String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
+    text::of_bytes(path.as_os_str().as_bytes())
 }
 
 /// A handle on a process that no reuse of its id can move to another one.

@@ -15,6 +15,7 @@ use anyhow::Context;
 use heaptape::report::info::shell_word;
 use heaptape_drain::process_info::Stat;
 use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings};
+use heaptape_format::text;
 use heaptape_session::layout::options;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -254,11 +255,11 @@ impl Recording {
         let texts = self
             .command
             .iter()
-            .map(|word| word.to_string_lossy().into_owned());
+            .map(|word| text::of_bytes(word.as_bytes()));
         let start_time = Stat::of(pid).map_or(0, |stat| stat.start_time);
         drainer.set_root(pid, start_time, texts.collect());
         if let Image::Refused(reason) | Image::Opaque(reason) = image {
-            let name = command.to_string_lossy().into_owned();
+            let name = text::of_bytes(command.as_bytes());
             drainer.root_not_recorded(name, (*reason).to_owned());
         }
         self.go(prepared, &program)?;

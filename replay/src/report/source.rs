@@ -4,6 +4,7 @@
 //! so does one that was changed after the recording began. Nothing here says that the file is the
 //! one that was compiled.
 
+use crate::symbols::paths::on_disk;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -42,7 +43,8 @@ impl SourceLines {
 }
 
 fn read(path: &str) -> Option<Source> {
-    let metadata = std::fs::metadata(path).ok()?;
+    let path = on_disk(path);
+    let metadata = std::fs::metadata(&path).ok()?;
     // A pipe or a device would block or never end.
     if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
         return None;

@@ -6,7 +6,7 @@
 
 use super::companions::{Companions, separate_debug_file};
 use super::names;
-use super::paths::tidy;
+use super::paths::{on_disk, tidy};
 use super::shield::shielded;
 use super::standard_library::is_of_inlined_code;
 use crate::tape::Tape;
@@ -15,9 +15,11 @@ use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 use heaptape_format::symbols::{SourceFrame, Symbol};
 use heaptape_format::tables::{Frame, Module};
+use heaptape_format::text;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -242,7 +244,7 @@ impl<P: FnMut(u64, u64) + Send> Progress<P> {
 
 /// The files that may name a module's places, the best first, or why there is none.
 fn source_files(file: &RecordedFile) -> Result<Vec<PathBuf>, String> {
-    let (path, build_id) = (Path::new(&file.path), file.build_id.as_slice());
+    let (path, build_id) = (&on_disk(&file.path), file.build_id.as_slice());
     let debug_file = separate_debug_file(build_id);
     // Opening a pipe would wait for its writer.
     if path.metadata().is_ok_and(|file| !file.is_file()) {
@@ -353,7 +355,7 @@ fn frames(
     let frame = |name: &str, place: Option<&CodeInfo<'_>>, inlined| SourceFrame {
         function: names::readable(name),
         file: place.map_or_else(String::new, |place| {
-            tidy(&place.to_path().to_string_lossy())
+            tidy(&text::of_bytes(place.to_path().as_os_str().as_bytes()))
         }),
         line: place.and_then(|place| place.line).unwrap_or(0),
         inlined,

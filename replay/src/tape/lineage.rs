@@ -5,6 +5,7 @@
 
 use super::{ORIGIN_FORKED, Tape};
 use crate::block::StackId;
+use crate::symbols::paths::{file_name, on_disk_in};
 use heaptape_format::TapeHeader;
 use heaptape_format::stack::Frame;
 use heaptape_format::tables::Module;
@@ -35,17 +36,21 @@ impl Tape {
         if !self.is_forked() {
             return None;
         }
-        let name = Path::new(&self.process.parent_tape).file_name()?;
+        let name = file_name(&self.process.parent_tape);
+        if name.is_empty() {
+            return None;
+        }
         let folder = match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        self.opened_parent(&folder.join(name), true).or_else(|| {
-            let candidates = self.relatives(folder);
-            candidates
-                .iter()
-                .find_map(|path| self.opened_parent(path, false))
-        })
+        self.opened_parent(&on_disk_in(folder, name), true)
+            .or_else(|| {
+                let candidates = self.relatives(folder);
+                candidates
+                    .iter()
+                    .find_map(|path| self.opened_parent(path, false))
+            })
     }
 
     /// The tape at `path`, when it can be the parent's. The one that is named may be that of an
