@@ -9,7 +9,7 @@ use crate::outside::PAUSED;
 use crate::process::ProcessState;
 use crate::process_info::{self, MemoryProbe, ProcessHandle};
 use crate::stream::StreamState;
-use heaptape_session::layout::{ProcessSlot, paused, phase};
+use heaptape_session::layout::{ProcessSlot, phase};
 use heaptape_session::ring::Memory;
 use heaptape_session::slots::{self, ProcessOwner, free_process};
 use heaptape_session::sync::Ordering;
@@ -128,8 +128,8 @@ impl Drainer {
             state.notes.process.parent_pid = parent.pid;
         }
         self.inherit_facts(&mut state);
-        // Relaxed: a hint for the reader of the tape.
-        if slot.paused.load(Ordering::Relaxed) == paused::FROM_THE_START {
+        // Relaxed: written before the phase that was seen. What was asked since has its own marks.
+        if slot.began_paused.load(Ordering::Relaxed) != 0 {
             let start = state.notes.process.cut_stamp;
             state.notes.mark_from_outside(start, PAUSED.to_owned());
         }

@@ -29,24 +29,29 @@ const RESUMED: &str = "resumed";
 /// # Errors
 /// `NotRecorded`; `MarkNotTaken` when only the mark is missing.
 pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
-    let (session, index) = find(pid)?;
-    let Some(slot) = session.map.process(index) else {
+    let (session, place) = find(pid)?;
+    let Some(slot) = session.map.process(place.index) else {
         return Ok(());
     };
-    // Relaxed, here and below: the recorder meets it with its next allocation.
-    let is_paused = slot.paused.load(Ordering::Relaxed) != paused::NO;
-    if is_paused == wanted {
-        return Ok(());
-    }
-    // Both marks lie outside of what is recorded.
-    if wanted {
-        slot.paused.store(paused::FROM_OUTSIDE, Ordering::Relaxed);
-        set_mark(&session, index, PAUSED)
+    let (name, old, new) = if wanted {
+        (PAUSED, paused::NO, paused::YES)
     } else {
-        let marked = set_mark(&session, index, RESUMED);
-        slot.paused.store(paused::NO, Ordering::Relaxed);
-        marked
-    }
+        (RESUMED, paused::YES, paused::NO)
+    };
+    set_mark(&session, place, name, || {
+        let before = session.clock().ticks();
+        // Relaxed: the recorder meets it with its next allocation. Of several that ask at once one
+        // changes the word, and sets the mark.
+        slot.paused
+            .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)
+            .ok()?;
+        // Both marks lie outside of what is recorded.
+        Some(if wanted {
+            session.clock().ticks()
+        } else {
+            before
+        })
+    })
 }
 
 /// Sets the mark `name` in the tape of process `pid`.
@@ -54,14 +59,41 @@ pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
 /// # Errors
 /// `NotRecorded`, `MarkNotTaken`.
 pub fn mark(pid: u32, name: &str) -> Result<(), DrainError> {
-    let (session, index) = find(pid)?;
-    set_mark(&session, index, name)
+    let (session, place) = find(pid)?;
+    let ticks = session.clock().ticks();
+    set_mark(&session, place, name, || Some(ticks))
 }
 
-/// Sets the mark `name` in the tape of the process in slot `index`.
-fn set_mark(session: &Session, index: u32, name: &str) -> Result<(), DrainError> {
+/// A process slot, as long as it is of one image.
+#[derive(Debug, Clone, Copy)]
+struct SlotPlace {
+    index: u32,
+    generation: u32,
+}
+
+impl SlotPlace {
+    fn pack(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    fn unpack(word: u64) -> Self {
+        Self {
+            index: word as u32,
+            generation: (word >> 32) as u32,
+        }
+    }
+}
+
+/// Sets the mark `name` in the tape of the image at `place`. `change` says when that is, or that
+/// there is nothing to be marked; it is called once, while no other mark can be set, unless the
+/// place for marks is not to be had.
+fn set_mark(
+    session: &Session,
+    place: SlotPlace,
+    name: &str,
+    change: impl FnOnce() -> Option<u64>,
+) -> Result<(), DrainError> {
     let header = session.map.header();
-    let ticks = session.clock().ticks();
     let state = &header.mark_state;
     let ours = u64::from(std::process::id()) << 8;
     let start = Instant::now();
@@ -71,14 +103,17 @@ fn set_mark(session: &Session, index: u32, name: &str) -> Result<(), DrainError>
         .is_err()
     {
         if start.elapsed() > PATIENCE {
-            return Err(DrainError::MarkNotTaken);
+            return change().map_or(Ok(()), |_| Err(DrainError::MarkNotTaken));
         }
         std::thread::sleep(NAP);
     }
+    let Some(ticks) = change() else {
+        // Release: as in `take_mark`.
+        state.store(0, Ordering::Release);
+        return Ok(());
+    };
     header.mark_ticks.store(ticks, Ordering::Relaxed);
-    header
-        .mark_process
-        .store(u64::from(index), Ordering::Relaxed);
+    header.mark_process.store(place.pack(), Ordering::Relaxed);
     store_text(&header.mark_name, name.as_bytes());
     // Release: pairs with Acquire in `take_mark`.
     state.store(ours | READY, Ordering::Release);
@@ -92,32 +127,35 @@ fn set_mark(session: &Session, index: u32, name: &str) -> Result<(), DrainError>
 }
 
 /// The session of process `pid`, and its latest image's slot.
-fn find(pid: u32) -> Result<(Session, u32), DrainError> {
+fn find(pid: u32) -> Result<(Session, SlotPlace), DrainError> {
     session_paths()
         .filter_map(|path| Session::open(&path).ok())
         .filter(|session| session.live_drainer().is_some())
         .find_map(|session| {
-            let index = slot_of(&session, pid)?;
-            Some((session, index))
+            let place = slot_of(&session, pid)?;
+            Some((session, place))
         })
         .ok_or(DrainError::NotRecorded { pid })
 }
 
-fn slot_of(session: &Session, pid: u32) -> Option<u32> {
+fn slot_of(session: &Session, pid: u32) -> Option<SlotPlace> {
     let map = &session.map;
     let high = map.header().process_high.load(Ordering::Relaxed);
     (0..high)
-        .filter_map(|index| Some((index, map.process(index)?)))
-        .filter(|(_, slot)| {
+        .filter_map(|index| {
+            let slot = map.process(index)?;
             let owner = process_owner(slot);
             let namespace = slot.pid_namespace.load(Ordering::Relaxed);
             let start_time = slot.start_time.load(Ordering::Relaxed);
-            owner.phase == phase::RUNNING
+            let is_it = owner.phase == phase::RUNNING
                 && process_info::host_pid(owner.pid, namespace) == Some(pid)
-                && process_info::is_alive(pid, start_time)
+                && process_info::is_alive(pid, start_time);
+            let generation = owner.generation;
+            let place = SlotPlace { index, generation };
+            is_it.then(|| (slot.image.load(Ordering::Relaxed), place))
         })
-        .max_by_key(|(_, slot)| slot.image.load(Ordering::Relaxed))
-        .map(|(index, _)| index)
+        .max_by_key(|(image, _)| *image)
+        .map(|(_, place)| place)
 }
 
 impl Drainer {
@@ -129,14 +167,18 @@ impl Drainer {
         let writer = (state >> 8) as u32;
         match state & 0xff {
             READY => {
-                let stamp = self.clock.stamp(header.mark_ticks.load(Ordering::Relaxed));
-                let index = header.mark_process.load(Ordering::Relaxed);
-                let name = load_text(&header.mark_name);
-                let process = usize::try_from(index).ok();
-                if let Some(Some(process)) = process.and_then(|index| self.processes.get_mut(index))
-                {
+                let place = SlotPlace::unpack(header.mark_process.load(Ordering::Relaxed));
+                let process = self.processes.get_mut(place.index as usize);
+                let process = process
+                    .and_then(Option::as_mut)
+                    .filter(|process| process.generation == place.generation);
+                if let Some(process) = process {
+                    let stamp = self.clock.stamp(header.mark_ticks.load(Ordering::Relaxed));
+                    let name = load_text(&header.mark_name);
                     let name = String::from_utf8_lossy(&name).into_owned();
                     process.notes.mark_from_outside(stamp, name);
+                } else if self.will_meet(place) {
+                    return;
                 }
             }
             // Its writer died over it.
@@ -149,5 +191,12 @@ impl Drainer {
             .header()
             .mark_state
             .store(0, Ordering::Release);
+    }
+    /// True when the image was not met yet: it began since this pass looked.
+    fn will_meet(&self, place: SlotPlace) -> bool {
+        let slot = self.session.map.process(place.index);
+        let is_its = slot.is_some_and(|slot| process_owner(slot).generation == place.generation);
+        let image = (place.index, place.generation);
+        is_its && !self.images.contains_key(&image)
     }
 }

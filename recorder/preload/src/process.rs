@@ -286,7 +286,8 @@ fn enlist(how: u32, cut_ticks: u64) -> Option<u32> {
     let chosen = header.options.load(Ordering::Relaxed);
     let starts_paused = chosen & options::START_PAUSED != 0;
     if parent.is_paused(session).unwrap_or(starts_paused) {
-        slot.paused.store(paused::FROM_THE_START, Ordering::Relaxed);
+        slot.paused.store(paused::YES, Ordering::Relaxed);
+        slot.began_paused.store(1, Ordering::Relaxed);
     }
     OPTIONS.store(chosen, Ordering::Relaxed);
     DEPTH_MAX.store(header.depth_max.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -118,7 +118,7 @@ pub struct SessionHeader {
     pub mark_state: AtomicU64,
     /// When, in ticks since the recording's start.
     pub mark_ticks: AtomicU64,
-    /// The process slot that it is for.
+    /// The process slot that it is for: `generation << 32 | index`.
     pub mark_process: AtomicU64,
     /// Its name, zero-padded.
     pub mark_name: [AtomicU64; MARK_WORDS],
@@ -198,6 +198,8 @@ pub struct ProcessSlot {
     /// See [`paused`]: allocations are not recorded, frees are, and a realloc is the free of its
     /// old block.
     pub paused: AtomicU32,
+    /// Not zero: the image began paused. Written once, before the slot's phase says that it runs.
+    pub began_paused: AtomicU32,
     /// 0 recording; else the [`turned_off`] reason.
     pub turned_off: AtomicU32,
     /// Events of threads that found no stream slot, or were not ready for a signal handler.
@@ -213,10 +215,8 @@ pub struct ProcessSlot {
 pub mod paused {
     /// Everything is recorded.
     pub const NO: u32 = 0;
-    /// Since the image began: by an option, or because what started it was paused.
-    pub const FROM_THE_START: u32 = 1;
-    /// Since somebody asked for it.
-    pub const FROM_OUTSIDE: u32 = 2;
+    /// By an option, because what started the image was paused, or because somebody asked for it.
+    pub const YES: u32 = 1;
 }
 
 /// Values of [`ProcessSlot::turned_off`].

@@ -211,6 +211,7 @@ pub fn free_process(slot: &ProcessSlot) {
         &slot.exit_known,
         &slot.exit_code,
         &slot.paused,
+        &slot.began_paused,
         &slot.turned_off,
         &slot.lost,
         &slot.threads_forbidden,

@@ -9,10 +9,11 @@
 
 mod history;
 mod killed;
+mod pausing;
 mod producing;
 mod tapes;
 
-use heaptape_drain::{DrainError, Drainer, Ending, Names, Settings, outside};
+use heaptape_drain::{Drainer, Ending, Names, Settings};
 use heaptape_session::layout::{options, phase};
 use heaptape_session::map::SessionMap;
 use heaptape_session::record::{blob, blob_words};
@@ -432,49 +433,4 @@ impl History {
             _ => None,
         })
     }
-}
-
-#[test]
-fn others_can_set_marks_and_pause() {
-    let mut fixture = Fixture::new(Settings::default());
-    // A process of its own: other tests record this one.
-    let mut sleeper = std::process::Command::new("sleep")
-        .arg("60")
-        .spawn()
-        .unwrap();
-    let pid = sleeper.id();
-    let process = Process::begin_as(&fixture.session, pid, 0, 0, 0, None);
-    let mut thread = Thread::begin(&fixture.session, &process, 0);
-    thread.publish(&History::random(1, 10));
-    let slot = fixture.session.process(process.index).unwrap();
-    let nobody = outside::mark(1, "x");
-    assert!(matches!(nobody, Err(DrainError::NotRecorded { pid: 1 })));
-    std::thread::scope(|scope| {
-        let marker = scope.spawn(|| {
-            outside::pause(pid, true).unwrap();
-            assert_eq!(slot.paused.load(Ordering::Relaxed), 2);
-            outside::pause(pid, true).unwrap();
-            outside::pause(pid, false).unwrap();
-            assert_eq!(slot.paused.load(Ordering::Relaxed), 0);
-            outside::mark(pid, "from outside").unwrap();
-            outside::mark(pid, "again").unwrap();
-        });
-        while !marker.is_finished() {
-            fixture.drainer.pass();
-        }
-    });
-    sleeper.kill().unwrap();
-    sleeper.wait().unwrap();
-    let outcome = fixture.drainer.finish();
-    let content = Content::read(outcome.tapes[0].path.as_ref().unwrap());
-    let marks: Vec<_> = content
-        .marks
-        .iter()
-        .map(|m| (m.name.as_str(), m.stream))
-        .collect();
-    let names = ["paused", "resumed", "from outside", "again"];
-    assert_eq!(marks, names.map(|name| (name, u32::MAX)));
-    let end = content.end.unwrap().stamp;
-    assert!(content.marks[0].stamp <= content.marks[1].stamp && content.marks[1].stamp <= end);
-    assert!(content.marks[0].stamp > 0);
 }

@@ -1,7 +1,7 @@
 //! A recorded program's side: process and stream slots, and the words of histories.
 
 use crate::history::{History, Item};
-use heaptape_session::layout::phase;
+use heaptape_session::layout::{paused, phase};
 use heaptape_session::map::SessionMap;
 use heaptape_session::record::{cut, event, node};
 use heaptape_session::ring::{AppendError, Memory, Producer};
@@ -41,6 +41,18 @@ impl Process {
             let generation = process_owner(session.process(parent).unwrap()).generation;
             slot.parent.store(parent + 1, Ordering::Relaxed);
             slot.parent_generation.store(generation, Ordering::Relaxed);
+        }
+        set_process_phase(slot, phase::RUNNING);
+        Self { pid, index }
+    }
+
+    /// The first image of process `pid`.
+    pub(crate) fn begin_paused(session: &SessionMap, pid: u32, is_paused: bool) -> Self {
+        let (index, _) = claim_process(session, pid).unwrap();
+        let slot = session.process(index).unwrap();
+        if is_paused {
+            slot.paused.store(paused::YES, Ordering::Relaxed);
+            slot.began_paused.store(1, Ordering::Relaxed);
         }
         set_process_phase(slot, phase::RUNNING);
         Self { pid, index }
