@@ -23,6 +23,7 @@ mod holes;
 mod images;
 mod libraries;
 mod lineage;
+mod loader;
 mod messages;
 mod models;
 mod names;

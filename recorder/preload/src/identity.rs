@@ -1,6 +1,7 @@
 //! Who this process is: read from /proc with raw system calls, written into its first stream.
 
 use crate::level::Level;
+use crate::modules::program;
 use crate::recording;
 use core::ffi::CStr;
 use heaptape_session::record::{BLOB_BYTES_MAX, blob};
@@ -58,7 +59,7 @@ pub fn write(level: &mut Level, allocator: Option<&CStr>, is_bypassed: bool) {
     };
     // SAFETY: fresh memory of that length, ours alone.
     let buffer = unsafe { core::slice::from_raw_parts_mut(memory, BLOB_BYTES_MAX) };
-    let executable = link(c"/proc/self/exe", buffer);
+    let executable = program::path(buffer);
     recording::append_blob(level, blob::EXECUTABLE, &[executable]);
     if is_bypassed {
         let reason = reasons::OWN_ALLOCATOR.as_bytes();

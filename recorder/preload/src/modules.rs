@@ -8,6 +8,7 @@
 pub mod elf;
 pub mod find;
 pub mod listing;
+pub mod program;
 mod recent;
 pub mod scattered;
 
@@ -172,26 +173,10 @@ static ENTRIES: [Entry; MODULES_MAX] = [const {
 /// The number that the next new module gets. Relaxed: it only has to be given out once.
 static NEXT_INDEX: AtomicU32 = AtomicU32::new(1);
 
-/// The main executable's path. Written once by `start`, before `EXECUTABLE_BYTES`.
-static EXECUTABLE: [AtomicU64; PATH_BYTES_MAX / 8] =
-    [const { AtomicU64::new(0) }; PATH_BYTES_MAX / 8];
-/// Its length. Release by `start`, Acquire by readers: orders the bytes.
-static EXECUTABLE_BYTES: AtomicUsize = AtomicUsize::new(0);
-
 /// Prepares lookups; called once when the library starts, outside of any event.
 pub fn start() {
     find::start();
-    let mut buffer = [0u8; PATH_BYTES_MAX];
-    let Some(path) = syscall::read_link(c"/proc/self/exe", &mut buffer) else {
-        return;
-    };
-    let bytes = path.len();
-    let (words, _) = buffer.as_chunks::<8>();
-    for (slot, word) in EXECUTABLE.iter().zip(words) {
-        slot.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
-    }
-    // Release: pairs with the Acquire in `path_of`.
-    EXECUTABLE_BYTES.store(bytes, Ordering::Release);
+    program::start();
 }
 
 /// Forgets all numbers: for a forked child, which writes a tape of its own. Only one thread may
@@ -433,13 +418,7 @@ fn path_of<'a>(name: &'a [u8], buffer: &'a mut PathBuffer) -> &'a [u8] {
 /// The path of the main executable.
 pub fn executable(buffer: &mut PathBuffer) -> &[u8] {
     let PathBuffer(bytes) = buffer;
-    // Acquire: pairs with the Release of `start`.
-    let length = EXECUTABLE_BYTES.load(Ordering::Acquire);
-    let (chunks, _) = bytes.as_chunks_mut::<8>();
-    for (chunk, word) in chunks.iter_mut().zip(&EXECUTABLE) {
-        *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
-    }
-    bytes.get(..length).unwrap_or(&[])
+    program::path(bytes)
 }
 
 fn absolute<'a>(name: &[u8], bytes: &'a mut [u8]) -> Option<&'a [u8]> {
