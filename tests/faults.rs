@@ -307,6 +307,32 @@ fn no_space_left_for_the_tape() {
     assert_eq!(rows.get("before_grabs"), Some(&(64_000, 1000)));
 }
 
+/// A disk that is full before: there is no tape, and the command runs all the same.
+#[test]
+fn no_space_for_a_tape_at_all() {
+    let mut room = Room::new();
+    let Some(disk) = room.mount_small_disk("disk", 8 << 10) else {
+        return;
+    };
+    std::fs::write(disk.join("other"), [1; 8 << 10]).unwrap();
+    for options in [&[][..], &["--force"]] {
+        let recorded = room.record("disk/t.tape", options, &["sh", "-c", "echo end; exit 17"]);
+        let said = (recorded.code, recorded.stdout.as_str());
+        assert_eq!(said, (17, "end\n"), "{options:?}: {recorded:?}");
+        assert_eq!(
+            recorded.stderr.lines().count(),
+            1,
+            "{options:?}: {recorded:?}"
+        );
+        for part in ["nothing was recorded: no space left", "t.tape", "-o"] {
+            assert!(recorded.stderr.contains(part), "{options:?}: {recorded:?}");
+        }
+        let left: Vec<_> = std::fs::read_dir(&disk).unwrap().flatten().collect();
+        assert_eq!(left.len(), 1, "{options:?}: {left:?}");
+        assert!(room.sessions().is_empty(), "{options:?}");
+    }
+}
+
 /// A disk with room for next to nothing: what can be written is a tape, that says what is missing.
 #[test]
 fn hardly_any_space_for_the_tape() {

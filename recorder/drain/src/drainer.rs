@@ -19,6 +19,7 @@ use crate::tape_file::TapeFile;
 use heaptape_session::ring::Memory;
 use heaptape_session::sync::{AtomicU32, Ordering};
 use rustc_hash::FxHashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -134,12 +135,23 @@ impl Drainer {
     /// # Errors
     /// `CreateTape`.
     pub fn create_tape(&mut self, mut names: Names) -> Result<(), DrainError> {
-        let file = names
-            .create_root()
-            .map_err(|source| DrainError::CreateTape {
-                path: names.root().to_owned(),
-                source,
-            })?;
+        let created = names.create_root().and_then(|file| {
+            let probed = file.probe_room();
+            if probed.is_err() {
+                // An empty file is no tape.
+                let _ = std::fs::remove_file(file.path());
+            }
+            probed.map(|()| file)
+        });
+        let file = created.map_err(|source| {
+            let path = names.root().to_owned();
+            match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    DrainError::NoRoomForTape { path }
+                }
+                _ => DrainError::CreateTape { path, source },
+            }
+        })?;
         self.session.store_output(names.root());
         self.root_file = Some(file);
         self.names = Some(names);

@@ -47,6 +47,15 @@ pub enum DrainError {
         /// Why.
         source: io::Error,
     },
+    /// There is no room for a tape.
+    #[error(
+        "no space left for the tape {}; free some space or name one elsewhere, with -o",
+        path.display()
+    )]
+    NoRoomForTape {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The tape that was named exists.
     #[error(
         "the tape {} exists; choose another name with -o",

@@ -313,8 +313,15 @@ impl TapeWriter {
         let stamp = end.stamp;
         self.last_chunk(press, &end, (stamp, stamp), &mut out);
         // Without room even for the end the tape is a cut one, which readers know. Without a header
-        // it is none.
-        let Some(mut file) = self.file.filter(TapeFile::has_header) else {
+        // it is none, and no file is left of it.
+        let (file, empty) = match self.file {
+            Some(file) if file.has_header() => (Some(file), None),
+            other => (None, other),
+        };
+        if let Some(empty) = empty {
+            let _ = std::fs::remove_file(empty.path());
+        }
+        let Some(mut file) = file else {
             return FinishedTape {
                 path: None,
                 counts,

@@ -61,6 +61,18 @@ impl TapeFile {
         Ok(Self::over(file, path, bytes, file_size_limit()))
     }
 
+    /// Fails when there is no room for anything.
+    ///
+    /// # Errors
+    /// As reserving room.
+    pub fn probe_room(&self) -> io::Result<()> {
+        match fallocate(&self.file, 0, 1) {
+            // The file system cannot reserve: writing will tell.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            other => other,
+        }
+    }
+
     fn over(file: File, path: &Path, bytes: u64, limit: u64) -> Self {
         Self {
             file,

@@ -58,7 +58,7 @@ pub(crate) struct Recorded {
 pub(crate) enum Bare {
     /// `HEAPTAPE=0` says so.
     TurnedOff,
-    /// There could be no session.
+    /// There could be no session, or no tape.
     NoSession(DrainError),
     /// A limit of memory.
     TooLow(TooLow),
@@ -120,7 +120,18 @@ impl Recording {
             Ok(started) => started,
             Err(error) => {
                 drainer.abandon();
-                return Err(error);
+                let NotStarted { exit_code, error } = error;
+                return match error.downcast::<DrainError>() {
+                    Ok(full @ DrainError::NoRoomForTape { .. }) => {
+                        let bare = Bare::NoSession(full);
+                        self.run_bare(&program, &image, &inherited, signals, bare)
+                    }
+                    Ok(other) => Err(NotStarted {
+                        exit_code,
+                        error: other.into(),
+                    }),
+                    Err(error) => Err(NotStarted { exit_code, error }),
+                };
             }
         };
         let left = left_behind(&drainer.session_path());
@@ -143,7 +154,7 @@ impl Recording {
         })
     }
 
-    /// There is no session: the command is what matters, so it runs all the same.
+    /// There is no session, or no tape: the command is what matters, so it runs all the same.
     fn run_bare(
         &self,
         program: &Path,
