@@ -55,6 +55,8 @@ pub struct Drainer {
     pub(crate) clock: Clock,
     pub(crate) press: Press,
     pub(crate) names: Option<Names>,
+    /// How a drainer that died called its tapes.
+    pub(crate) begun_names: Option<Names>,
     /// The first process's tape, created before the command starts.
     pub(crate) root_file: Option<TapeFile>,
     pub(crate) root: Root,
@@ -114,6 +116,7 @@ impl Drainer {
             clock,
             press: Press::new(),
             names: None,
+            begun_names: None,
             root_file: None,
             root: Root::default(),
             processes: Vec::new(),

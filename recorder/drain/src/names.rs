@@ -13,6 +13,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Highest n that is tried; a folder with more tapes of one process is a mistake.
 const NUMBER_MAX: u32 = 1_000_000;
@@ -144,6 +145,25 @@ impl Names {
         Ok((other, file))
     }
 
+    /// Removes the file that a dead drainer made for an image of process `pid` after the moment
+    /// `since` and did not come to write to: the last of its names that exists, when it is empty.
+    pub(crate) fn remove_unwritten(&self, pid: u32, is_root: bool, since: SystemTime) {
+        let plain = (!is_root).then(|| self.folder.join(numbered(&self.stem, &[pid])));
+        let rest =
+            (1..NUMBER_MAX).map(|number| self.folder.join(numbered(&self.stem, &[pid, number])));
+        let exist = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
+        let Some(last) = plain.into_iter().chain(rest).take_while(exist).last() else {
+            return;
+        };
+        let is_unwritten = std::fs::symlink_metadata(&last).is_ok_and(|file| {
+            let is_young = file.modified().is_ok_and(|made| made >= since);
+            file.is_file() && file.len() == 0 && is_young
+        });
+        if is_unwritten {
+            let _ = std::fs::remove_file(last);
+        }
+    }
+
     /// Creates `NAME.<pid>.<n>.tape`, with the first n that is free.
     pub(crate) fn create_numbered(&self, pid: u32) -> io::Result<TapeFile> {
         for number in 1..NUMBER_MAX {
@@ -206,6 +226,8 @@ fn rename(from: &Path, to: &Path, flags: libc::c_uint) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
+
     fn file_name(path: &Path) -> &str {
         path.file_name().and_then(OsStr::to_str).unwrap()
     }
@@ -248,6 +270,29 @@ mod tests {
         let (_, third) = names.replace_root(7).unwrap();
         assert_eq!(third.path(), names.root());
         assert!(!folder.path().join("x.7.3.tape").exists());
+    }
+
+    #[test]
+    fn the_file_that_nobody_came_to_write_to_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = Names::new(&folder.path().join("x.tape"));
+        let is_there = |name: &str| folder.path().join(name).exists();
+        let (since, later) = (SystemTime::UNIX_EPOCH, SystemTime::now() + DAY);
+        names.remove_unwritten(42, false, since);
+        for name in ["x.42.tape", "x.42.1.tape", "x.42.3.tape"] {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        // Older than the recording.
+        names.remove_unwritten(42, false, later);
+        assert!(is_there("x.42.1.tape"));
+        names.remove_unwritten(42, false, since);
+        assert!(!is_there("x.42.1.tape") && is_there("x.42.tape") && is_there("x.42.3.tape"));
+        // The first process has no tape of this name.
+        names.remove_unwritten(42, true, since);
+        assert!(is_there("x.42.tape"));
+        std::fs::write(folder.path().join("x.42.tape"), b"written").unwrap();
+        names.remove_unwritten(42, false, since);
+        assert!(is_there("x.42.tape"));
     }
 
     #[test]

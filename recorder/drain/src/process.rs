@@ -92,6 +92,8 @@ pub struct ProcessState {
     pub is_root: bool,
     /// What is to be written between the events.
     pub notes: Notes,
+    /// A dead drainer began its tape and did not come to name its parent.
+    pub(crate) is_unlinked: bool,
     /// Its tape; None: nothing was to be written yet.
     pub tape: Option<TapeWriter>,
     /// The process has ended.
@@ -140,6 +142,7 @@ impl ProcessState {
             parent: parent.map(|parent| (parent, slot.parent_generation.load(Ordering::Relaxed))),
             is_root: false,
             notes: Notes::default(),
+            is_unlinked: false,
             tape: None,
             // Without a handle it is hidden or gone; hidden ones are found out by their phase.
             has_ended: handle.is_none() && known.is_some(),

@@ -27,6 +27,7 @@ use rustc_hash::FxHashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What a tape has of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -216,6 +217,7 @@ pub fn recover(path: &Path, output: Option<&Path>) -> Result<Outcome, DrainError
         .iter()
         .map(|tape| (file_name(&tape.path), tape.header.tape_id))
         .collect();
+    drainer.begun_names = Some(Names::new(&begun));
     drainer.names = Some(Names::new(&output));
     // The last image that had the name may be over, and the next one takes it.
     drainer.root.has_tape = has_root && output == begun;
@@ -229,7 +231,8 @@ pub fn recover(path: &Path, output: Option<&Path>) -> Result<Outcome, DrainError
         let _ = std::fs::rename(&begun, &output);
     }
     let folders = [begun.parent(), output.parent()];
-    relate(folders.into_iter().flatten(), &session_id, &begun_names);
+    let folders = folders.into_iter().flatten();
+    relate(folders, &session_id, &begun_names, root_pid);
     Ok(outcome)
 }
 
@@ -252,7 +255,16 @@ impl Drainer {
             .recovered
             .iter()
             .position(|tape| tape.header.tape_id == tape_id);
-        let (Some(place), Some(names)) = (place, self.names.clone()) else {
+        let Some(names) = self.names.clone() else {
+            return;
+        };
+        let Some(place) = place else {
+            if tape_id != [0; 16]
+                && let Some(begun) = &self.begun_names
+            {
+                let start = Duration::from_nanos(self.clock.start_realtime_ns());
+                begun.remove_unwritten(process.pid, process.is_root, UNIX_EPOCH + start);
+            }
             return;
         };
         let tape = self.recovered.swap_remove(place);
@@ -276,6 +288,7 @@ impl Drainer {
         if let Some(image) = self.images.get_mut(&(process.slot, process.generation)) {
             image.tape = writer.path().map(Path::to_owned);
         }
+        process.is_unlinked = process.notes.process.parent_tape.is_empty();
         process.notes.known = tape.known;
         process.epochs = (tape.epochs, tape.counts.events());
         process.written = tape.streams;

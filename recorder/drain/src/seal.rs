@@ -169,10 +169,18 @@ impl Drainer {
     /// Creates the tape of an image when it has none.
     pub(crate) fn ensure_tape(&mut self, process: &mut ProcessState) {
         if process.tape.is_some() {
+            if std::mem::take(&mut process.is_unlinked) {
+                self.link_to_parent(process);
+            }
             return;
         }
         self.end_earlier_images(process);
         let header = self.tape_header(process);
+        if let Some(slot) = self.session.map.process(process.slot) {
+            // Before there is a file: none is ever left that no slot knows.
+            store_tape_id(slot, &header.tape_id);
+            debug_assert_eq!(slot_tape_id(slot), header.tape_id);
+        }
         let tape = match self.tape_file(process) {
             Ok(file) => TapeWriter::begin(file, header),
             Err(error) => {
@@ -180,10 +188,6 @@ impl Drainer {
                 TapeWriter::refusing(header, reason)
             }
         };
-        if let Some(slot) = self.session.map.process(process.slot) {
-            store_tape_id(slot, &tape.header().tape_id);
-            debug_assert_eq!(slot_tape_id(slot), tape.header().tape_id);
-        }
         let path = tape.path().map(std::path::Path::to_owned);
         process.tape = Some(tape);
         let key = (process.slot, process.generation);

@@ -11,6 +11,7 @@ mod history;
 mod killed;
 mod pausing;
 mod producing;
+mod relations;
 mod tapes;
 
 use heaptape_drain::{Drainer, Ending, Names, Settings};

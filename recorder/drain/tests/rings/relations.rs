@@ -1,0 +1,125 @@
+//! Parents and children: of an image that has no tape when a child of its needs one, and of a tape
+//! that was begun when its drainer died.
+
+use crate::history::History;
+use crate::producing::{Process, Thread};
+use crate::tapes::Content;
+use crate::{Fixture, Settings};
+use heaptape_drain::recover;
+use heaptape_format::TapeHeader;
+use heaptape_session::layout::phase;
+use heaptape_session::slots::{process_owner, set_process_phase};
+use heaptape_session::sync::Ordering;
+
+/// `origin` of an image that was forked, and of one that a recorded process started.
+const FORKED: u32 = 1;
+const STARTED: u32 = 2;
+/// A start time for the first process, which no process has.
+const ROOT_START: u64 = 77;
+
+#[test]
+fn an_image_without_events_gets_its_tape_when_a_child_needs_it() {
+    let mut fixture = Fixture::new(Settings::default());
+    let session = &fixture.session;
+    let pid = std::process::id();
+    fixture
+        .drainer
+        .set_root(pid, ROOT_START, vec!["first".into()]);
+    let root = Process::begin_as(session, pid, ROOT_START, 0, 0, None);
+    let mut thread = Thread::begin(session, &root, 0);
+    thread.publish(&History::random(1, 10));
+    // A program that made no event and was replaced by another one.
+    let silent = Process::begin_as(session, 1, 0, 0, STARTED, Some(root.index));
+    let slot = session.process(silent.index).unwrap();
+    let generation = process_owner(slot).generation;
+    set_process_phase(slot, phase::EXEC);
+    let _next = Process::begin_as(session, 1, 0, 1, STARTED, Some(silent.index));
+    fixture.drainer.pass();
+    assert_eq!(process_owner(slot).phase, phase::FREE, "it is over");
+    assert!(!fixture.path("x.1.tape").exists());
+
+    // It had forked; the child's first event comes now.
+    let other = std::os::unix::process::parent_id();
+    let child = Process::begin_as(session, other, 0, 0, FORKED, None);
+    let slot = session.process(child.index).unwrap();
+    slot.parent.store(silent.index + 1, Ordering::Relaxed);
+    slot.parent_generation.store(generation, Ordering::Relaxed);
+    let mut thread = Thread::begin(session, &child, 0);
+    let history = History::random(2, 10);
+    thread.publish(&history);
+    fixture.drainer.root_ended(0);
+    let [root, late, child] =
+        ["x.tape", "x.1.tape", &format!("x.{other}.tape")].map(|name| fixture.path(name));
+    let outcome = fixture.drainer.finish();
+    assert_eq!(outcome.tapes.len(), 3, "{outcome:?}");
+    let [root, late, child] = [root, late, child].map(|path| Content::read(&path));
+    let named = |content: &Content| -> Vec<String> {
+        content
+            .children
+            .iter()
+            .map(|child| child.tape.clone())
+            .collect()
+    };
+    assert_eq!(named(&root), ["x.1.tape"]);
+    assert_eq!(named(&late), [format!("x.{other}.tape")]);
+    let (late_end, late_facts) = (late.end.unwrap(), late.process.unwrap());
+    assert_eq!((late_end.how, late_end.allocs, late_end.frees), (3, 0, 0));
+    assert_eq!(
+        (late_facts.pid, late_facts.parent_tape.as_str()),
+        (1, "x.tape")
+    );
+    let facts = child.process.as_ref().unwrap();
+    assert_eq!(
+        (facts.parent_tape.as_str(), facts.parent_pid),
+        ("x.1.tape", 1)
+    );
+    child.assert_histories(&[history]);
+}
+
+#[test]
+fn a_tape_that_was_just_begun_gets_its_parent_after_a_recovery() {
+    for has_header in [true, false] {
+        let mut fixture = Fixture::new(Settings::default());
+        let session = &fixture.session;
+        let pid = std::process::id();
+        fixture
+            .drainer
+            .set_root(pid, ROOT_START, vec!["first".into()]);
+        let root = Process::begin_as(session, pid, ROOT_START, 0, 0, None);
+        let mut thread = Thread::begin(session, &root, 0);
+        thread.publish(&History::random(1, 1000));
+        fixture.drainer.pass();
+        let child = Process::begin_as(session, 1, 0, 0, FORKED, Some(root.index));
+        let mut thread = Thread::begin(session, &child, 0);
+        let history = History::random(2, 10);
+        thread.publish(&history);
+
+        // The drainer knew the name of the child's tape, or had written its first bytes.
+        let written = std::fs::read(fixture.path("x.tape")).unwrap();
+        let (mut header, _) = TapeHeader::decode(&written).unwrap();
+        header.tape_id = [9; 16];
+        header.pid = 1;
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes);
+        bytes.truncate(if has_header { usize::MAX } else { 0 });
+        std::fs::write(fixture.path("x.1.tape"), bytes).unwrap();
+        for word in &session.process(child.index).unwrap().tape_id {
+            word.store(u64::from_le_bytes([9; 8]), Ordering::Relaxed);
+        }
+        let drainer = &session.header().drainer_pid;
+        drainer.store(0, Ordering::Relaxed);
+        let path = fixture.drainer.session_path();
+        let [root, child] = ["x.tape", "x.1.tape"].map(|name| fixture.path(name));
+        let _ = fixture.drainer.leave();
+        recover(&path, None).unwrap();
+
+        let files = std::fs::read_dir(fixture.folder.path()).unwrap().count();
+        assert_eq!(files, 2, "{has_header}");
+        let (root, child) = (Content::read(&root), Content::read(&child));
+        assert_eq!(child.header.tape_id == [9; 16], has_header);
+        let named: Vec<&str> = root.children.iter().map(|child| &*child.tape).collect();
+        assert_eq!(named, ["x.1.tape"], "{has_header}");
+        assert_eq!(child.process.as_ref().unwrap().parent_tape, "x.tape");
+        child.assert_histories(&[history]);
+    }
+}
