@@ -419,3 +419,23 @@ fn children_of_a_static_child_are_recorded() {
         );
     }
 }
+
+/// What is inherited, and how much of it is freed, is told of the heap and of pools apart.
+#[test]
+fn inherited_blocks_of_pools_are_no_part_of_the_heaps() {
+    let room = Room::new();
+    let program = build::c("pool_fork.c", &[]);
+    room.record("t.tape", &["--wait"], &[program]).success();
+    let tapes = room.tapes();
+    let child = tapes.iter().find(|tape| *tape != "t.tape").unwrap();
+    let info = room.assert_clean(child);
+    assert!(number(&info["inherited"], "bytes") >= 3000, "{info:#}");
+    assert_eq!(number(&info, "inherited_frees"), 2, "{info:#}");
+    let pools = &info["inherited_pools"];
+    let pools = (number(pools, "bytes"), number(pools, "count"));
+    assert_eq!(pools, (192, 3), "{info:#}");
+    assert_eq!(number(&info, "inherited_pool_frees"), 1, "{info:#}");
+    assert_eq!(number(&info, "unknown_frees"), 0, "{info:#}");
+    let said = room.heaptape(&["info", child]).success().stdout;
+    assert!(said.contains("in pools, 1 freed since"), "{said}");
+}

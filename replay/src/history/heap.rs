@@ -47,6 +47,7 @@ pub(crate) struct Counts {
     pub(crate) unknown_frees: u64,
     pub(crate) implied_frees: u64,
     pub(crate) inherited_frees: u64,
+    pub(crate) inherited_pool_frees: u64,
     pub(crate) bytes_allocated: u64,
 }
 
@@ -58,6 +59,7 @@ impl Counts {
         self.unknown_frees += other.unknown_frees;
         self.implied_frees += other.implied_frees;
         self.inherited_frees += other.inherited_frees;
+        self.inherited_pool_frees += other.inherited_pool_frees;
         self.bytes_allocated = self.bytes_allocated.saturating_add(other.bytes_allocated);
     }
 }
@@ -271,12 +273,13 @@ impl Partition {
         };
         let is_realloc = transition.operation.kind() == OperationKind::Realloc;
         let Some(old) = old else {
-            return self.unknown_death(is_realloc);
+            return self.unknown_death(is_heap, is_realloc);
         };
         collector.ended(&old.ended_by(transition.address, transition));
         match (is_realloc, old.is_inherited()) {
             (true, _) => self.counts.reallocs += 1,
-            (false, true) => self.counts.inherited_frees += 1,
+            (false, true) if is_heap => self.counts.inherited_frees += 1,
+            (false, true) => self.counts.inherited_pool_frees += 1,
             (false, false) => self.counts.frees += 1,
         }
         if is_heap && !old.is_inherited() {
@@ -290,10 +293,11 @@ impl Partition {
     }
 
     #[cold]
-    fn unknown_death(&mut self, is_realloc: bool) {
+    fn unknown_death(&mut self, is_heap: bool, is_realloc: bool) {
         match (self.inherits_unknown, is_realloc) {
             (true, true) => self.counts.reallocs += 1,
-            (true, false) => self.counts.inherited_frees += 1,
+            (true, false) if is_heap => self.counts.inherited_frees += 1,
+            (true, false) => self.counts.inherited_pool_frees += 1,
             (false, true) => {
                 self.counts.unknown_frees += 1;
                 self.counts.allocs += 1;

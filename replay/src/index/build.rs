@@ -10,7 +10,7 @@ use super::survivors::{Borders, node};
 use super::{HeapTotal, Peak, Summary};
 use crate::block::{Block, Lifetime};
 use crate::history::heap::{Change, Collector, Counts, Heap};
-use crate::history::transitions::{Transition, TransitionKind, is_heap};
+use crate::history::transitions::{Transition, TransitionKind, is_heap, is_mapping};
 use crate::history::windows::Windows;
 use crate::tape::Tape;
 use heaptape_format::event::OperationKind;
@@ -122,9 +122,14 @@ impl<'t> Builder<'t> {
         let mut heap = Heap::new(tape.header.page_size, is_unknown);
         let mut inherited = HeapTotal::default();
         heap.preload(blocks.iter());
-        for block in blocks.iter().filter(|block| is_heap(block.domain)) {
-            inherited.bytes = inherited.bytes.wrapping_add(block.size);
-            inherited.count += 1;
+        let mut inherited_pools = HeapTotal::default();
+        for block in blocks.iter().filter(|block| !is_mapping(block.operation)) {
+            let total = match is_heap(block.domain) {
+                true => &mut inherited,
+                false => &mut inherited_pools,
+            };
+            total.bytes = total.bytes.wrapping_add(block.size);
+            total.count += 1;
         }
         let chunks = tape.event_streams.iter().flat_map(|stream| &stream.chunks);
         let events = chunks
@@ -155,6 +160,7 @@ impl<'t> Builder<'t> {
             summary: Summary {
                 inherited,
                 inherited_known: !is_unknown,
+                inherited_pools,
                 ..Summary::default()
             },
         }
@@ -311,6 +317,7 @@ impl<'t> Builder<'t> {
             unknown_frees,
             implied_frees,
             inherited_frees,
+            inherited_pool_frees,
             bytes_allocated,
         } = self.heap.counts();
         // Without a byte alive at any moment, the first moment is the highest.
@@ -329,6 +336,7 @@ impl<'t> Builder<'t> {
             unknown_frees,
             implied_frees,
             inherited_frees,
+            inherited_pool_frees,
             bytes_allocated,
             peak: peaks.first().copied().unwrap_or(start),
             end: self.total,

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 /// The first bytes of every index.
 const MAGIC: [u8; 8] = *b"\x89HTIDX\r\n";
 /// Rises when the bytes or the meaning of an index change: older indexes are built again.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 /// Length of the header.
 const HEADER_BYTES: usize = 152;
 
@@ -142,7 +142,7 @@ impl IndexWriter {
     }
 }
 
-const SUMMARY_NUMBERS: usize = 19;
+const SUMMARY_NUMBERS: usize = 22;
 
 fn summary_numbers(summary: &Summary) -> [u64; SUMMARY_NUMBERS] {
     [
@@ -156,6 +156,9 @@ fn summary_numbers(summary: &Summary) -> [u64; SUMMARY_NUMBERS] {
         summary.inherited.count,
         u64::from(summary.inherited_known),
         summary.inherited_frees,
+        summary.inherited_pools.bytes,
+        summary.inherited_pools.count,
+        summary.inherited_pool_frees,
         summary.bytes_allocated,
         summary.peak.stamp,
         summary.peak.bytes,
@@ -183,6 +186,11 @@ fn take_summary(cursor: &mut Cursor<'_>) -> Result<Summary, DecodeError> {
         },
         inherited_known: next()? != 0,
         inherited_frees: next()?,
+        inherited_pools: HeapTotal {
+            bytes: next()?,
+            count: next()?,
+        },
+        inherited_pool_frees: next()?,
         bytes_allocated: next()?,
         peak: Peak {
             stamp: next()?,

@@ -44,8 +44,8 @@ pub struct Peak {
     pub count: u64,
 }
 
-/// The totals of a tape. `peak`, `end` and `inherited` count the heap domains (native, raw, mem,
-/// obj); the event counts and `bytes_allocated` include user-defined domains.
+/// The totals of a tape. `peak`, `end`, `inherited` and `inherited_frees` count the heap domains
+/// (native, raw, mem, obj); the other event counts and `bytes_allocated` include user-defined ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Events that gave a new block; a realloc of a block that is not known counts here.
@@ -65,8 +65,12 @@ pub struct Summary {
     /// False when the process was forked and its parent's tape is not there or not whole:
     /// `inherited` is then what is known of them.
     pub inherited_known: bool,
-    /// Frees of inherited blocks.
+    /// Frees of inherited blocks of the heap.
     pub inherited_frees: u64,
+    /// Blocks of pools (user-defined domains) that a forked process got from its parent.
+    pub inherited_pools: HeapTotal,
+    /// Frees of those.
+    pub inherited_pool_frees: u64,
     /// Requested bytes of allocs and of reallocs (their new size), over the run.
     pub bytes_allocated: u64,
     /// The first moment of the highest live bytes.

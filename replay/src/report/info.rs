@@ -45,6 +45,8 @@ pub struct Info {
     unknown_frees: u64,
     inherited: Value,
     inherited_frees: u64,
+    inherited_pools: Value,
+    inherited_pool_frees: u64,
     inherited_known: bool,
     free_stacks: bool,
     stacks_mode: &'static str,
@@ -112,6 +114,8 @@ pub fn collect(tape: &Tape, summary: &Summary, has_index: bool) -> Info {
         unknown_frees: summary.unknown_frees,
         inherited: heap(summary.inherited.bytes, summary.inherited.count),
         inherited_frees: summary.inherited_frees,
+        inherited_pools: heap(summary.inherited_pools.bytes, summary.inherited_pools.count),
+        inherited_pool_frees: summary.inherited_pool_frees,
         inherited_known: summary.inherited_known,
         free_stacks: options & OPTION_FREE_STACKS != 0,
         stacks_mode: if options & OPTION_NO_NATIVE_STACKS != 0 {
@@ -299,10 +303,14 @@ fn heap_lines(
             ),
         ));
     }
-    if summary.inherited.count > 0 {
-        let inherited = heap(summary.inherited.bytes, summary.inherited.count);
-        let frees = units::count(summary.inherited_frees);
-        lines.push(("inherited", format!("{inherited}, {frees} freed since")));
+    let heaps = (summary.inherited, summary.inherited_frees, "");
+    let pools = summary.inherited_pools;
+    for (total, frees, place) in [heaps, (pools, summary.inherited_pool_frees, " in pools")] {
+        if total.count > 0 {
+            let (inherited, frees) = (heap(total.bytes, total.count), units::count(frees));
+            let text = format!("{inherited}{place}, {frees} freed since");
+            lines.push(("inherited", text));
+        }
     }
     if !summary.inherited_known {
         lines.push(("inherited", gap::INHERITED.to_owned()));
