@@ -93,6 +93,14 @@ fn a_recording_that_starts_paused() {
     );
     let info = room.assert_clean("t.tape");
     assert_eq!(marks(&info), ["paused", "resumed"]);
+    // Somebody chose what is recorded: a gate is about that, and says so.
+    let gate = room.heaptape(&["check", "t.tape", "--fail-on", "bytes>1GiB"]);
+    assert_eq!(gate.code, 0, "{gate:?}");
+    assert!(
+        gate.stderr
+            .contains("t.tape: the recording was paused for "),
+        "{gate:?}"
+    );
 }
 
 /// What a paused program starts or becomes is paused.

@@ -17,6 +17,7 @@ mod debug_files;
 mod domains;
 mod faults;
 mod forbidden;
+mod gates;
 mod harmless;
 mod harmless_ways;
 mod holes;

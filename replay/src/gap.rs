@@ -2,6 +2,7 @@
 //!
 //! In: a tape and, where there is one, the summary of its events. Out: the worst thing that is
 //! missing. An answer from such a tape is about what can be read; no gate is met by it.
+//! Out, too: how much of it was paused.
 
 use crate::index::Summary;
 use crate::report::units::counted;
@@ -46,6 +47,41 @@ impl Gap {
 #[must_use]
 pub fn damaged(tape: &Tape, summary: Option<&Summary>) -> u64 {
     tape.damage.len() as u64 + summary.map_or(0, |summary| summary.damaged_chunks)
+}
+
+/// How much of a recording was paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paused {
+    /// From its start to its end: nothing was recorded.
+    Always,
+    /// For so many nanoseconds in all: somebody chose what is recorded.
+    Partly(u64),
+}
+
+impl Paused {
+    /// What the marks of `tape` say that were set from outside; None: it was never paused.
+    #[must_use]
+    pub fn of(tape: &Tape) -> Option<Self> {
+        let mut since = None;
+        let mut total = 0;
+        // A tape's time begins with its image.
+        let ns = |stamp: u64| tape.header.stamp_to_ns(stamp.max(tape.start_stamp));
+        let (start, end) = (ns(tape.process.cut_stamp), ns(tape.end_stamp));
+        for mark in tape.marks.iter().filter(|mark| mark.stream == u32::MAX) {
+            if mark.name == "paused" {
+                since.get_or_insert(ns(mark.stamp));
+            } else if mark.name == "resumed"
+                && let Some(since) = since.take()
+            {
+                total += ns(mark.stamp).saturating_sub(since);
+            }
+        }
+        if since.is_some_and(|since| since <= start) && total == 0 {
+            return Some(Self::Always);
+        }
+        total += since.map_or(0, |since| end.saturating_sub(since));
+        (total > 0).then_some(Self::Partly(total))
+    }
 }
 
 impl fmt::Display for Gap {

@@ -7,8 +7,8 @@ use super::output::{self, Output};
 use super::{Exit, Outcome};
 use anyhow::bail;
 use clap::Args;
-use heaptape::gap;
-use heaptape::report::units::{Sizes, counted};
+use heaptape::gap::{self, Paused};
+use heaptape::report::units::{self, Sizes, counted};
 use heaptape::stats::gate::Metric;
 use heaptape::stats::query::{Answer, Query};
 use heaptape::stats::{Change, Gate, KeyId};
@@ -21,8 +21,8 @@ const ROWS_SHOWN: usize = 5;
 /// Gates for CI: exit 1 when a limit is not kept
 ///
 /// With one tape its heap at T (default peak) is compared with nothing, with two the second
-/// with the first. A tape that is cut, damaged or lost events may fail a gate but meets none: then
-/// the exit code is 2.
+/// with the first. A tape that is cut, damaged, lost events or was paused from start to end may
+/// fail a gate but meets none: then the exit code is 2.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heaptape check app.tape --fail-on 'bytes>64MiB'\n  \
@@ -105,10 +105,29 @@ pub(super) fn gates(
         }
     }
     if exit == Exit::DONE && !gates.is_empty() {
-        whole(query, from)?;
+        if !std::ptr::eq(from.recording, to.recording) {
+            whole(query, from)?;
+        }
         whole(query, to)?;
+        warn_of_nothing(query, (from, to), live)?;
     }
     Ok(exit)
+}
+
+/// Says so when filters were asked for that nothing fits: a name may be mistyped.
+fn warn_of_nothing(
+    query: &Query,
+    (from, to): (&Side<'_>, &Side<'_>),
+    live: &Answer<Change>,
+) -> anyhow::Result<()> {
+    let is_empty = |answer: &Answer<Change>| answer.total == Change::default();
+    if query.is_filtered()
+        && is_empty(live)
+        && is_empty(&query.allocations_diff(from.at(), to.at())?)
+    {
+        output::note("no allocation fits the filters: the gates compare nothing");
+    }
+    Ok(())
 }
 
 /// A limit that what can be read keeps may not be kept by the whole.
@@ -116,6 +135,16 @@ fn whole(query: &Query, side: &Side<'_>) -> anyhow::Result<()> {
     let path = side.recording.tape().path.display();
     if let Some(gap) = side.recording.gap()? {
         bail!("{path}: no gate is met by a recording that is not whole: {gap}");
+    }
+    match Paused::of(side.recording.tape()) {
+        Some(Paused::Always) => {
+            bail!("{path}: no gate is met: the recording was paused from start to end");
+        }
+        Some(Paused::Partly(ns)) => output::note(&format!(
+            "{path}: the recording was paused for {}: what was allocated then is not counted",
+            units::time(ns)
+        )),
+        None => {}
     }
     if query.inherited && !side.recording.summary()?.inherited_known {
         bail!("{path}: no gate is met: {}", gap::INHERITED);

@@ -140,6 +140,15 @@ pub struct At<'r> {
 }
 
 impl Query {
+    /// True when it chooses some of the blocks.
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        let (blocks, frames) = (&self.blocks, &self.frames);
+        let is_bounded = blocks.size_min.is_some() || blocks.size_max.is_some();
+        let are_named = !(blocks.domains.is_empty() && blocks.threads.is_empty());
+        is_bounded || are_named || !(frames.include.is_empty() && frames.exclude.is_empty())
+    }
+
     fn grouper<M: Sortable>(&self) -> Result<Grouper, QueryError> {
         if self.cumulative != Cumulative::Off && !self.group_by.is_by_frame() {
             return Err(QueryError::Usage(format!(
