@@ -222,6 +222,7 @@ pub fn compare_totals(recording: &Recording, model: &Model, history: &History) {
         unknown_frees: summary.unknown_frees,
         implied_frees: summary.implied_frees,
         inherited_frees: summary.inherited_frees,
+        inherited_pool_frees: summary.inherited_pool_frees,
         bytes_allocated: summary.bytes_allocated,
     };
     assert_eq!(counts, end.counts);

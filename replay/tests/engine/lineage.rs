@@ -7,6 +7,7 @@ use crate::support::write::{Layout, module, tape};
 use heaptape::block::StreamId;
 use heaptape::{OpenOptions, Recording, Tape};
 use heaptape_format::ChunkKind;
+use heaptape_format::event::DomainId;
 use heaptape_format::stack::Frame;
 use heaptape_format::tables::Lost;
 use proptest::prelude::*;
@@ -132,6 +133,11 @@ proptest! {
         let heap = model.inherited.iter().filter(|life| life.is_heap());
         let inherited = heap.fold((0, 0), |sum, life| (sum.0 + life.size, sum.1 + 1));
         prop_assert_eq!((summary.inherited.bytes, summary.inherited.count), inherited);
+        let pools = model.inherited.iter().filter(|life| !life.is_heap());
+        let pools = pools.filter(|life| life.domain != DomainId::MMAP);
+        let pools = pools.fold((0, 0), |sum, life| (sum.0 + life.size, sum.1 + 1));
+        let found = &summary.inherited_pools;
+        prop_assert_eq!((found.bytes, found.count), pools);
     }
 
     #[test]
@@ -217,7 +223,7 @@ fn a_parent_that_was_renamed_is_found() {
 fn counts(path: &Path) -> [u64; 4] {
     let recording = Recording::open(path, &without_index()).unwrap();
     let all = recording.summary().unwrap();
-    let frees = all.frees + all.inherited_frees;
+    let frees = all.frees + all.inherited_frees + all.inherited_pool_frees;
     [all.allocs, all.reallocs, frees, all.unknown_frees]
 }
 

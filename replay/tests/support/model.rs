@@ -87,6 +87,7 @@ pub struct Counts {
     pub unknown_frees: u64,
     pub implied_frees: u64,
     pub inherited_frees: u64,
+    pub inherited_pool_frees: u64,
     pub bytes_allocated: u64,
 }
 
@@ -269,6 +270,7 @@ impl Model {
 
     fn death(&self, state: &mut State, key: (u16, u64), half: &Half) {
         let is_realloc = half.event.operation.kind() == OperationKind::Realloc;
+        let is_heap = key.0 == 0;
         match state.blocks.remove(&key) {
             Some(old) if is_realloc => {
                 state.counts.reallocs += 1;
@@ -276,13 +278,15 @@ impl Model {
             }
             Some(old) => {
                 match old.0.is_inherited() {
-                    true => state.counts.inherited_frees += 1,
+                    true if is_heap => state.counts.inherited_frees += 1,
+                    true => state.counts.inherited_pool_frees += 1,
                     false => state.counts.frees += 1,
                 }
                 state.ended.push(self.ended(old, half));
             }
             None if self.inherits_unknown && is_realloc => state.counts.reallocs += 1,
-            None if self.inherits_unknown => state.counts.inherited_frees += 1,
+            None if self.inherits_unknown && is_heap => state.counts.inherited_frees += 1,
+            None if self.inherits_unknown => state.counts.inherited_pool_frees += 1,
             None => {
                 state.counts.unknown_frees += 1;
                 state.counts.allocs += u64::from(is_realloc);
