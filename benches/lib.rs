@@ -6,6 +6,7 @@
 //! | `instructions` | instructions that the recorder adds to a malloc+free pair |
 //! | `replay` | index and questions |
 //! | `drain` | the drainer: its rate, and recordings under pressure |
+//! | `scaling` | what a pair costs its thread at several numbers of threads |
 //!
 //! They print Markdown to standard output and what they are doing to standard error. How to read
 //! the figures stands in `README.md`.
