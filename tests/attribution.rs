@@ -21,6 +21,8 @@ const CPP: &[(&str, &str, Amount)] = &[
     ("map", "store::fill_map(", AtLeast(400, 10)),
     ("unordered-map", "store::fill_table(", AtLeast(160, 11)),
     ("shared", "store::make_shared(", AtLeast(64, 1)),
+    ("number", "store::make_number(", AtLeast(24, 1)),
+    ("function", "store::make_function(", Exactly(24, 1)),
     ("new", "store::make_new(", Exactly(333, 1)),
     ("template", "store::Holder<", AtLeast(48, 1)),
 ];

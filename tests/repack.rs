@@ -1,6 +1,6 @@
 //! `heaptape repack`: a smaller tape that says the same, or the tape as it was.
 
-use heaptape_tests::{Room, is_root, wait_for};
+use heaptape_tests::{Room, heaptape_path, is_root, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -79,6 +79,23 @@ fn a_repacked_tape_is_smaller_and_says_the_same() {
     let outcome = room.heaptape(&quiet).success();
     assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
     assert!(bytes("hard.tape") < once && bytes(&tape) == once);
+    // What is there is replaced when that is wanted, and nothing but a file ever is.
+    let kept = fs::read(room.path("hard.tape")).unwrap();
+    let outcome = room.heaptape(&["repack", &tape, "-o", "hard.tape"]);
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--force"), "{}", outcome.stderr);
+    assert_eq!(fs::read(room.path("hard.tape")).unwrap(), kept);
+    let replacing = ["repack", &tape, "-o", "hard.tape", "--force"];
+    room.heaptape(&replacing).success();
+    assert!(bytes("hard.tape") > kept.len() as u64);
+    fs::create_dir(room.path("folder")).unwrap();
+    room.run(room.command("mkfifo").arg("pipe")).success();
+    for other in ["folder", "pipe"] {
+        let outcome = room.heaptape(&["repack", &tape, "-o", other, "--force"]);
+        assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+        assert!(!room.path(other).is_file());
+    }
+    assert!(fs::read_dir(room.path("folder")).unwrap().next().is_none());
     // Nothing is left beside the tapes and their indexes.
     let names = fs::read_dir(room.path(".")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -118,6 +135,13 @@ fn a_full_disk_and_a_folder_that_is_closed_leave_the_tape() {
     record(&room);
     let tape = larger(&room);
     let whole = fs::read(room.path(&tape)).unwrap();
+    let limited = format!(
+        "ulimit -f 4; exec {} repack {tape} -o l.tape",
+        heaptape_path().display()
+    );
+    let outcome = room.run(room.command("sh").args(["-c", &limited]));
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("as before"), "{}", outcome.stderr);
     let mut targets = vec!["nowhere/t.tape".to_owned()];
     if let Some(disk) = room.mount_small_disk("disk", 8192) {
         targets.push(disk.join("t.tape").display().to_string());

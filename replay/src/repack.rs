@@ -46,6 +46,14 @@ pub enum RepackError {
         /// The tape.
         path: PathBuf,
     },
+    /// Something is where the new tape should be.
+    #[error("{}: {what}", path.display())]
+    Taken {
+        /// The place.
+        path: PathBuf,
+        /// What is there and what to do.
+        what: &'static str,
+    },
     /// The new tape cannot be written.
     #[error(
         "{}: cannot write the repacked tape: {source}; the tape is as before, -o names another \
@@ -70,12 +78,47 @@ pub struct Repacked {
     pub chunks: u64,
 }
 
-/// Writes the content of the tape at `path` to `output`, which may be the tape itself, with zstd
-/// at `level`.
+/// Where a repacked tape goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'p> {
+    /// In the place of the old one.
+    InPlace,
+    /// To this path, where nothing may be.
+    New(&'p Path),
+    /// To this path, where a file may be that it replaces.
+    Replacing(&'p Path),
+}
+
+impl Target<'_> {
+    /// The file to write for the tape at `tape`. A link stays a link.
+    fn file(self, tape: &Path) -> Result<PathBuf, RepackError> {
+        let (path, may_be) = match self {
+            Self::InPlace => (tape, true),
+            Self::New(path) => (path, false),
+            Self::Replacing(path) => (path, true),
+        };
+        let taken = |what| {
+            Err(RepackError::Taken {
+                path: path.to_owned(),
+                what,
+            })
+        };
+        match path.metadata() {
+            Ok(there) if !there.is_file() => {
+                taken("this is a folder, a device or a pipe; name a file")
+            }
+            Ok(_) if !may_be => taken("there is a file of this name; --force replaces it"),
+            _ => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
+        }
+    }
+}
+
+/// Writes the content of the tape at `path` to `target`, with zstd at `level`.
 ///
 /// # Errors
-/// When the tape cannot be read, is damaged or still written, or when `output` cannot be written.
-pub fn repack(path: &Path, output: &Path, level: i32) -> Result<Repacked, RepackError> {
+/// When the tape cannot be read, is damaged or still written, or when `target` is taken or cannot
+/// be written.
+pub fn repack(path: &Path, target: Target<'_>, level: i32) -> Result<Repacked, RepackError> {
     // Says what is wrong with anything that is no tape, and knows more of damage than a scan.
     let tape = Tape::open(path)?;
     if let Some(damage) = tape.damage.first() {
@@ -100,9 +143,7 @@ pub fn repack(path: &Path, output: &Path, level: i32) -> Result<Repacked, Repack
     }
     let bytes = Bytes::of_file(&file).map_err(read)?;
     let mode = file.metadata().map_err(read)?.permissions().mode();
-    // A link stays a link.
-    let target = std::fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
-    let mut new = NewTape::create(&target, mode)?;
+    let mut new = NewTape::create(&target.file(path)?, mode)?;
     let chunks = write_chunks(path, &bytes, level, &mut new)?;
     let bytes_after = new.finish()?;
     Ok(Repacked {

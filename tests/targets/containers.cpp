@@ -1,4 +1,5 @@
 // C++ containers, each filled by a function of its own. `PLACE name` marks the line that grows it.
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,6 +34,14 @@ FRAME void fill_table(std::unordered_map<int, int> &m) {
         m.emplace(i, i); // PLACE unordered-map
     }
 }
+FRAME std::shared_ptr<long> make_number() {
+    return std::make_shared<long>(7); // PLACE number
+}
+
+FRAME std::function<long()> make_function(long a, long b) {
+    return [a, b, sum = a + b] { return a * b * sum; }; // PLACE function
+}
+
 FRAME std::shared_ptr<int[16]> make_shared() {
     return std::make_shared<int[16]>(); // PLACE shared
 }
@@ -63,8 +72,10 @@ int main() {
     store::fill_map(ordered);
     store::fill_table(table);
     shared = store::make_shared();
+    static std::shared_ptr<long> number = store::make_number();
+    static std::function<long()> function = store::make_function(2, 3);
     plain = store::make_new();
     holder.keep();
     // Nothing is given back: the end of the tape has it all.
-    _Exit(plain && shared && holder.value ? 0 : 1);
+    _Exit(plain && shared && *number == 7 && function() == 30 && holder.value ? 0 : 1);
 }

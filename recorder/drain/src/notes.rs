@@ -7,9 +7,12 @@ use crate::clock::Clock;
 use crate::press::Press;
 use crate::process_info::arguments;
 use crate::tape::TapeWriter;
-use heaptape_format::tables::{Child, Domain, Lost, Mark, Module, Process};
+use heaptape_format::tables::{Child, Domain, Frame, Lost, Mark, Module, Process, StackNode};
 use heaptape_session::reasons;
 use heaptape_session::record::{blob, blob_bytes};
+
+/// Modules that a process numbers at most; damaged records may have any number.
+const MODULES_MAX: usize = 1 << 16;
 
 /// The notes of one process image.
 #[derive(Debug, Default)]
@@ -19,6 +22,11 @@ pub struct Notes {
     /// The record is not in the tape, or was changed since.
     pub process_changed: bool,
     modules: Vec<Module>,
+    /// By the number of a module: its record is in the tape, or was missed already.
+    met_modules: Vec<bool>,
+    /// A stack node went to the tape before the record of its module, which waits in another
+    /// thread's ring.
+    lacks_module: bool,
     domains: Vec<Domain>,
     marks: Vec<Mark>,
     lost: Vec<Lost>,
@@ -164,6 +172,42 @@ impl Notes {
         !(self.marks.is_empty() && self.lost.is_empty() && self.children.is_empty())
     }
 
+    /// True when no module's record is in the tape yet.
+    #[must_use]
+    pub fn has_no_module(&self) -> bool {
+        self.met_modules.is_empty()
+    }
+
+    /// Looks whether the modules of `nodes`, which are about to be written, are in the tape.
+    pub fn look_for_modules(&mut self, nodes: &[StackNode]) {
+        for node in nodes {
+            if let Frame::Native { module, .. } = node.frame
+                && module != 0
+            {
+                self.lacks_module |= self.meet(module);
+            }
+        }
+    }
+
+    /// Whether a record was missed since this was last asked. Each is missed once at most.
+    #[must_use]
+    pub fn take_lack(&mut self) -> bool {
+        std::mem::take(&mut self.lacks_module)
+    }
+
+    /// Meets a module; true when it is the first time.
+    fn meet(&mut self, module: u32) -> bool {
+        let at = module as usize;
+        if at >= MODULES_MAX {
+            return false;
+        }
+        if at >= self.met_modules.len() {
+            self.met_modules.resize(at + 1, false);
+        }
+        let met = self.met_modules.get_mut(at);
+        met.is_some_and(|met| !std::mem::replace(met, true))
+    }
+
     /// Writes what events may refer to.
     pub fn write_first(&mut self, press: &mut Press, tape: &mut TapeWriter) {
         if self.process_changed {
@@ -173,7 +217,9 @@ impl Notes {
         }
         let stamps = span(self.modules.iter().map(|module| module.stamp));
         tape.table(press, &self.modules, stamps);
-        self.modules.clear();
+        for module in std::mem::take(&mut self.modules) {
+            self.meet(module.index);
+        }
         tape.table(press, &self.domains, (0, 0));
         self.domains.clear();
     }

@@ -39,6 +39,7 @@ impl Drainer {
             let due = all || hurry && self.gives_back(index);
             self.tend_stream(index, due);
         }
+        self.seal_missed_modules();
         if all {
             for process in self.processes.iter_mut().flatten() {
                 process.write_waiting(&mut self.press);
@@ -72,10 +73,56 @@ impl Drainer {
         }
         match phase {
             _ if is_silent => {}
-            phase::FINISHED => self.end_stream(index),
+            phase::FINISHED => {
+                self.seal_modules_first(index);
+                self.end_stream(index);
+            }
             _ if due && pending > 0 => self.seal_stream(index, 1),
-            _ if pending >= WORDS_PER_CHUNK => self.seal_stream(index, WORDS_PER_CHUNK),
+            _ if pending >= WORDS_PER_CHUNK => {
+                self.seal_modules_first(index);
+                self.seal_stream(index, WORDS_PER_CHUNK);
+            }
             _ => {}
+        }
+    }
+
+    /// Seals what the other threads of the process have, as long as its tape has no module: the
+    /// first thread told of most of them and may make no further event for hours. A tape that is
+    /// cut, or whose disk is full, would have no names.
+    fn seal_modules_first(&mut self, index: u32) {
+        let stream = self.streams.get(index as usize).and_then(Option::as_ref);
+        let Some(owner) = stream.map(|stream| stream.process) else {
+            return;
+        };
+        let process = self.processes.get(owner as usize).and_then(Option::as_ref);
+        if process.is_some_and(|process| process.notes.has_no_module()) {
+            self.seal_streams_of(owner, Some(index));
+        }
+    }
+
+    /// Seals what waits in the rings of process slot `owner`, but in the stream `left_out`.
+    fn seal_streams_of(&mut self, owner: u32, left_out: Option<u32>) {
+        for index in 0..self.streams.len() as u32 {
+            let stream = self.streams.get_mut(index as usize);
+            let is_theirs = stream
+                .and_then(Option::as_mut)
+                .is_some_and(|stream| stream.process == owner);
+            if is_theirs && Some(index) != left_out && self.pending(index) > 0 {
+                self.seal_stream(index, 1);
+            }
+        }
+    }
+
+    /// Writes records of modules that were missed: they wait in a ring of the same process.
+    fn seal_missed_modules(&mut self) {
+        for owner in 0..self.processes.len() as u32 {
+            let process = self.processes.get_mut(owner as usize);
+            if process
+                .and_then(Option::as_mut)
+                .is_some_and(|process| process.notes.take_lack())
+            {
+                self.seal_streams_of(owner, None);
+            }
         }
     }
 

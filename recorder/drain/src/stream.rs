@@ -176,6 +176,7 @@ impl StreamState {
         }
         let index = self.facts.index;
         notes.write_first(press, tape);
+        notes.look_for_modules(&press.nodes);
         if self.facts_changed {
             self.facts_changed = false;
             let stamp = self.facts.stamp;

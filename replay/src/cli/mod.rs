@@ -30,7 +30,7 @@ mod verify;
 mod window;
 
 use crate::launch::library::is_system_error;
-use crate::launch::{last_words, memory_limits};
+use crate::launch::{last_words, memory_limits, signals};
 use args::Color;
 use clap::{Parser, Subcommand};
 use output::Output;
@@ -106,6 +106,7 @@ impl Verb {
         }
         last_words::are(message, Exit::BAD_INPUT.0);
         memory_limits::fit_threads();
+        signals::ignore_size_limit();
     }
 
     fn run(self, output: &mut Output) -> Outcome {

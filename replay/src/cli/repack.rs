@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::{Exit, Outcome};
 use clap::Args;
-use heaptape::repack::repack;
+use heaptape::repack::{Target, repack};
 use heaptape::report::units::{counted, size};
 use std::path::PathBuf;
 
@@ -21,6 +21,9 @@ pub(super) struct Repack {
     /// Write the new tape there and leave this one as it is.
     #[arg(short, long, value_name = "TAPE")]
     output: Option<PathBuf>,
+    /// Replace a file that is there.
+    #[arg(long, requires = "output")]
+    force: bool,
     /// How hard: zstd's level.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
@@ -31,7 +34,11 @@ pub(super) struct Repack {
 
 impl Repack {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let target = self.output.as_ref().unwrap_or(&self.tape);
+        let target = match &self.output {
+            None => Target::InPlace,
+            Some(path) if self.force => Target::Replacing(path),
+            Some(path) => Target::New(path),
+        };
         let done = repack(&self.tape, target, self.level)?;
         if self.quiet {
             return Ok(Exit::DONE);
@@ -39,7 +46,7 @@ impl Repack {
         let share = done.bytes_after as f64 / done.bytes_before.max(1) as f64;
         output.say(&format!(
             "{}: {} in {}, {:.1} % of the {} before",
-            target.display(),
+            self.output.as_ref().unwrap_or(&self.tape).display(),
             size(done.bytes_after),
             counted(done.chunks, "chunk"),
             100.0 * share,

@@ -45,6 +45,11 @@ fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) {
     unsafe { libc::signal(signal, handler) };
 }
 
+/// A file that reaches the limit of sizes makes an error, which is told, and ends nothing.
+pub(crate) fn ignore_size_limit() {
+    set_disposition(libc::SIGXFSZ, libc::SIG_IGN);
+}
+
 /// What we were started with and change for ourselves: the command gets it back.
 #[derive(Debug)]
 pub(crate) struct Inherited {

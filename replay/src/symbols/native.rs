@@ -8,7 +8,7 @@ use super::companions::{Companions, separate_debug_file};
 use super::names;
 use super::paths::{on_disk, tidy};
 use super::shield::shielded;
-use super::standard_library::is_of_inlined_code;
+use super::standard_library::{is_defined_in_library, may_be_inlined};
 use crate::tape::Tape;
 use blazesym::helper::read_elf_build_id;
 use blazesym::symbolize::source::{Elf, Source};
@@ -369,8 +369,16 @@ fn frames(
     let linked = linked_name(&sym.name, symbolizer, plain, address);
     let name = linked.as_deref().unwrap_or(&sym.name);
     let mut outer = frame(name, sym.code_info.as_deref(), false);
-    if frames.is_empty() && is_of_inlined_code(name, &outer.function, &outer.file) {
-        (outer.file, outer.line) = (String::new(), 0);
+    if frames.is_empty() && may_be_inlined(&outer.file) {
+        let symbol = match names::is_mangled(name) {
+            true => Some(name.to_owned()),
+            false => symbol_at(symbolizer, plain, address)
+                .filter(|symbol| symbol == name || names::is_mangled(symbol)),
+        };
+        // A bare name of debug information's alone tells no namespace, and so contradicts no file.
+        if symbol.is_some_and(|symbol| !is_defined_in_library(&symbol)) {
+            (outer.file, outer.line) = (String::new(), 0);
+        }
     }
     frames.push(outer);
     frames
@@ -387,11 +395,16 @@ fn linked_name(
     if names::is_mangled(name) {
         return None;
     }
+    symbol_at(symbolizer, plain, address).filter(|linked| is_full_form(linked, name))
+}
+
+/// The name that the symbol table has for an address.
+fn symbol_at(symbolizer: &Symbolizer, plain: &Source<'_>, address: u64) -> Option<String> {
     let found = symbolizer.symbolize_single(plain, Input::VirtOffset(address));
-    let Ok(Symbolized::Sym(sym)) = found else {
-        return None;
-    };
-    is_full_form(&sym.name, name).then(|| sym.name.into_owned())
+    match found {
+        Ok(Symbolized::Sym(sym)) => Some(sym.name.into_owned()),
+        _ => None,
+    }
 }
 
 /// True when the symbol table's name says all that DWARF's bare one does, and more. Its mangled

@@ -3,6 +3,7 @@
 //! What comes in: what symbols and debug information say of a function. What goes out: whether it
 //! is the library's, and whether the file that a line table states is the function's own.
 
+use super::names::readable;
 use super::wrappers::{INLINED_SOURCES, LIBRARY_CRATES, LIBRARY_NAMESPACES, LIBRARY_SOURCES};
 
 /// True for a function of the standard library of C++ or Rust: its source file is one of theirs, or
@@ -18,29 +19,55 @@ pub(super) fn is_standard_library(name: &str, file: Option<&str>) -> bool {
     }
 }
 
-/// True when `file`, from the line table alone, is not where the function is: code that was inlined
-/// from the standard library stands in a function that is none of it. So it is where debug
-/// information does not tell of inlined functions, as split debug information without its files.
-///
-/// `symbol` is the function's name as the symbol table has it, `name` the same to read.
-pub(super) fn is_of_inlined_code(symbol: &str, name: &str, file: &str) -> bool {
+/// True for files of the standard libraries whose code is inlined into programs. Where the line
+/// table states one for a function that is not [the library's](is_defined_in_library), and nothing
+/// is known to be inlined there, the file is that of inlined code and not the function's own. So it
+/// is where split debug information lacks its files.
+pub(super) fn may_be_inlined(file: &str) -> bool {
     // The library's own sources (`.cc`, other crates) are not inlined into programs.
-    let may_be_inlined = INLINED_SOURCES.iter().any(|part| file.contains(part))
+    INLINED_SOURCES.iter().any(|part| file.contains(part))
         || file.starts_with("library/")
-        || is_hashbrown(file);
-    may_be_inlined && !is_defined_in_library(symbol, name)
+        || is_hashbrown(file)
 }
 
-/// By its name. Rust's symbols tell the crate that an implementation stands in.
-fn is_defined_in_library(symbol: &str, name: &str) -> bool {
+/// True for a function of the standard library of C++ or Rust, by the name that the symbol table
+/// has for it. Rust's symbols tell the crate that an implementation stands in.
+pub(super) fn is_defined_in_library(symbol: &str) -> bool {
+    let name = readable(symbol);
     match symbol.strip_prefix("_R").map(rust_definition) {
         Some(Some(Definition::In(name_of_crate))) => LIBRARY_CRATES.contains(&name_of_crate),
         Some(Some(Definition::InTrait)) => name
             .strip_prefix('<')
             .and_then(split_as)
             .is_some_and(|(_, of_trait)| in_library(head(of_trait))),
-        Some(None) | None => is_library_name(name),
+        Some(None) | None => is_library_name(&name) || is_mangled_in_std(symbol),
     }
+}
+
+/// True for C++ names that begin in `std`, `__gnu_cxx` or `__gnu_debug`, also where they cannot be
+/// demangled.
+fn is_mangled_in_std(symbol: &str) -> bool {
+    let Some(encoding) = symbol.strip_prefix("_Z") else {
+        return false;
+    };
+    // What is inside of a function: `Z…E`; members: `N`, with the qualifiers of `this`.
+    let path = encoding.trim_start_matches('Z');
+    let path = path.strip_prefix('N').map_or(path, |path| {
+        path.trim_start_matches(['K', 'V', 'r', 'R', 'O'])
+    });
+    // Sa, Ss and their like stand for classes of `std`.
+    let begins = [
+        "St",
+        "Sa",
+        "Sb",
+        "Ss",
+        "Si",
+        "So",
+        "Sd",
+        "9__gnu_cxx",
+        "11__gnu_debug",
+    ];
+    begins.iter().any(|begin| path.starts_with(begin))
 }
 
 /// Where a Rust function is defined.
@@ -149,7 +176,10 @@ fn split_as(inner: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symbols::names::readable;
+
+    fn is_of_inlined_code(symbol: &str, file: &str) -> bool {
+        may_be_inlined(file) && !is_defined_in_library(symbol)
+    }
 
     #[test]
     fn names_of_the_standard_libraries_are_known_without_a_file() {
@@ -206,6 +236,7 @@ mod tests {
         let vector = "/rustc/59807616/library/alloc/src/raw_vec/mod.rs";
         let ours = [
             ("_ZN3app4fillERSt6vectorIiSaIiEE", header),
+            ("_ZZ4mainENKUlSt6vectorIiSaIiEEE_clES1_", header),
             ("main", header),
             ("_RNvCs12_3app4fill", vector),
             ("_RNCNvCs12_3app4main0", "library/alloc/src/vec/mod.rs"),
@@ -223,11 +254,22 @@ mod tests {
             ),
         ];
         for (symbol, file) in ours {
-            let name = readable(symbol);
-            assert!(is_of_inlined_code(symbol, &name, file), "{symbol} {name}");
+            assert!(is_of_inlined_code(symbol, file), "{symbol}");
         }
         let librarys = [
             ("_ZNSt6vectorIiSaIiEE7reserveEm", header),
+            ("_ZNKSs4findEPKcmm", header),
+            // Not to be demangled here.
+            (
+                "_ZSt11make_sharedIiJiEESt10shared_ptrINSt9enable_ifIXntsr8is_arrayIT_EE5valueES2_\
+                 E4typeEEDpOT0_",
+                header,
+            ),
+            (
+                "_ZNSt14_Function_base13_Base_managerIZ5f_funvEUlvE_E9_M_createIS1_EEvRSt9_Any_data\
+                 OT_St17integral_constantIbLb0EE",
+                header,
+            ),
             ("_RNvNtCs12_4core3ptr13drop_in_place", vector),
             (
                 "_RNvCs12_7___rustc11___rdl_alloc",
@@ -249,15 +291,14 @@ mod tests {
             ("main", "/app/main.cc"),
         ];
         for (symbol, file) in librarys {
-            let name = readable(symbol);
-            assert!(!is_of_inlined_code(symbol, &name, file), "{symbol} {name}");
+            assert!(!is_of_inlined_code(symbol, file), "{symbol}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_symbol_panics(symbol in "_R[CINMXYs_0-9a-z\u{e9}]{0,24}") {
-            let _ = is_of_inlined_code(&symbol, &symbol, "library/x.rs");
+            let _ = is_of_inlined_code(&symbol, "library/x.rs");
         }
     }
 }

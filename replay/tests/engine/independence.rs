@@ -5,7 +5,7 @@ use crate::support::generate::{History, play};
 use crate::support::write::{Layout, tape};
 use heaptape::block::{Block, Lifetime};
 use heaptape::index::{Peak, Summary};
-use heaptape::repack::repack;
+use heaptape::repack::{Target, repack};
 use heaptape::timeline::TimelinePoint;
 use heaptape::{OpenOptions, Recording};
 use proptest::prelude::*;
@@ -133,13 +133,13 @@ proptest! {
         let expected = answers(&path, &OpenOptions::default(), &history);
         let whole = std::fs::read(&path).unwrap();
         let other = path.with_extension("small.tape");
-        let done = repack(&path, &other, level).unwrap();
+        let done = repack(&path, Target::New(&other), level).unwrap();
         prop_assert_eq!(std::fs::read(&path).unwrap(), whole);
         prop_assert_eq!(std::fs::metadata(&other).unwrap().len(), done.bytes_after);
         prop_assert!(done.bytes_after <= done.bytes_before);
         answers(&other, &OpenOptions::default(), &history).check(&expected);
         // In its own place, where an index of the old tape lies.
-        prop_assert_eq!(repack(&path, &path, level).unwrap(), done);
+        prop_assert_eq!(repack(&path, Target::InPlace, level).unwrap(), done);
         prop_assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&other).unwrap());
         answers(&path, &OpenOptions::default(), &history).check(&expected);
     }
