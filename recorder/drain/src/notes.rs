@@ -189,6 +189,12 @@ impl Notes {
         }
     }
 
+    /// True when a record was missed.
+    #[must_use]
+    pub fn lacks_module(&self) -> bool {
+        self.lacks_module
+    }
+
     /// Whether a record was missed since this was last asked. Each is missed once at most.
     #[must_use]
     pub fn take_lack(&mut self) -> bool {

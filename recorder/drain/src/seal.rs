@@ -108,7 +108,7 @@ impl Drainer {
                 .and_then(Option::as_mut)
                 .is_some_and(|stream| stream.process == owner);
             if is_theirs && Some(index) != left_out && self.pending(index) > 0 {
-                self.seal_stream(index, 1);
+                self.seal_rounds(index, 1);
             }
         }
     }
@@ -116,19 +116,36 @@ impl Drainer {
     /// Writes records of modules that were missed: they wait in a ring of the same process.
     fn seal_missed_modules(&mut self) {
         for owner in 0..self.processes.len() as u32 {
-            let process = self.processes.get_mut(owner as usize);
-            if process
-                .and_then(Option::as_mut)
-                .is_some_and(|process| process.notes.take_lack())
-            {
+            if self.take_lack(owner) {
                 self.seal_streams_of(owner, None);
             }
         }
     }
 
+    fn take_lack(&mut self, owner: u32) -> bool {
+        let process = self.processes.get_mut(owner as usize);
+        process
+            .and_then(Option::as_mut)
+            .is_some_and(|process| process.notes.take_lack())
+    }
+
     /// Seals chunks of a stream while at least `words` wait: not more than wait now, since a busy
-    /// thread must not keep the drainer from the others.
+    /// thread must not keep the drainer from the others. Where a chunk refers to a module that
+    /// another thread tells of, that thread comes next.
     pub(crate) fn seal_stream(&mut self, index: u32, words: u64) {
+        let stream = self.streams.get(index as usize).and_then(Option::as_ref);
+        let Some(owner) = stream.map(|stream| stream.process) else {
+            return;
+        };
+        self.seal_rounds(index, words);
+        if self.take_lack(owner) {
+            self.seal_streams_of(owner, Some(index));
+            self.seal_rounds(index, words);
+        }
+    }
+
+    /// As [`Drainer::seal_stream`], up to a chunk that lacks a module.
+    fn seal_rounds(&mut self, index: u32, words: u64) {
         let Some(mut stream) = self.streams.get_mut(index as usize).and_then(Option::take) else {
             return;
         };
@@ -146,6 +163,9 @@ impl Drainer {
                 let memory = &self.session.map;
                 if !stream.seal(memory, &self.clock, &mut self.press, notes, tape) {
                     break;
+                }
+                if notes.lacks_module() {
+                    rounds = 0;
                 }
                 if tape.full().is_some()
                     && let Some(slot) = memory.process(process.slot)
