@@ -1,8 +1,12 @@
 //! Programs that are started through the dynamic loader, as a command: they are the program, and
 //! the loader is a library of theirs.
 
+use crate::not_recorded::{images, reasons_of};
 use heaptape_tests::answers::{array, rows, text};
-use heaptape_tests::{Room, build};
+use heaptape_tests::{Outcome, Room, build};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
@@ -55,5 +59,95 @@ fn a_program_started_through_the_loader_is_the_program() {
             Some(&(6000, 60)),
             "{argv:?} {modules:?}"
         );
+    }
+}
+
+/// The dynamic loader as a command is no way around: it would load us into the image.
+#[test]
+fn what_cannot_be_recorded_runs_as_bare() {
+    for (image, reason) in images() {
+        let image = image.to_str().unwrap();
+        for options in [&[][..], &["--argv0", "some name"]] {
+            let room = Room::new();
+            let argv = [&[LOADER], options, &[image, "x"]].concat();
+            let bare = room.bare(&argv);
+            assert_eq!(room.record("t.tape", &[], &argv), bare, "{argv:?}");
+            let expected = serde_json::json!([{"command": LOADER, "reason": reason}]);
+            let info = room.json(&["info", "t.tape"]);
+            assert_eq!(info["not_recorded"], expected, "{info:#}");
+        }
+        let line = format!("#!{LOADER} {image}\n");
+        for argv in [
+            &["sh", "-c", &format!("{LOADER} '{image}' x; exit 3")][..],
+            &["sh", "-c", "./run-it x; exit 3"],
+            &["env", "./run-it", "x"],
+            &["./run-it", "x"],
+        ] {
+            let room = Room::new();
+            let script = room.write("run-it", &line);
+            std::fs::set_permissions(script, Permissions::from_mode(0o755)).unwrap();
+            let bare = room.bare(argv);
+            assert_eq!(room.record("t.tape", &[], argv), bare, "{argv:?}");
+            room.wait_for_processes();
+            assert_eq!(reasons_of(&room, ""), [reason], "{argv:?}");
+        }
+    }
+}
+
+/// Who asks what would be loaded is told what bare programs load.
+#[test]
+fn nothing_of_ours_stands_in_lists_of_libraries() {
+    let room = Room::new();
+    let without_addresses = |outcome: Outcome| {
+        let lines = outcome.stdout.lines();
+        let names: Vec<_> = lines
+            .map(|line| line.split(" (0x").next().unwrap())
+            .collect();
+        (outcome.code, names.join("\n"), outcome.stderr.clone())
+    };
+    for argv in [
+        &["ldd", "/bin/sh"][..],
+        &["env", "LD_TRACE_LOADED_OBJECTS=1", "/bin/sh"],
+        &["sh", "-c", "LD_TRACE_LOADED_OBJECTS=1 /bin/sh; exit 3"],
+        &["sh", "-c", &format!("{LOADER} --list /bin/sh; exit 3")],
+        &[LOADER, "--list", "/bin/sh"],
+        &[LOADER, "--help"],
+    ] {
+        let bare = without_addresses(room.bare(argv));
+        assert!(
+            bare.1.contains("libc.so.6") || argv.contains(&"--help"),
+            "{bare:?}"
+        );
+        let recorded = without_addresses(room.record("t.tape", &["--force"], argv));
+        assert_eq!(recorded, bare, "{argv:?}");
+    }
+}
+
+/// A sanitizer's library that the user preloads must come first, too.
+#[test]
+fn with_a_preloaded_sanitizer() {
+    let asked = Command::new("cc")
+        .arg("-print-file-name=libasan.so")
+        .output();
+    let library = String::from_utf8(asked.unwrap().stdout).unwrap();
+    let library = library.trim_end();
+    let plain = build::build("cc", "plain.c", "plain", &["-O2"]);
+    let plain = plain.to_str().unwrap();
+    let reason = "a sanitizer is preloaded into it";
+    for argv in [
+        &["env", &format!("LD_PRELOAD={library}"), plain, "x"][..],
+        &[
+            "sh",
+            "-c",
+            &format!("LD_PRELOAD={library} {plain} x; exit 3"),
+        ],
+        &[LOADER, "--preload", library, plain, "x"],
+    ] {
+        let room = Room::new();
+        let bare = room.bare(argv);
+        assert!(bare.stdout.contains("of x"), "{bare:?}");
+        assert_eq!(room.record("t.tape", &[], argv), bare, "{argv:?}");
+        room.wait_for_processes();
+        assert_eq!(reasons_of(&room, ""), [reason], "{argv:?}");
     }
 }

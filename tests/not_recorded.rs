@@ -6,7 +6,7 @@ use heaptape_tests::{Outcome, Room, build, is_root};
 use std::path::PathBuf;
 
 /// The kinds of images, each with its reason.
-fn images() -> Vec<(PathBuf, &'static str)> {
+pub(crate) fn images() -> Vec<(PathBuf, &'static str)> {
     vec![
         (
             build::build("cc", "plain.c", "plain-static", &["-O2", "-static"]),
@@ -119,7 +119,7 @@ fn a_setuid_executable() {
 }
 
 /// What the tapes in the room say of the command that is called `name`.
-fn reasons_of(room: &Room, name: &str) -> Vec<String> {
+pub(crate) fn reasons_of(room: &Room, name: &str) -> Vec<String> {
     let mut reasons = Vec::new();
     for tape in room.tapes() {
         let info = room.json(&["info", &tape]);

@@ -6,7 +6,7 @@
 use crate::library;
 use core::ffi::{CStr, c_char};
 use core::ptr;
-use heaptape_session::allocators;
+use heaptape_session::{allocators, reasons};
 
 /// Variables that can be added to an environment.
 pub const ADDED_MAX: usize = 3;
@@ -294,20 +294,37 @@ fn preload_entry(old: &[u8], carry: Carry<'_>, text: &mut Text<'_>) -> Option<*c
     text.finish()
 }
 
-/// True when `LD_PRELOAD` in the environment `list` names a library that brings an allocator.
+/// What the environment `list` says of how an image is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Loading {
+    /// `LD_PRELOAD` names a library that brings an allocator.
+    pub brings_allocator: bool,
+    /// `LD_PRELOAD` names what cannot be recorded: the reason.
+    pub reason: Option<&'static str>,
+    /// The dynamic loader is to list libraries, as `ldd` asks it to: it would list ours too.
+    pub starts_nothing: bool,
+}
+
+/// Looks for what decides how an image is loaded.
 ///
 /// # Safety
 /// `list` must be null or an environment.
 #[must_use]
-pub unsafe fn preloads_allocator(list: *const *const c_char) -> bool {
-    let is_separator = |byte: &u8| matches!(byte, b':' | b' ');
+pub unsafe fn loading(list: *const *const c_char) -> Loading {
+    let mut loading = Loading::default();
     // SAFETY: as for this function.
-    unsafe { entries(list) }
+    for entry in unsafe { entries(list) } {
         // SAFETY: entries are C strings.
-        .map(|entry| split(unsafe { CStr::from_ptr(entry) }.to_bytes()))
-        .filter(|(name, _)| *name == PRELOAD)
-        .flat_map(|(_, value)| value.split(is_separator))
-        .any(|part| !library::is_ours(part) && allocators::brings_allocator(part))
+        let (name, value) = split(unsafe { CStr::from_ptr(entry) }.to_bytes());
+        if name == PRELOAD {
+            let mut parts = value.split(|byte| matches!(byte, b':' | b' '));
+            loading.brings_allocator |=
+                parts.any(|part| !library::is_ours(part) && allocators::brings_allocator(part));
+            loading.reason = loading.reason.or(reasons::of_preloaded(value));
+        }
+        loading.starts_nothing |= name == b"LD_TRACE_LOADED_OBJECTS";
+    }
+    loading
 }
 
 /// True when the environment `list` names a session, and not the one at `path`: the new image is

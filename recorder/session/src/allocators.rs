@@ -30,6 +30,13 @@ pub fn brings_allocator(path: &[u8]) -> bool {
     BEGINNINGS.iter().any(|start| name.starts_with(start))
 }
 
+/// True when a list of libraries, as `LD_PRELOAD` has it, names such a library.
+#[must_use]
+pub fn names_allocator(list: &[u8]) -> bool {
+    let mut libraries = list.split(|byte| matches!(byte, b':' | b' '));
+    libraries.any(brings_allocator)
+}
+
 /// The path of either of our libraries without what tells them apart.
 #[must_use]
 pub fn stem(path: &[u8]) -> &[u8] {
@@ -60,6 +67,8 @@ mod tests {
         ];
         assert!(yes.iter().all(|name| brings_allocator(name.as_bytes())));
         assert!(!no.iter().any(|name| brings_allocator(name.as_bytes())));
+        assert!(names_allocator(b"a.so:/x/libtcmalloc.so b.so"));
+        assert!(!names_allocator(b"a.so:/libtcmalloc/b.so"));
     }
 
     #[test]

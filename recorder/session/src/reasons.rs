@@ -31,6 +31,10 @@ pub const MSAN: &str = "MSan-linked executable";
 pub const LSAN: &str = "LSan-linked executable";
 /// A sanitizer's runtime of which nothing tells which it is.
 pub const SANITIZER: &str = "sanitizer-linked executable";
+/// A sanitizer's library is preloaded, whose allocator must come first.
+pub const SANITIZER_PRELOADED: &str = "a sanitizer is preloaded into it";
+/// The dynamic loader is asked to tell what it would load: nothing that allocates runs.
+pub const LISTING: &str = "the dynamic loader starts no program";
 /// Its allocations never come to a preloaded library.
 pub const OWN_ALLOCATOR: &str = "brings its own allocator";
 /// The program that starts it forbids itself, and so it, what recording needs.
@@ -60,3 +64,40 @@ pub const SANITIZER_SYMBOLS: [(&[u8], &str); 6] = [
     (b"__sanitizer_free_hook\0", SANITIZER),
     (b"__sanitizer_symbolize_flush\0", SANITIZER),
 ];
+
+/// The reason when `library`, as it stands among a program's needed libraries or in `LD_PRELOAD`,
+/// is a sanitizer's.
+#[must_use]
+pub fn of_library(library: &[u8]) -> Option<&'static str> {
+    let name = library.rsplit(|byte| *byte == b'/').next()?;
+    let mut known = SANITIZER_LIBRARIES.iter();
+    let (_, reason) = known.find(|(start, _)| name.starts_with(start))?;
+    Some(reason)
+}
+
+/// [`SANITIZER_PRELOADED`] when a list of libraries as `LD_PRELOAD` has it names a sanitizer's.
+#[must_use]
+pub fn of_preloaded(list: &[u8]) -> Option<&'static str> {
+    let mut libraries = list.split(|byte| matches!(byte, b':' | b' '));
+    let is_named = libraries.any(|library| of_library(library).is_some());
+    is_named.then_some(SANITIZER_PRELOADED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_of_sanitizers_are_known() {
+        assert_eq!(of_library(b"libasan.so.8"), Some(ASAN));
+        assert_eq!(of_library(b"/usr/lib/libtsan.so"), Some(TSAN));
+        assert_eq!(of_library(b"libc.so.6"), None);
+        assert_eq!(of_library(b""), None);
+        assert_eq!(
+            of_preloaded(b"a.so /x/libasan.so:b"),
+            Some(SANITIZER_PRELOADED)
+        );
+        assert_eq!(of_preloaded(b"/libasan.so.1/a.so"), None);
+        assert_eq!(of_preloaded(b""), None);
+    }
+}

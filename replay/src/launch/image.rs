@@ -1,18 +1,19 @@
 //! Can a program be recorded by a preloaded library?
 //!
-//! In: the path of an executable. Out: how to start it. What cannot be recorded must run exactly
-//! as if bare: a loader that is told of a library that it cannot load says so on the target's
-//! standard error. Nothing here executes or maps the file; any bytes are read safely.
+//! In: the path of an executable and its arguments. Out: how to start it. What cannot be recorded
+//! must run exactly as if bare: a loader that is told of a library that it cannot load says so on
+//! the target's standard error. Nothing here executes or maps the file; any bytes are read safely.
 
+use super::executed::{self, Executed, Program};
+use heaptape_session::loader::LOADER;
 use heaptape_session::{allocators, reasons};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Scripts whose interpreter is a script, and so on: the kernel's limit is about this.
-const INTERPRETERS_MAX: usize = 5;
 /// Longer tables are not read: real ones are far shorter.
 const TABLE_BYTES_MAX: u64 = 16 << 20;
 
@@ -29,75 +30,57 @@ pub(crate) enum Image {
     Text,
 }
 
-/// Looks at the program at `path`, through scripts to their interpreter.
-pub(crate) fn look_at(path: &Path) -> Image {
-    let mut path = path.to_owned();
-    for _ in 0..INTERPRETERS_MAX {
-        // What cannot be read can still be executable; whether it is recorded will show.
-        let Ok(file) = File::open(&path) else {
+/// Looks at what runs when the file at `path` is executed with `arguments`, the program's name not
+/// among them.
+pub(crate) fn look_at(path: &Path, arguments: &[OsString]) -> Image {
+    let program = match executed::follow(path, arguments) {
+        Executed::Program(program) => program,
+        // Whether it is recorded will show.
+        Executed::Unreadable(path) => {
             return against_rights(&path).map_or(Image::Recordable, Image::Refused);
-        };
-        let mut head = [0; 256];
-        let count = file.read_at(&mut head, 0).unwrap_or(0);
-        let head = head.get(..count).unwrap_or_default();
-        if let Some(interpreter) = interpreter_of_script(head) {
-            path = interpreter;
-        } else if head.starts_with(b"\x7fELF") {
-            return elf_image(&file, head, &path).unwrap_or(Image::Recordable);
-        } else {
-            return Image::Text;
         }
+        Executed::Text => return Image::Text,
+        Executed::Listing => return Image::Refused(reasons::LISTING),
+        Executed::ByLoader | Executed::Nothing => return Image::Recordable,
+    };
+    let image = elf_image(&program).unwrap_or(Image::Recordable);
+    let preloaded = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+    let lists = [
+        preloaded.as_bytes(),
+        program.by_loader.as_deref().unwrap_or_default(),
+    ];
+    let preloaded = lists.into_iter().find_map(reasons::of_preloaded);
+    match (image, preloaded) {
+        (Image::Recordable, Some(reason)) => Image::Refused(reason),
+        (image, _) => image,
     }
-    Image::Recordable
 }
 
-/// True when the program at `path`, or the interpreter of the script that it is, is linked with an
-/// allocator that has entry points of its own. What cannot be read is not.
-pub(crate) fn brings_allocator(path: &Path) -> bool {
-    let mut path = path.to_owned();
-    for _ in 0..INTERPRETERS_MAX {
-        let Ok(file) = File::open(&path) else {
-            return false;
-        };
-        let mut head = [0; 256];
-        let count = file.read_at(&mut head, 0).unwrap_or(0);
-        let head = head.get(..count).unwrap_or_default();
-        match interpreter_of_script(head) {
-            Some(interpreter) => path = interpreter,
-            None => return needs_allocator(&Elf { file: &file }, head).unwrap_or(false),
-        }
-    }
-    false
+/// True when the program that runs then is linked with an allocator that has entry points of its
+/// own, or the dynamic loader is told to load one first. What cannot be read is not.
+pub(crate) fn brings_allocator(path: &Path, arguments: &[OsString]) -> bool {
+    let Executed::Program(program) = executed::follow(path, arguments) else {
+        return false;
+    };
+    let preloaded = program.by_loader.as_deref().unwrap_or_default();
+    allocators::names_allocator(preloaded) || needs_allocator(&program).unwrap_or(false)
 }
 
-/// The interpreter that the script at `path` names.
-pub(crate) fn interpreter(path: &Path) -> Option<PathBuf> {
-    let file = File::open(path).ok()?;
-    let mut head = [0; 256];
-    let count = file.read_at(&mut head, 0).ok()?;
-    interpreter_of_script(head.get(..count)?)
-}
-
-fn needs_allocator(elf: &Elf<'_>, head: &[u8]) -> Option<bool> {
-    let segments = elf.segments(head.strip_prefix(b"\x7fELF").map(|_| head)?)?;
+fn needs_allocator(program: &Program) -> Option<bool> {
+    let elf = Elf {
+        file: &program.file,
+    };
+    let segments = elf.segments(&program.head)?;
     let dynamic = segments.iter().find(|part| part.kind == PT_DYNAMIC)?;
     let (needed, strings) = elf.dynamic_strings(dynamic, &segments)?;
-    let mut names = needed.iter().filter_map(|&name| {
-        let text = strings.get(usize::try_from(name).ok()?..)?;
-        text.split(|&byte| byte == 0).next()
-    });
+    let mut names = needed.iter().filter_map(|&name| name_at(&strings, name));
     Some(names.any(allocators::brings_allocator))
 }
 
-fn interpreter_of_script(head: &[u8]) -> Option<PathBuf> {
-    let line = head
-        .strip_prefix(b"#!")?
-        .split(|&byte| byte == b'\n')
-        .next()?;
-    let word = line
-        .split(|byte| byte.is_ascii_whitespace())
-        .find(|word| !word.is_empty())?;
-    Some(PathBuf::from(std::ffi::OsStr::from_bytes(word)))
+/// The text at an offset of a table of strings.
+fn name_at(strings: &[u8], offset: u64) -> Option<&[u8]> {
+    let text = strings.get(usize::try_from(offset).ok()?..)?;
+    text.split(|&byte| byte == 0).next()
 }
 
 /// The kernel would give the program more rights than we have: the loader then ignores preloaded
@@ -150,32 +133,27 @@ const DT_NEEDED: u64 = 1;
 const DT_STRTAB: u64 = 5;
 const DT_STRSZ: u64 = 10;
 const MACHINE_X86_64: u16 = 62;
-/// The dynamic loader that loads our library.
-const LOADER: &[u8] = b"ld-linux-x86-64.so.2";
 
 /// None: the file's tables cannot be read, the loader will say more.
-fn elf_image(file: &File, head: &[u8], path: &Path) -> Option<Image> {
+fn elf_image(program: &Program) -> Option<Image> {
+    let head = &program.head;
     if *head.get(4)? != 2 {
         return Some(Image::Refused(reasons::BITS_32));
     }
     if *head.get(5)? != 1 || number::<2>(head, 18)? as u16 != MACHINE_X86_64 {
         return Some(Image::Refused(reasons::OTHER_PROCESSOR));
     }
-    if let Some(reason) = against_rights(path) {
+    let is_by_kernel = program.by_loader.is_none();
+    if let Some(reason) = against_rights(&program.path).filter(|_| is_by_kernel) {
         return Some(Image::Refused(reason));
     }
-    let elf = Elf { file };
+    let elf = Elf {
+        file: &program.file,
+    };
     let segments = elf.segments(head)?;
     let of_kind = |kind| segments.iter().find(move |segment| segment.kind == kind);
     let Some(interpreter) = of_kind(PT_INTERP) else {
-        // The loader run as a program loads our library like for any other program.
-        let name = path.as_os_str().as_bytes();
-        let is_loader = name.ends_with(LOADER) || name.ends_with(b"/ld.so");
-        return Some(if is_loader {
-            Image::Recordable
-        } else {
-            Image::Opaque(reasons::STATIC)
-        });
+        return Some(Image::Opaque(reasons::STATIC));
     };
     let loader = elf.read(interpreter.offset, interpreter.bytes)?;
     let loader = loader.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -188,14 +166,15 @@ fn elf_image(file: &File, head: &[u8], path: &Path) -> Option<Image> {
         }));
     }
     let (needed, strings) = elf.dynamic_strings(of_kind(PT_DYNAMIC)?, &segments)?;
-    let by_library = needed.iter().find_map(|&name| {
-        let name = strings.get(usize::try_from(name).ok()?..)?;
-        let mut known = reasons::SANITIZER_LIBRARIES.iter();
-        known.find(|(start, _)| name.starts_with(start))
+    let by_library = needed
+        .iter()
+        .find_map(|&name| reasons::of_library(name_at(&strings, name)?));
+    let found = by_library.or_else(|| {
+        let mut known = reasons::SANITIZER_SYMBOLS.iter();
+        let (_, reason) = known.find(|(symbol, _)| contains(&strings, symbol))?;
+        Some(*reason)
     });
-    let mut known = reasons::SANITIZER_SYMBOLS.iter();
-    let found = by_library.or_else(|| known.find(|(symbol, _)| contains(&strings, symbol)));
-    Some(found.map_or(Image::Recordable, |(_, reason)| Image::Refused(reason)))
+    Some(found.map_or(Image::Recordable, Image::Refused))
 }
 
 impl Elf<'_> {
@@ -265,6 +244,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     fn written(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -275,13 +255,15 @@ mod tests {
 
     #[test]
     fn ordinary_programs_and_scripts_can_be_recorded() {
-        assert_eq!(look_at(Path::new("/bin/sh")), Image::Recordable);
+        assert_eq!(look_at(Path::new("/bin/sh"), &[]), Image::Recordable);
         let (_folder, script) = written(b"#! /bin/sh -e\necho\n");
-        assert_eq!(look_at(&script), Image::Recordable);
+        assert_eq!(look_at(&script, &[]), Image::Recordable);
         let (_folder, text) = written(b"echo no interpreter\n");
-        assert_eq!(look_at(&text), Image::Text);
+        assert_eq!(look_at(&text, &[]), Image::Text);
         let loader = Path::new("/lib64/ld-linux-x86-64.so.2");
-        assert_eq!(look_at(loader), Image::Recordable);
+        assert_eq!(look_at(loader, &["/bin/sh".into()]), Image::Recordable);
+        let listing = Image::Refused(reasons::LISTING);
+        assert_eq!(look_at(loader, &[]), listing);
     }
 
     #[test]
@@ -289,14 +271,17 @@ mod tests {
         let mut head = vec![0; 64];
         head[..6].copy_from_slice(b"\x7fELF\x01\x01");
         let (_folder, path) = written(&head);
-        assert_eq!(look_at(&path), Image::Refused(reasons::BITS_32));
+        assert_eq!(look_at(&path, &[]), Image::Refused(reasons::BITS_32));
         head[4] = 2;
         head[18] = 183;
         let (_folder, path) = written(&head);
-        assert_eq!(look_at(&path), Image::Refused(reasons::OTHER_PROCESSOR));
+        assert_eq!(
+            look_at(&path, &[]),
+            Image::Refused(reasons::OTHER_PROCESSOR)
+        );
         head[18] = 62;
         let (_folder, path) = written(&head);
-        assert_eq!(look_at(&path), Image::Opaque(reasons::STATIC));
+        assert_eq!(look_at(&path, &[]), Image::Opaque(reasons::STATIC));
     }
 
     #[test]
@@ -304,14 +289,14 @@ mod tests {
         let whole = std::fs::read("/bin/sh").unwrap();
         for length in (0..whole.len().min(4096)).step_by(7) {
             let (_folder, path) = written(&whole[..length]);
-            look_at(&path);
+            look_at(&path, &[]);
         }
         for bit in 0..64 * 8 {
             let mut damaged = whole[..whole.len().min(65536)].to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
             let (_folder, path) = written(&damaged);
-            look_at(&path);
+            look_at(&path, &[]);
         }
-        assert_eq!(look_at(Path::new("/bin/sh")), Image::Recordable);
+        assert_eq!(look_at(Path::new("/bin/sh"), &[]), Image::Recordable);
     }
 }

@@ -7,7 +7,7 @@ use super::unpacked::{Unpacked, check_executable, unpack_into};
 use anyhow::{Context, bail};
 use heaptape_drain::tape_file::file_size_limit;
 use heaptape_session::allocators::{self, ALLOCATORS_SUFFIX};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -33,16 +33,14 @@ impl Library {
         }
     }
 
-    /// The path of the library for `program`: the twin's when it brings an allocator of its own,
-    /// by its needed libraries or by what is preloaded. Where there is no twin, the usual one
-    /// records less of such a program.
-    pub(crate) fn path_for(&self, program: &Path) -> PathBuf {
+    /// The path of the library for `program` with its arguments: the twin's when it brings an
+    /// allocator of its own, by its needed libraries or by what is preloaded. Where there is no
+    /// twin, the usual one records less of such a program.
+    pub(crate) fn path_for(&self, program: &Path, arguments: &[OsString]) -> PathBuf {
         let usual = self.path();
         let preloaded = std::env::var_os("LD_PRELOAD").unwrap_or_default();
-        let mut preloaded = preloaded
-            .as_bytes()
-            .split(|byte| matches!(byte, b':' | b' '));
-        if !preloaded.any(allocators::brings_allocator) && !image::brings_allocator(program) {
+        let is_preloaded = allocators::names_allocator(preloaded.as_bytes());
+        if !is_preloaded && !image::brings_allocator(program, arguments) {
             return usual.to_owned();
         }
         let stem = allocators::stem(usual.as_os_str().as_bytes());

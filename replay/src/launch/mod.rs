@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`record`] | all of it, step by step: start here |
 //! | [`command`] | finding the program |
+//! | [`executed`] | which program runs: through scripts and the dynamic loader |
 //! | [`image`] | can it be recorded? |
 //! | [`library`] | where `libheaptape.so` is |
 //! | [`unpacked`] | the library that we carry, in a folder of the user's |
@@ -22,6 +23,7 @@
 
 pub(crate) mod command;
 pub(crate) mod detach;
+pub(crate) mod executed;
 pub(crate) mod glibc;
 pub(crate) mod image;
 pub(crate) mod last_words;

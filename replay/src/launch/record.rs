@@ -10,7 +10,7 @@ use super::library::{self, Library};
 use super::memory_limits::TooLow;
 use super::signals::{self, Inherited, Signals};
 use super::spawn::{Prepared, Start};
-use super::{detach, glibc, last_words, watch};
+use super::{detach, executed, glibc, last_words, watch};
 use anyhow::Context;
 use heaptape::report::info::shell_word;
 use heaptape_drain::process_info::Stat;
@@ -88,7 +88,7 @@ impl Recording {
     pub(crate) fn run(self, after: impl FnOnce(&Outcome)) -> Result<Recorded, NotStarted> {
         let program = self.find()?;
         glibc::check()?;
-        let image = match image::look_at(&program) {
+        let image = match image::look_at(&program, self.arguments()) {
             Image::Opaque(reason) if self.settings.options & options::THROUGH_STATIC == 0 => {
                 Image::Refused(reason)
             }
@@ -179,6 +179,11 @@ impl Recording {
         })
     }
 
+    /// What stands behind the command's name.
+    fn arguments(&self) -> &[OsString] {
+        self.command.get(1..).unwrap_or_default()
+    }
+
     fn find(&self) -> Result<PathBuf, NotStarted> {
         let program = self.command.first().map_or(OsStr::new(""), |word| word);
         command::find(program).map_err(|error| {
@@ -242,7 +247,9 @@ impl Recording {
         };
         let session = drainer.session_path();
         let (program, arguments) = self.as_started(program, image);
-        let path = library.as_ref().map(|library| library.path_for(&program));
+        let path = library
+            .as_ref()
+            .map(|library| library.path_for(&program, self.arguments()));
         let environment = environment(path.as_deref(), &session);
         let start = Start::new(&program, &arguments, &environment)?;
         let prepared = start.prepare(inherited).context("cannot fork")?;
@@ -280,7 +287,7 @@ impl Recording {
     fn go(&self, prepared: Prepared, program: &Path) -> Result<(), NotStarted> {
         prepared.go().map_err(|error| {
             let missing = error.kind() == io::ErrorKind::NotFound;
-            let interpreter = image::interpreter(program).filter(|_| missing);
+            let interpreter = executed::interpreter(program).filter(|_| missing);
             let place = match interpreter {
                 Some(interpreter) => {
                     let (script, name) = (program.display(), interpreter.display());

@@ -8,7 +8,7 @@
 //! errors are theirs.
 
 use crate::environment::{self, ADDED_MAX, Carry, Text};
-use crate::hooks::image::{self, Verdict};
+use crate::hooks::exec_image::{Image, judge};
 use crate::{api, clock, gate, library, next, process, recording, sandbox, thread};
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
@@ -26,19 +26,6 @@ pub(super) type List = *const *const c_char;
 const PLACES_ON_STACK: usize = 384;
 /// Bytes of text that are put together on the stack.
 const TEXT_ON_STACK: usize = 3072;
-/// Where the C library looks without PATH.
-const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
-
-/// A file to execute, as the caller names it.
-#[derive(Debug, Clone, Copy)]
-enum Image {
-    /// A path, relative to a folder's descriptor.
-    At(c_int, *const c_char),
-    /// A name to look up in PATH.
-    Named(*const c_char),
-    /// An open file.
-    Open(c_int),
-}
 
 /// What happens to the calling process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +40,13 @@ enum Fate {
 ///
 /// # Safety
 /// The pointers must be valid as the C functions ask.
-unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) -> c_int) -> c_int {
+unsafe fn start(
+    image: Image,
+    arguments: List,
+    list: List,
+    fate: Fate,
+    real: impl FnOnce(List) -> c_int,
+) -> c_int {
     if gate::mode() == gate::NEW {
         // A fork that was made without the C library, before its first allocation.
         process::start();
@@ -75,7 +68,7 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
     }
     let mut name = [0; libc::PATH_MAX as usize];
     // SAFETY: as for this function.
-    let (verdict, is_there) = unsafe { judge(image, &mut name) };
+    let (verdict, is_there) = unsafe { judge(image, arguments, &mut name) };
     if !is_there {
         return real(list);
     }
@@ -83,14 +76,15 @@ unsafe fn start(image: Image, list: List, fate: Fate, real: impl FnOnce(List) ->
     let is_elsewheres =
         may_start && unsafe { environment::leads_elsewhere(list, process::session().path()) };
     // SAFETY: as for this function.
+    let loading = unsafe { environment::loading(list) };
+    // SAFETY: as for this function.
     let stays_out = is_elsewheres
+        || verdict.starts_nothing
+        || loading.starts_nothing
         || process::has(options::NO_FOLLOW)
         || unsafe { environment::turns_off(list) };
-    // SAFETY: as for this function.
-    let brings_allocator =
-        verdict.brings_allocator || unsafe { environment::preloads_allocator(list) };
-    let library = library_for(brings_allocator);
-    let reason = verdict.reason.or(match library {
+    let library = library_for(verdict.brings_allocator || loading.brings_allocator);
+    let reason = verdict.reason.or(loading.reason).or(match library {
         _ if !may_start => Some(FORBIDDEN_CALLS),
         Some(_) => None,
         None => Some(OUT_OF_REACH),
@@ -198,64 +192,6 @@ pub fn note(reason: &str, name: &[u8]) {
     };
 }
 
-/// What is known of the image, and whether it is there at all. `name` becomes its path. Where the
-/// program forbids itself to look, nothing is known, and it is taken to be there.
-unsafe fn judge(image: Image, name: &mut [u8]) -> (Verdict, bool) {
-    let may_look = image::may_look();
-    let (folder, found) = match image {
-        Image::At(folder, path) => {
-            let mut text = Text::new(name);
-            if !path.is_null() {
-                // SAFETY: as for this function.
-                text.put(unsafe { CStr::from_ptr(path) }.to_bytes());
-            }
-            (folder, text.end().is_some() && !path.is_null())
-        }
-        Image::Open(fd) => {
-            let mut text = Text::new(name);
-            text.put(b"/proc/self/fd/");
-            text.put_number(fd as u32);
-            (libc::AT_FDCWD, text.end().is_some())
-        }
-        Image::Named(file) => {
-            // SAFETY: as for this function.
-            let found = !file.is_null() && look_up(unsafe { CStr::from_ptr(file) }, name, may_look);
-            (libc::AT_FDCWD, found)
-        }
-    };
-    match CStr::from_bytes_until_nul(name) {
-        Ok(_) if found && !may_look => (Verdict::default(), true),
-        Ok(path) if found && image::is_executable(folder, path) => {
-            (image::judge(folder, path), true)
-        }
-        _ => (Verdict::default(), false),
-    }
-}
-
-/// Finds `file` as the C library does; its path, or what it is called, comes into `name`.
-fn look_up(file: &CStr, name: &mut [u8], may_look: bool) -> bool {
-    let file = file.to_bytes();
-    if file.contains(&b'/') || !may_look {
-        let mut text = Text::new(name);
-        text.put(file);
-        return text.end().is_some();
-    }
-    let path = environment::value(b"PATH").map_or(DEFAULT_PATH, CStr::to_bytes);
-    for folder in path.split(|byte| *byte == b':') {
-        let mut text = Text::new(name);
-        text.put(folder);
-        text.put(if folder.is_empty() { b"./" } else { b"/" });
-        text.put(file);
-        if text.end().is_some()
-            && CStr::from_bytes_until_nul(name)
-                .is_ok_and(|path| image::is_executable(libc::AT_FDCWD, path))
-        {
-            return true;
-        }
-    }
-    false
-}
-
 /// Calls `real` with a copy of `list` that says what `carry` tells; with `list` itself when there
 /// is no memory for a copy.
 unsafe fn with_environment(
@@ -307,7 +243,15 @@ pub(super) unsafe fn execve_with(path: *const c_char, arguments: List, list: Lis
         None => missing(),
     };
     // SAFETY: the caller's own call.
-    unsafe { start(Image::At(libc::AT_FDCWD, path), list, Fate::Replaced, real) }
+    unsafe {
+        start(
+            Image::At(libc::AT_FDCWD, path),
+            arguments,
+            list,
+            Fate::Replaced,
+            real,
+        )
+    }
 }
 
 pub(super) unsafe fn execvpe_with(file: *const c_char, arguments: List, list: List) -> c_int {
@@ -320,7 +264,7 @@ pub(super) unsafe fn execvpe_with(file: *const c_char, arguments: List, list: Li
         None => missing(),
     };
     // SAFETY: the caller's own call.
-    unsafe { start(Image::Named(file), list, Fate::Replaced, real) }
+    unsafe { start(Image::Named(file), arguments, list, Fate::Replaced, real) }
 }
 
 /// Interposed `execve`.
@@ -378,7 +322,7 @@ pub unsafe extern "C" fn fexecve(fd: c_int, arguments: List, list: List) -> c_in
         None => missing(),
     };
     // SAFETY: the caller's own call.
-    unsafe { start(Image::Open(fd), list, Fate::Replaced, real) }
+    unsafe { start(Image::Open(fd), arguments, list, Fate::Replaced, real) }
 }
 
 /// Interposed `execveat`.
@@ -417,7 +361,7 @@ pub unsafe extern "C" fn execveat(
         Image::At(folder, path)
     };
     // SAFETY: the caller's own call.
-    unsafe { start(image, list, Fate::Replaced, real) }
+    unsafe { start(image, arguments, list, Fate::Replaced, real) }
 }
 
 type Spawn = unsafe extern "C" fn(
@@ -450,7 +394,15 @@ pub unsafe extern "C" fn posix_spawn(
         None => libc::ENOSYS,
     };
     // SAFETY: the caller's own call.
-    unsafe { start(Image::At(libc::AT_FDCWD, path), list, Fate::Stays, real) }
+    unsafe {
+        start(
+            Image::At(libc::AT_FDCWD, path),
+            arguments,
+            list,
+            Fate::Stays,
+            real,
+        )
+    }
 }
 
 /// Interposed `posix_spawnp`.
@@ -474,5 +426,5 @@ pub unsafe extern "C" fn posix_spawnp(
         None => libc::ENOSYS,
     };
     // SAFETY: the caller's own call.
-    unsafe { start(Image::Named(file), list, Fate::Stays, real) }
+    unsafe { start(Image::Named(file), arguments, list, Fate::Stays, real) }
 }

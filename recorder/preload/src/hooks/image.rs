@@ -7,7 +7,12 @@
 //! is: then the kernel or the loader has the last word.
 
 use super::image_file::{File, holds};
+use super::image_tables::{
+    DT_NEEDED, DT_STRSZ, DT_STRTAB, PT_DYNAMIC, PT_INTERP, ProgramHeaders, Segment,
+    dynamic_entries, text_of, u16_at,
+};
 use core::ffi::CStr;
+use heaptape_session::loader::{self, Command, LOADER};
 use heaptape_session::sys::{self, syscall6};
 use heaptape_session::{allocators, reasons};
 
@@ -15,22 +20,8 @@ use heaptape_session::{allocators, reasons};
 const SCRIPTS_MAX: u32 = 5;
 /// Bytes that the kernel reads of a script's first line.
 const FIRST_BYTES: usize = 256;
-const PROGRAM_HEADERS_MAX: u64 = 128;
-const PROGRAM_HEADER_BYTES: u64 = 56;
-const DYNAMIC_ENTRIES_MAX: u64 = 4096;
-const DYNAMIC_ENTRY_BYTES: u64 = 16;
 /// Bytes of the dynamic symbols' names that are searched at once.
 const SEARCH_BYTES: usize = 2048;
-
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const PT_INTERP: u32 = 3;
-const DT_NEEDED: u64 = 1;
-const DT_STRTAB: u64 = 5;
-const DT_STRSZ: u64 = 10;
-
-/// The dynamic loader that loads us.
-const LOADER: &[u8] = b"ld-linux-x86-64.so.2";
 
 /// True when nothing that looking at an image takes is forbidden here.
 #[must_use]
@@ -76,32 +67,45 @@ pub struct Verdict {
     pub reason: Option<&'static str>,
     /// It is linked with an allocator that has entry points of its own.
     pub brings_allocator: bool,
+    /// It is the dynamic loader, which is asked to tell something: it would tell of us too.
+    pub starts_nothing: bool,
 }
 
-/// Looks at the executable at `path` (relative to the descriptor `folder`).
+/// Looks at the executable at `path` (relative to the descriptor `folder`). `arguments` are its
+/// own, without its name: the dynamic loader is judged by the program that it is to start.
 #[must_use]
-pub fn judge(folder: i32, path: &CStr) -> Verdict {
-    let mut brings_allocator = false;
-    let reason = reason_against(folder, path, &mut brings_allocator);
-    Verdict {
-        reason,
-        brings_allocator,
-    }
+pub fn judge<'a>(folder: i32, path: &CStr, arguments: impl Iterator<Item = &'a CStr>) -> Verdict {
+    let mut verdict = Verdict::default();
+    verdict.reason = reason_against(folder, path, arguments, &mut verdict);
+    verdict
 }
 
-fn reason_against(folder: i32, path: &CStr, brings_allocator: &mut bool) -> Option<&'static str> {
+fn reason_against<'a>(
+    folder: i32,
+    path: &CStr,
+    arguments: impl Iterator<Item = &'a CStr>,
+    verdict: &mut Verdict,
+) -> Option<&'static str> {
     let mut first = [0; FIRST_BYTES];
     let mut file = File::open(folder, path)?;
-    let mut name = [0; FIRST_BYTES];
-    let mut is_loader = is_loader(path.to_bytes());
-    for _ in 0..SCRIPTS_MAX {
+    let mut line = FirstLine::default();
+    let mut is_loader = loader::is_loader(path.to_bytes());
+    for scripts in 0..SCRIPTS_MAX {
         let start = file.read(&mut first, 0);
-        if let Some(line) = start.strip_prefix(b"#!") {
-            let interpreter = interpreter_of(line, &mut name)?;
-            is_loader = self::is_loader(interpreter.to_bytes());
+        if let Some(text) = start.strip_prefix(b"#!") {
+            line = FirstLine::read(text)?;
+            let interpreter = line.interpreter()?;
+            is_loader = loader::is_loader(interpreter.to_bytes());
             file = File::open(libc::AT_FDCWD, interpreter)?;
         } else if start.starts_with(b"\x7fELF") {
-            return reason_against_elf(&file, start, is_loader, brings_allocator);
+            let reason = reason_against_machine(start)
+                .or_else(|| reason_against_privileges(&file))
+                .or_else(|| reason_against_elf(&file, start, is_loader, verdict));
+            return match (reason, scripts) {
+                (None, 0) if is_loader => reason_against_command(arguments, verdict),
+                (None, _) if is_loader => reason_against_command(line.arguments(), verdict),
+                _ => reason,
+            };
         } else {
             // A script without a first line: a shell gets it, if anybody does.
             is_loader = false;
@@ -111,60 +115,105 @@ fn reason_against(folder: i32, path: &CStr, brings_allocator: &mut bool) -> Opti
     None
 }
 
-/// The dynamic loader run as a program loads us like for any other program.
-fn is_loader(path: &[u8]) -> bool {
-    path.ends_with(LOADER) || path.ends_with(b"/ld.so")
+/// Looks at the program that the dynamic loader is to start for these arguments. The kernel does
+/// not start it, and gives it no rights.
+fn reason_against_command<'a>(
+    arguments: impl Iterator<Item = &'a CStr>,
+    verdict: &mut Verdict,
+) -> Option<&'static str> {
+    let Command::Starts { program, preloaded } = loader::command(arguments) else {
+        verdict.starts_nothing = true;
+        return None;
+    };
+    let preloaded = preloaded.to_bytes();
+    verdict.brings_allocator |= allocators::names_allocator(preloaded);
+    if let Some(reason) = reasons::of_preloaded(preloaded) {
+        return Some(reason);
+    }
+    if !program.to_bytes().contains(&b'/') {
+        // Searched for among libraries.
+        return None;
+    }
+    let mut first = [0; FIRST_BYTES];
+    let file = File::open(libc::AT_FDCWD, program)?;
+    let start = file.read(&mut first, 0);
+    start.strip_prefix(b"\x7fELF")?;
+    reason_against_machine(start).or_else(|| reason_against_elf(&file, start, false, verdict))
 }
 
-/// The program that a script's first line names.
-fn interpreter_of<'a>(line: &[u8], name: &'a mut [u8; FIRST_BYTES]) -> Option<&'a CStr> {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let is_end = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | 0);
-    let start = line.iter().position(|byte| !is_blank(byte))?;
-    let line = line.get(start..)?;
-    let word = line.split(is_end).next().filter(|word| !word.is_empty())?;
-    let place = name.get_mut(..=word.len())?;
-    let (last, place) = place.split_last_mut()?;
-    place.copy_from_slice(word);
-    *last = 0;
-    CStr::from_bytes_until_nul(name).ok()
+/// A script's first line: the interpreter, and the one argument that the kernel makes of the rest.
+/// Both end with zero, and an empty one is none.
+#[derive(Default)]
+struct FirstLine {
+    interpreter: Word,
+    argument: Word,
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let bytes = bytes.get(at..)?.first_chunk()?;
-    Some(u16::from_le_bytes(*bytes))
+struct Word([u8; FIRST_BYTES]);
+
+impl Default for Word {
+    fn default() -> Self {
+        Self([0; FIRST_BYTES])
+    }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..)?.first_chunk()?;
-    Some(u32::from_le_bytes(*bytes))
+impl Word {
+    fn set(&mut self, text: &[u8]) -> Option<()> {
+        let place = self.0.get_mut(..=text.len())?;
+        let (last, place) = place.split_last_mut()?;
+        place.copy_from_slice(text);
+        *last = 0;
+        Some(())
+    }
+
+    fn get(&self) -> Option<&CStr> {
+        let text = CStr::from_bytes_until_nul(&self.0).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*bytes))
+impl FirstLine {
+    /// Reads what follows `#!`.
+    fn read(text: &[u8]) -> Option<Self> {
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let end = text.iter().position(|byte| matches!(byte, b'\n' | 0));
+        let text = text.get(..end.unwrap_or(text.len()))?.trim_ascii();
+        let (word, rest) = match text.iter().position(is_blank) {
+            Some(at) => text.split_at_checked(at)?,
+            None => (text, &[][..]),
+        };
+        let mut line = Self::default();
+        line.interpreter.set(word)?;
+        line.argument.set(rest.trim_ascii())?;
+        Some(line)
+    }
+
+    fn interpreter(&self) -> Option<&CStr> {
+        self.interpreter.get()
+    }
+
+    /// The interpreter's arguments before the script's path; that is no program.
+    fn arguments(&self) -> impl Iterator<Item = &CStr> {
+        self.argument.get().into_iter()
+    }
+}
+
+fn reason_against_machine(start: &[u8]) -> Option<&'static str> {
+    const CLASS_64: u8 = 2;
+    const MACHINE_X86_64: u16 = 62;
+    if *start.get(4)? != CLASS_64 {
+        return Some(reasons::BITS_32);
+    }
+    (u16_at(start, 18)? != MACHINE_X86_64).then_some(reasons::OTHER_PROCESSOR)
 }
 
 fn reason_against_elf(
     file: &File,
     start: &[u8],
     is_loader: bool,
-    brings_allocator: &mut bool,
+    verdict: &mut Verdict,
 ) -> Option<&'static str> {
-    const CLASS_64: u8 = 2;
-    const MACHINE_X86_64: u16 = 62;
-    if *start.get(4)? != CLASS_64 {
-        return Some(reasons::BITS_32);
-    }
-    if u16_at(start, 18)? != MACHINE_X86_64 {
-        return Some(reasons::OTHER_PROCESSOR);
-    }
-    if let Some(reason) = reason_against_privileges(file) {
-        return Some(reason);
-    }
-    let table = u64_at(start, 32)?;
-    let count = u64::from(u16_at(start, 56)?).min(PROGRAM_HEADERS_MAX);
-    let headers = ProgramHeaders { file, table, count };
+    let headers = ProgramHeaders::of(file, start)?;
     let Some(interpreter) = headers.find(PT_INTERP) else {
         return (!is_loader).then_some(reasons::STATIC);
     };
@@ -180,7 +229,7 @@ fn reason_against_elf(
         });
     }
     let dynamic = headers.find(PT_DYNAMIC)?;
-    reason_against_libraries(file, &headers, &dynamic, brings_allocator)
+    reason_against_libraries(file, &headers, &dynamic, verdict)
 }
 
 /// The kernel gives such programs rights that their starter lacks; the loader then ignores what
@@ -212,79 +261,12 @@ fn reason_against_privileges(file: &File) -> Option<&'static str> {
     (length > 0 && user != 0).then_some(reasons::CAPABILITIES)
 }
 
-struct ProgramHeaders<'a> {
-    file: &'a File,
-    table: u64,
-    count: u64,
-}
-
-/// The part of a program header that matters here.
-struct Segment {
-    kind: u32,
-    offset: u64,
-    address: u64,
-    bytes: u64,
-}
-
-impl ProgramHeaders<'_> {
-    fn iter(&self) -> impl Iterator<Item = Segment> + '_ {
-        (0..self.count).filter_map(|index| {
-            let mut bytes = [0; PROGRAM_HEADER_BYTES as usize];
-            let offset = self.table.checked_add(index * PROGRAM_HEADER_BYTES)?;
-            let bytes = self.file.read(&mut bytes, offset);
-            Some(Segment {
-                kind: u32_at(bytes, 0)?,
-                offset: u64_at(bytes, 8)?,
-                address: u64_at(bytes, 16)?,
-                bytes: u64_at(bytes, 32)?,
-            })
-        })
-    }
-
-    fn find(&self, kind: u32) -> Option<Segment> {
-        self.iter().find(|segment| segment.kind == kind)
-    }
-
-    /// Where in the file the byte at `address` is.
-    fn offset_of(&self, address: u64) -> Option<u64> {
-        let holds = |segment: &Segment| {
-            segment.kind == PT_LOAD
-                && address
-                    .checked_sub(segment.address)
-                    .is_some_and(|into| into < segment.bytes)
-        };
-        let segment = self.iter().find(holds)?;
-        (address - segment.address).checked_add(segment.offset)
-    }
-}
-
-/// Entries of the dynamic section.
-fn dynamic_entries<'a>(
-    file: &'a File,
-    dynamic: &Segment,
-) -> impl Iterator<Item = (u64, u64)> + use<'a> {
-    let count = (dynamic.bytes / DYNAMIC_ENTRY_BYTES).min(DYNAMIC_ENTRIES_MAX);
-    let start = dynamic.offset;
-    (0..count)
-        .map_while(move |index| {
-            let mut bytes = [0; DYNAMIC_ENTRY_BYTES as usize];
-            let bytes = file.read(&mut bytes, start.checked_add(index * DYNAMIC_ENTRY_BYTES)?);
-            Some((u64_at(bytes, 0)?, u64_at(bytes, 8)?))
-        })
-        .take_while(|(tag, _)| *tag != 0)
-}
-
-/// The bytes before the first zero.
-fn text_of(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
 /// Sanitizers bring an allocator that must come first, and stop the program when it does not.
 fn reason_against_libraries(
     file: &File,
     headers: &ProgramHeaders<'_>,
     dynamic: &Segment,
-    brings_allocator: &mut bool,
+    verdict: &mut Verdict,
 ) -> Option<&'static str> {
     let value_of = |wanted: u64| {
         dynamic_entries(file, dynamic)
@@ -298,9 +280,9 @@ fn reason_against_libraries(
             continue;
         }
         let name = file.read(&mut name, texts.checked_add(value)?);
-        *brings_allocator |= allocators::brings_allocator(text_of(name));
-        let mut known = reasons::SANITIZER_LIBRARIES.iter();
-        if let Some((_, reason)) = known.find(|(start, _)| name.starts_with(start)) {
+        let name = text_of(name);
+        verdict.brings_allocator |= allocators::brings_allocator(name);
+        if let Some(reason) = reasons::of_library(name) {
             return Some(reason);
         }
     }
@@ -365,7 +347,7 @@ mod tests {
 
     fn reason(path: &Path) -> Option<&'static str> {
         let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
-        judge(libc::AT_FDCWD, &path).reason
+        judge(libc::AT_FDCWD, &path, core::iter::empty()).reason
     }
 
     /// A program of this machine, changed at some places.
@@ -416,6 +398,37 @@ mod tests {
         // A script of itself: the kernel gives up, and so do we.
         let own = std::env::temp_dir().join(format!("heaptape-image-{}-own", std::process::id()));
         assert_eq!(is("own", &format!("#!{}\n", own.display())), None);
+    }
+
+    #[test]
+    fn the_loader_is_judged_by_its_program() {
+        let broken = Sample::new("by-loader", &program(&[(4, 1)]));
+        let broken = broken.0.to_str().expect("a path");
+        let loader = "/lib64/ld-linux-x86-64.so.2";
+        let loader_for = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| CString::new(*word)).collect();
+            let words = words.iter().flatten().map(CString::as_c_str);
+            judge(libc::AT_FDCWD, c"/lib64/ld-linux-x86-64.so.2", words)
+        };
+        let verdict = loader_for(&["/bin/cat", broken]);
+        assert_eq!(verdict, Verdict::default());
+        let expected = Some("32-bit executable");
+        assert_eq!(loader_for(&[broken]).reason, expected);
+        assert_eq!(loader_for(&["--argv0", "x", broken]).reason, expected);
+        let preloads = |library| loader_for(&["--preload", library, "/bin/cat"]);
+        assert_eq!(
+            preloads("/x/libasan.so").reason,
+            Some(reasons::SANITIZER_PRELOADED)
+        );
+        assert!(preloads("/x/libjemalloc.so.2").brings_allocator);
+        for nothing in [&["--list", "/bin/cat"][..], &["--version"], &[]] {
+            assert!(loader_for(nothing).starts_nothing, "{nothing:?}");
+        }
+        let script = Sample::new(
+            "by-loader-line",
+            format!("#!{loader} {broken}\n").as_bytes(),
+        );
+        assert_eq!(script.reason(), expected);
     }
 
     #[test]

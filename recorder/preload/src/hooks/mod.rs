@@ -68,10 +68,12 @@ pub mod bans;
 #[cfg(any(test, feature = "allocators"))]
 pub mod bundled;
 pub mod exec;
+mod exec_image;
 pub mod exec_lists;
 pub mod general;
 pub mod image;
 mod image_file;
+mod image_tables;
 pub mod loader;
 pub mod malloc;
 pub mod mmap;
