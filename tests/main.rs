@@ -24,6 +24,7 @@ mod holes;
 mod images;
 mod libraries;
 mod lineage;
+mod live;
 mod loader;
 mod messages;
 mod models;

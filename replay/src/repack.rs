@@ -119,6 +119,7 @@ impl Target<'_> {
 /// When the tape cannot be read, is damaged or still written, or when `target` is taken or cannot
 /// be written.
 pub fn repack(path: &Path, target: Target<'_>, level: i32) -> Result<Repacked, RepackError> {
+    let bytes_seen = std::fs::metadata(path).map_or(0, |file| file.len());
     // Says what is wrong with anything that is no tape, and knows more of damage than a scan.
     let tape = Tape::open(path)?;
     if let Some(damage) = tape.damage.first() {
@@ -136,12 +137,13 @@ pub fn repack(path: &Path, target: Target<'_>, level: i32) -> Result<Repacked, R
         })
     };
     let file = File::open(path).map_err(read)?;
-    if locked_by_another(&file) {
+    let is_busy = locked_by_another(&file);
+    let bytes = Bytes::of_file(&file).map_err(read)?;
+    if is_busy || bytes.len() as u64 != bytes_seen {
         return Err(RepackError::Busy {
             path: path.to_owned(),
         });
     }
-    let bytes = Bytes::of_file(&file).map_err(read)?;
     let mode = file.metadata().map_err(read)?.permissions().mode();
     let mut new = NewTape::create(&target.file(path)?, mode)?;
     let chunks = write_chunks(path, &bytes, level, &mut new)?;

@@ -57,7 +57,7 @@ pub mod tape_file;
 pub use drainer::Drainer;
 pub use error::DrainError;
 pub use names::Names;
-pub use outcome::{NOT_STARTED, Outcome, TapeOutcome};
+pub use outcome::{LOST, NOT_STARTED, Outcome, TapeOutcome};
 pub use process::Ending;
 pub use recovered::recover;
 pub use session_file::{LeftSession, Settings, left_sessions};

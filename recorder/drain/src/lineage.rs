@@ -280,8 +280,9 @@ pub(crate) fn append_record<R: Record>(path: &Path, record: &R, stamp: u64) -> O
 
 /// Appends a chunk behind the last whole one.
 fn append_to_closed(path: &Path, kind: ChunkKind, stamp: u64, payload: &[u8]) -> Option<()> {
-    let (bytes, sequence) = end_of(path)?;
-    let mut file = TapeFile::append_to(path, bytes).ok()?;
+    // First the lock: symbols may be added in between.
+    let mut file = TapeFile::open(path).ok()?;
+    let sequence = next_sequence(path)?;
     let info = ChunkInfo {
         stamp_first: stamp,
         stamp_last: stamp,
@@ -294,8 +295,8 @@ fn append_to_closed(path: &Path, kind: ChunkKind, stamp: u64, payload: &[u8]) ->
     written
 }
 
-/// Length of an undamaged tape and the number of its next chunk.
-fn end_of(path: &Path) -> Option<(u64, u64)> {
+/// The number of the next chunk of a tape that is undamaged to its last byte.
+fn next_sequence(path: &Path) -> Option<u64> {
     let file = File::open(path).ok()?;
     // SAFETY: a tape of ours that nobody else writes to; a file that is cut by somebody all the
     // same ends this process and harms no data.
@@ -311,7 +312,7 @@ fn end_of(path: &Path) -> Option<(u64, u64)> {
             chunk.header.sequence + 1,
         );
     }
-    (end.0 == tape.len() as u64).then_some(end)
+    (end.0 == tape.len() as u64).then_some(end.1)
 }
 
 /// The last part of a path, as the tape stores it.

@@ -26,6 +26,9 @@ pub struct TapeOutcome {
 /// Why a command that could be recorded was not: what we know is that it never joined.
 pub const NOT_STARTED: &str = "the recorder did not start in it";
 
+/// What went wrong with a tape that is no longer where it was made.
+pub const LOST: &str = "this tape was moved, removed or replaced while it was written";
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {

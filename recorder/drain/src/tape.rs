@@ -5,6 +5,7 @@
 //! takes nothing more, counts what it had to refuse, and still gets its end.
 
 use crate::error::binary;
+use crate::outcome::LOST;
 use crate::press::Press;
 use crate::tape_file::TapeFile;
 use heaptape_format::chunk::{ChunkInfo, ChunkKind, NO_STREAM};
@@ -329,10 +330,11 @@ impl TapeWriter {
             };
         };
         let _ = file.append_last(&out);
+        let lost = file.is_lost().then(|| LOST.to_owned());
         let finished = FinishedTape {
             path: Some(file.path().to_owned()),
             counts,
-            problem: self.full,
+            problem: self.full.or(lost),
         };
         file.finish();
         finished

@@ -9,14 +9,19 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Bytes that only [`TapeFile::append_last`] may use.
 const END_RESERVE: u64 = 16 << 10;
 /// Smallest and largest step by which room is reserved.
 const STEP_MIN: u64 = 256 << 10;
 const STEP_MAX: u64 = 32 << 20;
+
+/// Others who write hold the lock for moments: they add symbols.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug)]
@@ -43,22 +48,46 @@ impl TapeFile {
             .create_new(true)
             .mode(0o600)
             .open(path)?;
+        // Nobody else knows of it yet.
+        let _ = try_lock(&file);
         Ok(Self::over(file, path, 0, limit))
     }
 
-    /// Goes on with an existing file whose first `bytes` bytes are whole chunks; what stands
-    /// behind them is cut off.
+    /// Goes on with an existing file; nobody else writes to it as long as this is open.
     ///
     /// # Errors
-    /// As opening and truncating a file.
-    pub fn append_to(path: &Path, bytes: u64) -> io::Result<Self> {
+    /// As opening a file; `WouldBlock` when another process writes to it all the time.
+    pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)?;
-        file.set_len(bytes)?;
+        let mut tries = 0;
+        while let Err(error) = try_lock(&file) {
+            tries += 1;
+            if tries == LOCK_TRIES {
+                return Err(error);
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        let bytes = file.metadata()?.len();
         Ok(Self::over(file, path, bytes, file_size_limit()))
+    }
+
+    /// As [`TapeFile::open`], for a file whose first `bytes` bytes are whole chunks; what stands
+    /// behind them is cut off.
+    ///
+    /// # Errors
+    /// As [`TapeFile::open`] and truncating a file.
+    pub fn append_to(path: &Path, bytes: u64) -> io::Result<Self> {
+        let file = Self::open(path)?;
+        file.file.set_len(bytes)?;
+        Ok(Self {
+            bytes,
+            reserved: bytes,
+            ..file
+        })
     }
 
     /// Fails when there is no room for anything.
@@ -172,12 +201,36 @@ impl TapeFile {
         }
     }
 
+    /// True when the file's name no longer leads to it.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let Ok(own) = self.file.metadata() else {
+            return false;
+        };
+        let named = std::fs::symlink_metadata(&self.path);
+        named.map_or(true, |named| {
+            (named.dev(), named.ino()) != (own.dev(), own.ino())
+        })
+    }
+
     /// Gives back the room that was not used.
     pub fn finish(self) {
         // The length is right already; truncating to it frees what was reserved behind it. When
         // that fails, the file only takes more room than it needs.
         let _ = self.file.set_len(self.bytes);
     }
+}
+
+/// Takes the lock that whoever writes to a tape holds; it falls when the file is closed. File
+/// systems without locks have no other holder either.
+fn try_lock(file: &File) -> io::Result<()> {
+    // SAFETY: a plain call on an open descriptor.
+    let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    let error = io::Error::last_os_error();
+    if result != 0 && error.kind() == io::ErrorKind::WouldBlock {
+        return Err(error);
+    }
+    Ok(())
 }
 
 /// Reserves blocks for a range without changing the file's length.
@@ -252,6 +305,29 @@ mod tests {
         file.finish();
         let content = std::fs::read(&path).unwrap();
         assert_eq!((content.len(), content[99], content[100]), (110, 1, 2));
+    }
+
+    #[test]
+    fn one_process_writes_at_a_time() {
+        let (folder, mut file) = small(u64::MAX);
+        file.append(&[1; 100]).unwrap();
+        let path = folder.path().join("x.tape");
+        let refused = TapeFile::append_to(&path, 50).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(std::fs::read(&path).unwrap(), [1; 100]);
+        drop(file);
+        assert_eq!(TapeFile::open(&path).unwrap().bytes(), 100);
+    }
+
+    #[test]
+    fn a_file_whose_name_is_gone_or_anothers_is_lost() {
+        let (folder, file) = small(u64::MAX);
+        assert!(!file.is_lost());
+        let path = folder.path().join("x.tape");
+        std::fs::rename(&path, folder.path().join("y.tape")).unwrap();
+        assert!(file.is_lost());
+        std::fs::write(&path, "").unwrap();
+        assert!(file.is_lost());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use heaptape::report::info::shell_word;
 use heaptape::report::summary_for_run;
 use heaptape::report::units::counted;
 use heaptape::symbols::symbolize_tapes;
-use heaptape_drain::{NOT_STARTED, Settings, TapeOutcome};
+use heaptape_drain::{LOST, NOT_STARTED, Settings, TapeOutcome};
 use heaptape_session::layout::options;
 use heaptape_session::reasons;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -290,10 +290,11 @@ fn say_problems(recorded: &Recorded, quiet: bool) {
         );
         if let Some(problem) = &tape.problem {
             let rest = match tape.path {
-                Some(_) => "the tape is valid up to that point",
-                None => "there is no tape",
+                _ if problem == LOST => "",
+                Some(_) => "; the tape is valid up to that point",
+                None => "; there is no tape",
             };
-            complain(&format!("{name}: {problem}; {rest}"));
+            complain(&format!("{name}: {problem}{rest}"));
         }
         if tape.counts.lost > 0 {
             let lost = tape.counts.lost;

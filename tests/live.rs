@@ -1,0 +1,79 @@
+//! A tape that is still being written: it can be read, and nobody else may change it.
+
+use heaptape_tests::answers::rows;
+use heaptape_tests::{Room, Running, build, wait_for};
+use std::fs;
+
+/// Starts `targets/steps.c` and waits until its first allocations are in the tape.
+fn start(room: &Room) -> Running {
+    let program = build::c("steps.c", &[]);
+    let running = room.start(&mut room.record_command("t.tape", &[], &[program]));
+    room.write("1", "");
+    wait_for("the first allocations", || {
+        let stats = [
+            "stats",
+            "t.tape",
+            "--group-by",
+            "function",
+            "--format",
+            "json",
+        ];
+        room.heaptape(&stats).stdout.contains("main").then_some(())
+    });
+    running
+}
+
+/// Lets the program go on to its end.
+fn finish(room: &Room, running: Running) -> String {
+    room.write("2", "");
+    room.write("3", "");
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    outcome.stderr
+}
+
+#[test]
+fn nobody_else_writes_to_it() {
+    let room = Room::new();
+    let running = start(&room);
+    for verb in ["repack", "symbolize"] {
+        let refused = room.heaptape(&[verb, "t.tape"]);
+        assert_eq!(refused.code, 2, "{verb}: {refused:?}");
+        assert!(
+            refused.stderr.contains("still being written"),
+            "{refused:?}"
+        );
+    }
+    finish(&room, running);
+    room.assert_clean("t.tape");
+    let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
+    let functions = rows(&room.json(&stats));
+    for (function, sum) in [
+        ("first_grabs", (1000, 10)),
+        ("second_grabs", (2000, 20)),
+        ("third_grabs", (3000, 30)),
+    ] {
+        assert_eq!(functions.get(function), Some(&sum), "{functions:?}");
+    }
+    for verb in ["repack", "symbolize"] {
+        room.heaptape(&[verb, "t.tape"]).success();
+    }
+}
+
+/// Whoever moves it away or puts another file in its place is told, and harms no other file.
+#[test]
+fn it_can_be_moved_away() {
+    for replacement in [None, Some("another file")] {
+        let room = Room::new();
+        let running = start(&room);
+        fs::rename(room.path("t.tape"), room.path("moved.tape")).unwrap();
+        if let Some(text) = replacement {
+            room.write("t.tape", text);
+        }
+        let said = finish(&room, running);
+        assert!(said.contains("moved, removed or replaced"), "{said}");
+        room.assert_clean("moved.tape");
+        let there = fs::read_to_string(room.path("t.tape")).ok();
+        assert_eq!(there.as_deref(), replacement);
+    }
+}
