@@ -164,6 +164,82 @@ fn signals_to_the_launcher_reach_the_command() {
     }
 }
 
+/// What is sent to the process group reaches the command by itself: once, as bare.
+#[test]
+fn signals_to_the_group_reach_the_command_once() {
+    let fence = libc::SIGRTMAX();
+    let sends_itself = libc::SIGRTMIN() + 1;
+    let signals = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGUSR1,
+        libc::SIGTSTP,
+        libc::SIGCONT,
+        libc::SIGWINCH,
+        libc::SIGRTMIN(),
+    ];
+    let program = build::c("signal_counts.c", &[]);
+    let mut argv = vec![program.to_str().unwrap().to_owned()];
+    argv.extend(
+        signals
+            .iter()
+            .chain([&fence, &sends_itself])
+            .map(i32::to_string),
+    );
+    let room = Room::new();
+    let mut command = room.record_command("t.tape", &[], &argv);
+    command.process_group(0).stdin(Stdio::null());
+    let running = room.start(&mut command);
+    let count = |signal: i32| {
+        let text = running.stdout_so_far();
+        let line = text.lines().last().unwrap_or_default();
+        let mut counts = line.split(' ').filter_map(|count| count.split_once(':'));
+        let number = signal.to_string();
+        counts
+            .find(|(of, _)| *of == number)
+            .map_or(0, |(_, count)| count.parse().unwrap())
+    };
+    let is_there = || running.stdout_so_far().contains("ready").then_some(());
+    wait_for("the program", is_there);
+    let group = running.pid().cast_signed();
+    let launcher = running.pid();
+    // The launcher takes signals in the order of their numbers: after this one it has seen all.
+    let pass_fence = || {
+        let before = count(fence);
+        send(launcher, fence);
+        wait_for("the last signal", || (count(fence) > before).then_some(()));
+    };
+    let mut expected = 0;
+    for _ in 0..3 {
+        for signal in signals {
+            // SAFETY: kill touches no memory.
+            unsafe { libc::kill(-group, signal) };
+            pass_fence();
+            send(launcher, signal);
+            pass_fence();
+        }
+        expected += 2;
+        for signal in signals {
+            assert_eq!(count(signal), expected, "signal {signal}");
+        }
+    }
+    // One from the command to its own group, and then one for the command alone.
+    for count_after in [expected + 1, expected + 2] {
+        let signal = if count_after == expected + 1 {
+            sends_itself
+        } else {
+            libc::SIGUSR1
+        };
+        send(launcher, signal);
+        pass_fence();
+        assert_eq!(count(libc::SIGUSR1), count_after);
+    }
+    room.write("end", "");
+    assert_eq!(running.finish().code, 0);
+    room.assert_clean("t.tape");
+}
+
 #[test]
 fn deadly_signals_to_the_launcher_end_the_command() {
     let of_faults = [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS, libc::SIGSYS];

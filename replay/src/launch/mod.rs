@@ -17,6 +17,7 @@
 //! | [`last_words`] | what is still done when memory is used up |
 //! | [`spawn`] | fork and exec |
 //! | [`signals`] | signals on their way to the command, job control |
+//! | [`witness`] | was a signal sent to us alone? |
 //! | [`started`] | what this process was started with |
 //! | [`detach`] | going on in the background |
 //! | [`watch`] | draining until the command has ended, then the rest of its tree |
@@ -35,3 +36,4 @@ pub(crate) mod spawn;
 pub(crate) mod started;
 pub(crate) mod unpacked;
 pub(crate) mod watch;
+pub(crate) mod witness;

@@ -1,12 +1,14 @@
 //! Signals on their way to the command, and job control.
 //!
 //! In: signals that are sent to us. Out: the same signals, sent on to the command, when it does
-//! not get them itself. What the terminal sends goes to the whole process group, the command
-//! included; what a person or a program sends by our process id is meant for the command. We stop
-//! when the command stops on the terminal's demand, so that the shell has its prompt.
+//! not get them itself. What the terminal or a program sends goes to the whole process group, the
+//! command included ([`super::witness`] tells); what is sent by our process id is meant for the
+//! command. We stop when the command stops on the terminal's demand, so that the shell has its
+//! prompt.
 
 use super::memory_limits::MemoryLimits;
 use super::started::{self, is_ignored};
+use super::witness::Witness;
 use heaptape_drain::tape_file::file_size_limit;
 use std::io;
 use std::mem::MaybeUninit;
@@ -107,6 +109,8 @@ impl Inherited {
 #[derive(Debug)]
 pub(crate) struct Signals {
     descriptor: OwnedFd,
+    /// None: there could be none, and what is sent to the group comes twice.
+    witness: Option<Witness>,
     stop_wanted: Option<Instant>,
 }
 
@@ -167,6 +171,7 @@ pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
     };
     let signals = Signals {
         descriptor,
+        witness: Witness::start(),
         stop_wanted: None,
     };
     Ok((signals, inherited))
@@ -205,6 +210,7 @@ impl Signals {
     pub(crate) fn try_clone(&self) -> Option<Self> {
         Some(Self {
             descriptor: self.descriptor.try_clone().ok()?,
+            witness: self.witness.as_ref().and_then(Witness::try_clone),
             stop_wanted: self.stop_wanted,
         })
     }
@@ -226,11 +232,13 @@ impl Signals {
                 self.stop_wanted = Some(Instant::now());
             }
             let Some(pid) = pid else { continue };
+            // Always asked, or the answer would be taken for that to a later signal.
+            let is_for_group = self.witness.as_mut().is_some_and(|it| it.saw(signal));
             let by_kernel = info.ssi_code == libc::SI_KERNEL;
             // Writing to a closed pipe, or too large a file, is ours.
             let by_us_or_command =
                 info.ssi_code <= 0 && [pid, std::process::id()].contains(&info.ssi_pid);
-            if by_kernel || by_us_or_command {
+            if is_for_group || by_kernel || by_us_or_command {
                 continue;
             }
             let pid = pid as libc::pid_t;
@@ -257,6 +265,9 @@ impl Signals {
     /// what they do to any program.
     pub(crate) fn release(mut self, inherited: &Inherited) {
         self.forward(None);
+        if let Some(witness) = self.witness {
+            witness.end();
+        }
         // SAFETY: a valid mask, as we were given it.
         unsafe {
             libc::sigprocmask(

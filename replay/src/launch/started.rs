@@ -5,13 +5,19 @@
 //! and nobody would notice that the answer went nowhere.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+/// `main`'s arguments.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+static ARGUMENTS: AtomicPtr<*mut libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
 /// By descriptor.
 static WAS_CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-extern "C" fn note() {
+/// The C library passes `main`'s arguments on to functions that it calls before.
+extern "C" fn note(count: libc::c_int, arguments: *const *mut libc::c_char) {
+    COUNT.store(usize::try_from(count).unwrap_or(0), Ordering::Relaxed);
+    ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
     // Relaxed, here and below: written before `main`, when there is one thread.
     PIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
     for (descriptor, was_closed) in WAS_CLOSED.iter().enumerate() {
@@ -25,7 +31,7 @@ extern "C" fn note() {
 // SAFETY: the section holds pointers to functions that the loader calls before `main`; this one
 // makes a few system calls.
 #[unsafe(link_section = ".init_array")]
-static NOTE: extern "C" fn() = note;
+static NOTE: extern "C" fn(libc::c_int, *const *mut libc::c_char) = note;
 
 /// SIGPIPE was ignored.
 pub(crate) fn pipe_was_ignored() -> bool {
@@ -46,6 +52,25 @@ pub(crate) fn close_what_was_closed() {
             // SAFETY: `/dev/null`, which nobody opened knowingly.
             unsafe { libc::close(descriptor as libc::c_int) };
         }
+    }
+}
+
+/// Makes this process one without arguments, as `ps` and `pkill` see it. For a forked child that
+/// is alone in its memory.
+pub(crate) fn hide_command_line() {
+    let arguments = ARGUMENTS.load(Ordering::Relaxed);
+    for index in 0..COUNT.load(Ordering::Relaxed) {
+        // SAFETY: the C library's own array, of that length.
+        let place = unsafe { arguments.add(index) };
+        // SAFETY: as above.
+        let argument = unsafe { place.read() };
+        if argument.is_null() {
+            continue;
+        }
+        // SAFETY: a string that ends with zero.
+        let length = unsafe { libc::strlen(argument) };
+        // SAFETY: the string, in memory that a program may write to.
+        unsafe { argument.write_bytes(0, length) };
     }
 }
 
