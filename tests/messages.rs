@@ -46,8 +46,29 @@ fn refusals_tell_what_to_write() {
         (&["stats", &tape, "--top", "-1"][..], "0 for all"),
         (&["stats", &moment], "--at end"),
         (&["timeline", &tape, "--points", "-1"], "not in 1..=1000000"),
+        (&["stats", &tape, "--min-size", "-1"], "4096, 64KiB"),
+        (&["stats", &tape, "--threads", "-1"], "not in 1..=1024"),
+        (
+            &["stats", &tape, "--min-size", "9", "--max-size", "8"],
+            "--min-size 9 is above --max-size 8",
+        ),
     ] {
         assert_refused(&room.heaptape(arguments), advice, &format!("{arguments:?}"));
+    }
+}
+
+/// The parser's own advice would lead to the next refusal.
+#[test]
+fn refusals_do_not_tell_what_does_not_help() {
+    let room = Room::new();
+    let tape = good_tape(&room);
+    for arguments in [
+        &["leaks", &tape, "--at", "end"][..],
+        &["symbolize", &tape, "-o", "x"],
+    ] {
+        let refused = room.heaptape(arguments);
+        assert_refused(&refused, "unexpected argument", "unknown option");
+        assert!(!refused.stderr.contains("to pass"), "{refused:?}");
     }
 }
 

@@ -100,7 +100,8 @@ pub(super) struct OpenArgs {
     #[arg(long)]
     pub(super) no_index: bool,
     /// Threads to work with [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
+        allow_negative_numbers = true)]
     pub(super) threads: Option<u16>,
 }
 
@@ -166,10 +167,10 @@ pub(super) struct ChooseArgs {
     #[arg(long, value_name = "THREAD")]
     thread: Vec<String>,
     /// Only blocks of at least this size.
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
     min_size: Option<u64>,
     /// Only blocks of at most this size.
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
     max_size: Option<u64>,
     /// What rows are sorted by.
     #[arg(long, value_enum, default_value_t = Sort::Bytes)]

@@ -25,7 +25,12 @@ pub(super) struct Churn {
     #[command(flatten)]
     window: WindowArgs,
     /// Most allocations between a temporary one and its free.
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "K",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     temporary_within: u64,
     #[command(flatten)]
     rows: RowsArgs,

@@ -16,7 +16,8 @@ pub(super) struct Index {
     /// The tape.
     tape: PathBuf,
     /// Threads to work with [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
+        allow_negative_numbers = true)]
     threads: Option<u16>,
 }
 

@@ -203,7 +203,8 @@ fn usage(error: &clap::Error) -> Exit {
         let line = line.strip_prefix("error: ").unwrap_or(line);
         let line = line.strip_prefix("tip: ").unwrap_or(line);
         match parts.last_mut() {
-            _ if line.is_empty() => {}
+            // No argument of ours begins with a hyphen.
+            _ if line.is_empty() || line.starts_with("to pass '") => {}
             // What a colon announces stands on the next line.
             Some(last) if last.ends_with(':') => {
                 last.push(' ');

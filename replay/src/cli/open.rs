@@ -119,6 +119,12 @@ pub(super) fn moment(
         output::note(&format!("{path}: {text} is after the end ({time})"));
         return Ok((end, "end".to_owned()));
     }
+    let start = recording.resolve(&Moment::Start)?;
+    if matches!(asked, Moment::Ns(ns) if ns > 0 && ns < start.ns) {
+        let path = recording.tape().path.display();
+        let time = heaptape::report::units::time(start.ns);
+        output::note(&format!("{path}: {text} is before the start ({time})"));
+    }
     Ok((recording.resolve(&asked)?, text.to_owned()))
 }
 

@@ -44,10 +44,16 @@ pub(super) struct Run {
     #[arg(long)]
     through_static: bool,
     /// Keep at most this many frames of each stack (0: all).
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     max_depth: u32,
     /// Leave allocations smaller than this out: bytes, or as 1KiB.
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0")]
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0",
+        allow_hyphen_values = true)]
     min_size: u64,
     /// Which frames stacks have.
     #[arg(long, value_enum, default_value_t = Stacks::Both)]

@@ -177,6 +177,13 @@ impl Query {
     }
 
     fn filter(&self, tape: &Tape) -> Result<TapeFilter, QueryError> {
+        if let (Some(least), Some(most)) = (self.blocks.size_min, self.blocks.size_max)
+            && least > most
+        {
+            return Err(QueryError::Usage(format!(
+                "--min-size {least} is above --max-size {most}: no block fits"
+            )));
+        }
         self.blocks.for_tape(tape).map_err(|no_match| {
             let path = tape.path.clone();
             match no_match {
