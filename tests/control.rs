@@ -93,6 +93,9 @@ fn a_recording_that_starts_paused() {
     );
     let info = room.assert_clean("t.tape");
     assert_eq!(marks(&info), ["paused", "resumed"]);
+    let stats = room.heaptape(&["stats", "t.tape"]).success();
+    let said = "heaptape: note: t.tape: the recording was paused for ";
+    assert!(stats.stderr.starts_with(said), "{stats:?}");
     // Somebody chose what is recorded: a gate is about that, and says so.
     let gate = room.heaptape(&["check", "t.tape", "--fail-on", "bytes>1GiB"]);
     assert_eq!(gate.code, 0, "{gate:?}");

@@ -5,7 +5,7 @@
 //! Out, too: how much of it was paused.
 
 use crate::index::Summary;
-use crate::report::units::counted;
+use crate::report::units::{counted, time};
 use crate::tape::Tape;
 use std::fmt;
 
@@ -81,6 +81,19 @@ impl Paused {
         }
         total += since.map_or(0, |since| end.saturating_sub(since));
         (total > 0).then_some(Self::Partly(total))
+    }
+}
+
+impl fmt::Display for Paused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("the recording was paused from start to end"),
+            Self::Partly(ns) => write!(
+                f,
+                "the recording was paused for {}: what was allocated then is not counted",
+                time(*ns)
+            ),
+        }
     }
 }
 

@@ -138,15 +138,9 @@ fn whole(query: &Query, side: &Side<'_>) -> anyhow::Result<()> {
     if let Some(gap) = side.recording.gap()? {
         bail!("{path}: no gate is met by a recording that is not whole: {gap}");
     }
-    match Paused::of(side.recording.tape()) {
-        Some(Paused::Always) => {
-            bail!("{path}: no gate is met: the recording was paused from start to end");
-        }
-        Some(Paused::Partly(ns)) => output::note(&format!(
-            "{path}: the recording was paused for {}: what was allocated then is not counted",
-            units::time(ns)
-        )),
-        None => {}
+    let paused = Paused::of(side.recording.tape());
+    if let Some(paused) = paused.filter(|paused| *paused == Paused::Always) {
+        bail!("{path}: no gate is met: {paused}");
     }
     if query.inherited && !side.recording.summary()?.inherited_known {
         bail!("{path}: no gate is met: {}", gap::INHERITED);

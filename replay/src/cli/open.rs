@@ -3,6 +3,7 @@
 use super::args::{OpenArgs, TapeAt};
 use super::{output, tree};
 use anyhow::bail;
+use heaptape::gap::Paused;
 use heaptape::recording::Progress;
 use heaptape::{Error, Moment, OpenOptions, Recording, ResolvedMoment};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 const BAR_AFTER: Duration = Duration::from_millis(500);
 const BAR_STEPS: u64 = 1000;
 
-/// Opens the tape at `path`; says so when something is missing in it, and when another tape of its
-/// process tree holds the most.
+/// Opens the tape at `path`; says so when something is missing in it or was left out, and when
+/// another tape of its process tree holds the most.
 pub(super) fn open(path: &Path, args: &OpenArgs) -> anyhow::Result<Recording> {
     open_checked(path, args, Check::Index)
 }
@@ -30,6 +31,12 @@ pub(super) fn open_checked(
     if let Some(gap) = recording.gap()? {
         let path = path.display();
         output::note(&format!("{path}: {gap}; heaptape info tells more"));
+    }
+    // A gate refuses what was always paused, and says why.
+    let is_gate = check == Check::Events;
+    let paused = Paused::of(recording.tape());
+    if let Some(paused) = paused.filter(|paused| !is_gate || *paused != Paused::Always) {
+        output::note(&format!("{}: {paused}", path.display()));
     }
     Ok(recording)
 }
