@@ -2,7 +2,9 @@
 //! session that is left. Sessions of crashes are listed and cleaned.
 
 use heaptape_tests::answers::number;
-use heaptape_tests::{Room, Running, build, repeats, send, wait_for};
+use heaptape_tests::{Room, Running, build, is_root, repeats, send, wait_for};
+use serde_json::{Value, json};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Starts `targets/patient.c` under the launcher and waits until it made its first blocks.
@@ -147,6 +149,126 @@ fn files_that_never_became_sessions_are_removed() {
         assert!(path.exists(), "{}", path.display());
         std::fs::remove_file(path).unwrap();
     }
+}
+
+/// A file with a session's name, made by user `user` and process `pid` as its name has it, that
+/// begins with the words of a session of the version `version`.
+fn other_session(room: &Room, user: u32, pid: u32, version: u32, bytes: usize) -> PathBuf {
+    let mut content = b"heaptape".to_vec();
+    content.extend(version.to_le_bytes());
+    content.resize(bytes, 0);
+    let name = format!("heaptape-{user}-{pid}-{version:08x}{bytes:08x}.session");
+    let path = room.runtime().join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+/// What `heaptape recover` lists of the file at `path`, as text and as JSON.
+fn listed(room: &Room, path: &Path) -> Option<(String, Value)> {
+    let text = room.heaptape(&["recover"]).success().stdout;
+    let json = room.json(&["recover"]);
+    let name = path.to_str().unwrap();
+    let mut lines = text.lines().skip_while(|line| *line != name);
+    let mut sessions = json["sessions"].as_array().unwrap().iter();
+    let session = sessions.find(|session| session["session"] == name);
+    let line = lines.next().and_then(|_| lines.next());
+    assert_eq!(line.is_some(), session.is_some(), "{text}\n{json:#}");
+    assert!(
+        line.is_none() || !text.contains("no session is left"),
+        "{text}"
+    );
+    Some((line?.trim().to_owned(), session?.clone()))
+}
+
+/// Sessions that this version cannot recover are told of, with what to do; those of others and
+/// those that are drained are not.
+#[test]
+fn sessions_that_cannot_be_recovered_are_listed() {
+    const OTHER: u32 = 1_000_001;
+    let room = Room::new();
+    // SAFETY: a plain call without arguments.
+    let user = unsafe { libc::geteuid() };
+    let dead = 999_999_999;
+    let own = std::process::id();
+
+    let path = other_session(&room, user, dead, OTHER, 8192);
+    let (text, json) = listed(&room, &path).unwrap();
+    let words = "of another version of heaptape: read it with that version, or remove it";
+    assert_eq!(text, words);
+    assert_eq!(json["state"], "other_version", "{json}");
+    assert_eq!(json["live_processes"], json!([]), "{json}");
+    let refused = room.heaptape(&["recover", path.to_str().unwrap(), "-o", "r.tape"]);
+    assert_eq!(
+        (refused.code, refused.stderr.lines().count()),
+        (2, 1),
+        "{refused:?}"
+    );
+    for words in [path.to_str().unwrap(), "of another version", "or remove it"] {
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+    assert!(path.exists() && !room.path("r.tape").exists());
+    // Somebody has it open, as a drainer has.
+    let held = std::fs::File::open(&path).unwrap();
+    assert_eq!(listed(&room, &path), None);
+    drop(held);
+    assert!(listed(&room, &path).is_some());
+    std::fs::remove_file(path).unwrap();
+
+    // Whoever made it lives.
+    let path = other_session(&room, user, own, OTHER, 8192);
+    let (text, json) = listed(&room, &path).unwrap();
+    assert!(text.contains(&format!("may be in use by {own};")), "{text}");
+    assert!(!text.contains("remove"), "{text}");
+    assert_eq!(json["live_processes"], json!([own]), "{json}");
+    std::fs::remove_file(path).unwrap();
+
+    if is_root() {
+        let path = other_session(&room, user, dead, OTHER, 8192);
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        assert_eq!(listed(&room, &path), None);
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+/// A program that is recorded only maps the session: one of another version may be in use by it.
+#[test]
+fn a_session_of_another_version_under_a_running_program() {
+    let room = Room::new();
+    let (running, pid) = start(&room, 100_000);
+    send(running.pid(), libc::SIGKILL);
+    let path = room.sessions().remove(0);
+    assert_eq!(running.finish().code, 137);
+    // Whoever has it open could be its drainer: not for long.
+    let open = || {
+        let both = std::fs::File::options().read(true).write(true).open(&path);
+        both.unwrap()
+    };
+    let mut version = [0; 4];
+    open().read_exact_at(&mut version, 8).unwrap();
+    open().write_all_at(&9999_u32.to_le_bytes(), 8).unwrap();
+    let (text, json) = listed(&room, &path).unwrap();
+    assert!(text.contains(&format!("may be in use by {pid};")), "{text}");
+    assert_eq!(json["live_processes"], json!([pid]), "{json}");
+    send(pid, libc::SIGKILL);
+    room.wait_for_processes();
+    let (text, _) = listed(&room, &path).unwrap();
+    assert!(text.ends_with("or remove it"), "{text}");
+
+    // Of this version again, and cut.
+    open().write_all_at(&version, 8).unwrap();
+    let text = room.heaptape(&["recover"]).success().stdout;
+    assert!(text.contains("its processes are gone"), "{text}");
+    for (bytes, reason) in [
+        (8192, "it is damaged"),
+        (12, "it is not a session of heaptape"),
+    ] {
+        open().set_len(bytes).unwrap();
+        let (text, json) = listed(&room, &path).unwrap();
+        assert_eq!(text, format!("not readable: {reason}"));
+        assert_eq!(json["state"], "unreadable", "{json}");
+        assert_eq!(json["reason"], reason, "{json}");
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

@@ -73,6 +73,15 @@ pub enum DrainError {
         /// Why, for a person.
         reason: String,
     },
+    /// A session is of another version of heaptape.
+    #[error(
+        "the session {} is of another version of heaptape: read it with that version, or remove it",
+        path.display()
+    )]
+    OtherVersion {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The session's drainer lives.
     #[error(
         "the session {} is being recorded by process {drainer}; it needs no recovery",

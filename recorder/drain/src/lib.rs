@@ -21,7 +21,8 @@
 //! | [`tape`], [`press`], [`tape_file`] | chunks, encoders, the append-only file |
 //! | [`names`] | which file is whose tape |
 //! | [`clock`] | ticks, stamps, the rate |
-//! | [`session_file`] | the file of the shared memory, and what is left of it |
+//! | [`session_file`] | the file of the shared memory |
+//! | [`left`] | sessions that are left over |
 //! | `session_room` | where that can be, and how large |
 //! | [`recovered`] | going on after a drainer that died |
 //! | `relate` | parents and children after that |
@@ -35,6 +36,7 @@ pub mod drainer;
 mod ending;
 mod epoch;
 pub mod error;
+pub mod left;
 mod lineage;
 pub mod names;
 pub mod notes;
@@ -56,8 +58,9 @@ pub mod tape_file;
 
 pub use drainer::Drainer;
 pub use error::DrainError;
+pub use left::{LeftSession, LeftState, left_sessions};
 pub use names::Names;
 pub use outcome::{LOST, NOT_STARTED, Outcome, TapeOutcome};
 pub use process::Ending;
 pub use recovered::recover;
-pub use session_file::{LeftSession, Settings, left_sessions};
+pub use session_file::Settings;

@@ -4,12 +4,12 @@
 //! is never trusted: it is compared with the start time, since ids are reused.
 
 use heaptape_format::text;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The parts of `/proc/PID/stat` that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +137,51 @@ fn environment(pid: u32) -> Vec<u8> {
     Vec::new()
 }
 
+/// The processes that use a file, as far as `/proc` shows them.
+#[derive(Debug, Default)]
+pub struct Users {
+    /// They have it open.
+    pub holders: Vec<u32>,
+    /// They only have it in their memory.
+    pub mappers: Vec<u32>,
+}
+
+impl Users {
+    /// Of the file at `path`, which is `file`.
+    #[must_use]
+    pub fn of(path: &Path, file: &Metadata) -> Self {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let mut users = Self::default();
+        for pid in all_processes() {
+            if has_open(pid, file) {
+                users.holders.push(pid);
+            } else if maps(pid, file.ino(), name) {
+                users.mappers.push(pid);
+            }
+        }
+        users
+    }
+}
+
+fn has_open(pid: u32, file: &Metadata) -> bool {
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    descriptors.into_iter().flatten().flatten().any(|entry| {
+        std::fs::metadata(entry.path())
+            .is_ok_and(|open| (open.dev(), open.ino()) == (file.dev(), file.ino()))
+    })
+}
+
+/// True when process `pid` maps the file of this inode and name. The device that is shown is not
+/// always the file's own.
+fn maps(pid: u32, inode: u64, name: &[u8]) -> bool {
+    let maps = std::fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let inode = inode.to_string();
+    maps.split(|&byte| byte == b'\n').any(|line| {
+        let mut fields = line.split(|&byte| byte == b' ');
+        fields.nth(4) == Some(inode.as_bytes()) && line.ends_with(name)
+    })
+}
+
 /// The command line of process `pid`, as the tape stores it.
 #[must_use]
 pub fn command_line(pid: u32) -> Vec<String> {
@@ -162,7 +207,7 @@ pub fn link(pid: u32, name: &str) -> Option<PathBuf> {
 
 /// A path as the tape stores it.
 #[must_use]
-pub fn path_text(path: &std::path::Path) -> String {
+pub fn path_text(path: &Path) -> String {
     text::of_bytes(path.as_os_str().as_bytes())
 }
 

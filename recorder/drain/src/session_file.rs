@@ -1,8 +1,7 @@
-//! The session's file: it is made, opened and removed here, and those that are left over found.
+//! The session's file: it is made, opened and removed here.
 //!
-//! In: the settings of a recording and where there is room. Out: a published session, or the
-//! list of sessions whose drainer is dead. It only ever removes a file that it made or that is a
-//! session of the same user.
+//! In: the settings of a recording and where there is room. Out: a published session. It only ever
+//! removes a file that it made or that is a session of the same user.
 
 use crate::clock::Clock;
 use crate::error::{DrainError, binary};
@@ -22,7 +21,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Chunks that have memory from the start: 4 MiB, enough for three threads. The kernel clears it
 /// whether it is used or not.
@@ -144,14 +142,19 @@ impl Session {
     /// Opens an existing session.
     ///
     /// # Errors
-    /// `OpenSession`.
+    /// `OtherVersion`, `OpenSession`.
     pub fn open(path: &Path) -> Result<Self, DrainError> {
         let fail = |reason: String| DrainError::OpenSession {
             path: path.to_owned(),
             reason,
         };
         let name = c_path(path).ok_or_else(|| fail(map_error_text(MapError::Path)))?;
-        let map = SessionMap::open(&name).map_err(|error| fail(map_error_text(error)))?;
+        let map = SessionMap::open(&name).map_err(|error| match error {
+            MapError::Version => DrainError::OtherVersion {
+                path: path.to_owned(),
+            },
+            other => fail(map_error_text(other)),
+        })?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -260,19 +263,6 @@ impl Session {
     }
 }
 
-/// A session whose drainer is dead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftSession {
-    /// Its file.
-    pub path: PathBuf,
-    /// The first image's tape.
-    pub output: PathBuf,
-    /// When the recording began, CLOCK_REALTIME in nanoseconds.
-    pub started_unix_ns: u64,
-    /// Recorded processes that still live.
-    pub live_processes: Vec<u32>,
-}
-
 /// Files that look like sessions.
 pub(crate) fn session_paths() -> impl Iterator<Item = PathBuf> {
     folders()
@@ -288,72 +278,6 @@ pub(crate) fn session_paths() -> impl Iterator<Item = PathBuf> {
         })
 }
 
-/// So old is a file that is no session yet when nobody will make it one.
-const BIRTH_MAX: Duration = Duration::from_secs(60);
-
-/// Removes what launchers left that were killed before their session was one. `heaptape-USER-PID-…`
-/// says whose it is.
-fn remove_unborn() {
-    for path in session_paths() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut parts = name.split('-').skip(1);
-        let mut number = || parts.next()?.parse::<u32>().ok();
-        // SAFETY: a plain call without arguments.
-        let user = unsafe { libc::geteuid() };
-        let (Some(owner), Some(pid)) = (number(), number()) else {
-            continue;
-        };
-        let age = std::fs::symlink_metadata(&path).and_then(|file| file.modified());
-        let is_old = age.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > BIRTH_MAX));
-        // The magic is written last.
-        let is_unborn = || {
-            let mut magic = [0; 8];
-            let read = File::open(&path).and_then(|mut file| file.read(&mut magic));
-            read.is_ok() && magic == [0; 8]
-        };
-        if owner == user && is_old && !process_info::is_alive(pid, 0) && is_unborn() {
-            // Whoever may not remove it leaves it.
-            let _ = std::fs::remove_file(&path);
-        }
-    }
-}
-
-/// The sessions of this user that nobody drains any more. What never became one is removed.
-#[must_use]
-pub fn left_sessions() -> Vec<LeftSession> {
-    remove_unborn();
-    let mut found: Vec<LeftSession> = session_paths()
-        .filter_map(|path| left_session(&path))
-        .collect();
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found.dedup();
-    found
-}
-
-fn left_session(path: &Path) -> Option<LeftSession> {
-    let session = Session::open(path).ok()?;
-    if session.live_drainer().is_some() {
-        return None;
-    }
-    let map = &session.map;
-    let high = map.header().process_high.load(Ordering::Relaxed);
-    let live_processes = (0..high)
-        .filter_map(|index| map.process(index))
-        .filter_map(|slot| {
-            let owner = heaptape_session::slots::process_owner(slot);
-            let start_time = slot.start_time.load(Ordering::Relaxed);
-            let live = owner.pid != 0 && process_info::is_alive(owner.pid, start_time);
-            live.then_some(owner.pid)
-        })
-        .collect();
-    Some(LeftSession {
-        path: path.to_owned(),
-        output: session.output(),
-        started_unix_ns: map.header().start_realtime_ns.load(Ordering::Relaxed),
-        live_processes,
-    })
-}
-
 fn c_path(path: &Path) -> Option<CString> {
     CString::new(path.as_os_str().as_bytes()).ok()
 }
@@ -363,7 +287,9 @@ fn map_error_text(error: MapError) -> String {
         MapError::Path => "its path is too long".into(),
         MapError::Open(errno) => io::Error::from_raw_os_error(errno).to_string(),
         MapError::Owner => "it belongs to another user, or others may write it".into(),
-        MapError::NotASession => "it is not a session of this version of heaptape".into(),
+        MapError::NotASession => "it is not a session of heaptape".into(),
+        MapError::Version => "it is of another version of heaptape".into(),
+        MapError::Damaged => "it is damaged".into(),
         MapError::Map => "it cannot be mapped into memory".into(),
         MapError::Space => "no space left".into(),
     }
@@ -406,6 +332,7 @@ pub(crate) fn load_text(words: &[AtomicU64]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::left::left_sessions;
 
     #[test]
     fn a_session_says_what_it_was_told_and_goes_away() {

@@ -31,8 +31,12 @@ pub enum MapError {
     Open(i32),
     /// The file belongs to another user, or others can write it.
     Owner,
-    /// The file is not a session, or of another version of heaptape.
+    /// The file is not a session, or not yet.
     NotASession,
+    /// The session is of another version of heaptape.
+    Version,
+    /// The session says of itself what cannot be, or its file was cut.
+    Damaged,
     /// The kernel refused the mapping.
     Map,
     /// The file system has no room.
@@ -81,9 +85,9 @@ impl SessionMap {
         let layout = read_layout(first);
         // SAFETY: nothing refers to the page that was just mapped.
         unsafe { sys::unmap(first, 4096) };
-        let layout = layout.ok_or(MapError::NotASession)?;
+        let layout = layout?;
         if layout.file_bytes() > file_bytes {
-            return Err(MapError::NotASession);
+            return Err(MapError::Damaged);
         }
         Self::map(fd, layout, path)
     }
@@ -337,21 +341,22 @@ fn checked_file(fd: i32) -> Result<usize, MapError> {
     Ok(stat.st_size as usize)
 }
 
-fn read_layout(first_page: *mut u8) -> Option<Layout> {
+fn read_layout(first_page: *mut u8) -> Result<Layout, MapError> {
     // SAFETY: a whole page is mapped there; SessionHeader is made of atomics.
     let header = unsafe { &*first_page.cast::<SessionHeader>() };
     // Acquire: pairs with Release in `publish`.
-    if header.magic.load(Ordering::Acquire) != SESSION_MAGIC
-        || header.version.load(Ordering::Relaxed) != SESSION_VERSION
-    {
-        return None;
+    if header.magic.load(Ordering::Acquire) != SESSION_MAGIC {
+        return Err(MapError::NotASession);
+    }
+    if header.version.load(Ordering::Relaxed) != SESSION_VERSION {
+        return Err(MapError::Version);
     }
     let layout = Layout {
         processes: header.processes.load(Ordering::Relaxed) as usize,
         streams: header.streams.load(Ordering::Relaxed) as usize,
         chunks: header.chunks.load(Ordering::Relaxed) as usize,
     };
-    layout.is_valid().then_some(layout)
+    layout.is_valid().then_some(layout).ok_or(MapError::Damaged)
 }
 
 /// Puts memory behind `bytes` from `offset`, so that touching them cannot fail later.

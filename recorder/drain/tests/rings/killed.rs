@@ -5,7 +5,7 @@ use crate::history::History;
 use crate::map;
 use crate::producing::{Process, Thread};
 use crate::tapes::Content;
-use heaptape_drain::{DrainError, Drainer, Names, Settings, left_sessions, recover};
+use heaptape_drain::{DrainError, Drainer, LeftState, Names, Settings, left_sessions, recover};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -82,7 +82,10 @@ fn kill_after(microseconds: u64, seed: u64, other_name: bool) {
         .iter()
         .find(|left| left.path == path)
         .expect("the session is listed");
-    assert_eq!(left.output, output);
+    let LeftState::Recoverable { output: told, .. } = &left.state else {
+        panic!("{left:?}");
+    };
+    assert_eq!(*told, output);
     assert_eq!(left.live_processes, [std::process::id()]);
 
     let target = if other_name {
