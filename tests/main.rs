@@ -8,6 +8,7 @@
 )]
 
 mod allocators;
+mod ancestry;
 mod attribution;
 mod bad_input;
 mod control;

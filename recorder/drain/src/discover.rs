@@ -94,13 +94,9 @@ impl Drainer {
     /// The image that started the one in slot `index`, when it is there and was never met.
     fn unmet_parent(&self, index: u32) -> Option<(u32, ProcessOwner)> {
         let slot = self.session.map.process(index)?;
-        let parent = slot.parent.load(Ordering::Relaxed).checked_sub(1)?;
-        let generation = slot.parent_generation.load(Ordering::Relaxed);
-        let owner = slots::process_owner(self.session.map.process(parent)?);
-        let is_there =
-            owner.generation == generation && !matches!(owner.phase, phase::FREE | phase::CLAIMED);
-        let is_met = self.images.contains_key(&(parent, generation));
-        (is_there && !is_met).then_some((parent, owner))
+        let (parent, owner) = self.parent_place(slot)?;
+        let is_met = self.images.contains_key(&(parent, owner.generation));
+        (!is_met).then_some((parent, owner))
     }
 
     fn add_process(&mut self, index: u32, owner: ProcessOwner) {
@@ -121,6 +117,9 @@ impl Drainer {
             state.watch_heirs(self.heirs(state.start_time));
         }
         let tape_id = slot_tape_id(slot);
+        // Relaxed: written before the phase that was seen. What was asked since has its own marks.
+        let began_paused = slot.began_paused.load(Ordering::Relaxed) != 0;
+        self.find_ancestor(&mut state);
         // A parent that is gone already is not the kernel's answer any more.
         if let Some(parent) = state.parent.and_then(|parent| self.images.get(&parent))
             && parent.pid != owner.pid
@@ -128,8 +127,7 @@ impl Drainer {
             state.notes.process.parent_pid = parent.pid;
         }
         self.inherit_facts(&mut state);
-        // Relaxed: written before the phase that was seen. What was asked since has its own marks.
-        if slot.began_paused.load(Ordering::Relaxed) != 0 {
+        if began_paused {
             let start = state.notes.process.cut_stamp;
             state.notes.mark_from_outside(start, PAUSED.to_owned());
         }

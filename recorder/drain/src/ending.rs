@@ -4,6 +4,7 @@
 //! ended, and a free slot. A process that is gone can publish nothing more, so what is read after
 //! its end was seen is everything.
 
+use crate::ancestors::PARENT_UNKNOWN;
 use crate::drainer::Drainer;
 use crate::outcome::{NOT_STARTED, TapeOutcome};
 use crate::process::{Ending, ProcessState};
@@ -187,14 +188,20 @@ impl Drainer {
         process.notes.write_last(&mut self.press, &mut tape);
         let (how, code) = ending.codes();
         let turned_off = self.turned_off_text(process);
+        let stopped = match process.notes.brings_allocator && turned_off.is_empty() {
+            true => not_recorded(reasons::OWN_ALLOCATOR),
+            false => turned_off.clone(),
+        };
+        let lacks_parent = self
+            .lacks_parent(process)
+            .then(|| PARENT_UNKNOWN.to_owned());
+        let told = Some(stopped).filter(|text| !text.is_empty());
+        let told: Vec<String> = told.into_iter().chain(lacks_parent.clone()).collect();
         let end = End {
             stamp: self.end_stamp(process).max(tape.last_event_stamp()),
             how,
             code,
-            message: match process.notes.brings_allocator && turned_off.is_empty() {
-                true => not_recorded(reasons::OWN_ALLOCATOR),
-                false => turned_off.clone(),
-            },
+            message: told.join("; "),
             ..End::default()
         };
         let finished = tape.finish(&mut self.press, end);
@@ -207,7 +214,7 @@ impl Drainer {
         // Without some threads the tape is good to its end: the launcher tells what was lost.
         let has_stopped = !turned_off.is_empty() && turned_off != THREADS_FORBIDDEN;
         let turned_off = has_stopped.then_some(turned_off);
-        let problem = problem.or(cut_off).or(turned_off);
+        let problem = problem.or(cut_off).or(turned_off).or(lacks_parent);
         let key = (process.slot, process.generation);
         if let Some(image) = self.images.get_mut(&key) {
             image.is_closed = true;

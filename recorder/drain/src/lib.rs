@@ -25,11 +25,13 @@
 //! | [`left`] | sessions that are left over |
 //! | `session_room` | where that can be, and how large |
 //! | [`recovered`] | going on after a drainer that died |
+//! | `ancestors` | parents that only the dead one knew |
 //! | `relate` | parents and children after that |
 //! | [`outside`] | pause, go on, marks: asked from outside |
 //! | [`process_info`] | what the kernel says |
 //! | [`outcome`] | what became of it all |
 
+mod ancestors;
 pub mod clock;
 mod discover;
 pub mod drainer;

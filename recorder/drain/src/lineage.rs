@@ -39,6 +39,10 @@ impl Drainer {
         let Some(parent) = process.parent else {
             return;
         };
+        if let Some(image) = self.images.get(&(process.slot, process.generation)) {
+            // A tape that is continued may have the one of before it was known.
+            process.notes.process.cut_stamp = image.cut_stamp;
+        }
         let parent = self.recorded_ancestor(process, parent);
         let here = self.processes.get(parent.0 as usize);
         let here = here.and_then(Option::as_ref);

@@ -52,7 +52,8 @@ pub struct Recovered {
     counts: EventCounts,
     streams: FxHashMap<u32, Written>,
     known: Known,
-    process: Option<Process>,
+    /// The image's record.
+    pub(crate) process: Option<Process>,
     epochs: u32,
 }
 

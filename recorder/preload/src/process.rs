@@ -9,7 +9,8 @@ use crate::level::Level;
 use crate::lineage::{Parent, origin};
 use crate::thread::{self, Thread};
 use crate::{
-    clock, drainer, environment, gate, identity, modules, next, objects, recording, sandbox,
+    clock, drainer, environment, gate, identity, lineage, modules, next, objects, recording,
+    sandbox,
 };
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -253,12 +254,7 @@ fn enlist(how: u32, cut_ticks: u64) -> Option<u32> {
     let pid = sys::process_id();
     let start_time = identity::start_time();
     let parent = if how == origin::FORKED {
-        Parent {
-            slot: slot_index() + 1,
-            generation: slot_generation(),
-            origin: origin::FORKED,
-            image: 0,
-        }
+        Parent::of_fork()
     } else {
         Parent::find(session, pid, start_time)
     };
@@ -277,12 +273,7 @@ fn enlist(how: u32, cut_ticks: u64) -> Option<u32> {
     slot.start_time.store(start_time, Ordering::Relaxed);
     slot.pid_namespace
         .store(identity::pid_namespace(), Ordering::Relaxed);
-    slot.cut_ticks.store(cut_ticks, Ordering::Relaxed);
-    slot.parent.store(parent.slot, Ordering::Relaxed);
-    slot.parent_generation
-        .store(parent.generation, Ordering::Relaxed);
-    slot.origin.store(parent.origin, Ordering::Relaxed);
-    slot.image.store(parent.image, Ordering::Relaxed);
+    parent.store(slot, pid, cut_ticks);
     let chosen = header.options.load(Ordering::Relaxed);
     let starts_paused = chosen & options::START_PAUSED != 0;
     if parent.is_paused(session).unwrap_or(starts_paused) {
@@ -328,6 +319,7 @@ pub fn introduce(level: &mut Level, stream: u32) {
     if stream != 0 {
         return;
     }
+    lineage::note_stream();
     let allocator = ptr::NonNull::new(ALLOCATOR_PATH.load(Ordering::Relaxed) as *mut c_char);
     // SAFETY: the loader's name of an object that stays loaded: a C string.
     let allocator = allocator.map(|name| unsafe { CStr::from_ptr(name.as_ptr()) });

@@ -193,6 +193,13 @@ pub struct ProcessSlot {
     /// See `exit_known`. Written by exit handlers, `_exit` and its kin as the process ends, so a
     /// later value is the right one, and a signal may still end the process otherwise.
     pub exit_code: AtomicU32,
+    /// Process id of the ancestor, 0: none. The parent's slot may be given back, and a drainer that
+    /// comes later knows nothing of who had it: this says whose tape is the parent's.
+    ///
+    /// Not forked: the ancestor is the parent. Forked: it is the nearest image that was not forked,
+    /// or had a stream before the fork that left it. Those between have nothing to hand on but what
+    /// they inherited.
+    pub ancestor_pid: AtomicU32,
     /// Ticks since the recording's start at the exit or exec that was noted last, 0: none was.
     pub end_ticks: AtomicU64,
     /// See [`paused`]: allocations are not recorded, frees are, and a realloc is the free of its
@@ -207,8 +214,14 @@ pub struct ProcessSlot {
     /// Not zero: a thread began that cannot be recorded, because the program forbids itself a
     /// system call that this takes.
     pub threads_forbidden: AtomicU32,
+    /// Number of the ancestor within its process.
+    pub ancestor_image: AtomicU32,
     /// Identity of the tape that the drainer writes for this image; zero: none yet.
     pub tape_id: [AtomicU64; 2],
+    /// Forked: the ancestor's first ticks; 0: it was forked itself.
+    pub ancestor_ticks: AtomicU64,
+    /// Forked: the `cut_ticks` of the fork that left the ancestor.
+    pub left_ticks: AtomicU64,
 }
 
 /// Values of [`ProcessSlot::paused`].

@@ -202,6 +202,8 @@ pub fn free_process(slot: &ProcessSlot) {
     slot.pid_namespace.store(0, Ordering::Relaxed);
     slot.cut_ticks.store(0, Ordering::Relaxed);
     slot.end_ticks.store(0, Ordering::Relaxed);
+    slot.ancestor_ticks.store(0, Ordering::Relaxed);
+    slot.left_ticks.store(0, Ordering::Relaxed);
     for field in [
         &slot.parent,
         &slot.parent_generation,
@@ -215,6 +217,8 @@ pub fn free_process(slot: &ProcessSlot) {
         &slot.turned_off,
         &slot.lost,
         &slot.threads_forbidden,
+        &slot.ancestor_pid,
+        &slot.ancestor_image,
     ] {
         field.store(0, Ordering::Relaxed);
     }

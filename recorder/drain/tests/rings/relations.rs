@@ -5,11 +5,12 @@ use crate::history::History;
 use crate::producing::{Process, Thread};
 use crate::tapes::Content;
 use crate::{Fixture, Settings};
-use heaptape_drain::recover;
+use heaptape_drain::{Outcome, recover};
 use heaptape_format::TapeHeader;
 use heaptape_session::layout::phase;
 use heaptape_session::slots::{process_owner, set_process_phase};
 use heaptape_session::sync::Ordering;
+use std::path::PathBuf;
 
 /// `origin` of an image that was forked, and of one that a recorded process started.
 const FORKED: u32 = 1;
@@ -122,4 +123,147 @@ fn a_tape_that_was_just_begun_gets_its_parent_after_a_recovery() {
         assert_eq!(child.process.as_ref().unwrap().parent_tape, "x.tape");
         child.assert_histories(&[history]);
     }
+}
+
+/// Ticks at which the lost image began, its child's line left it, and the child was forked. They
+/// are whole stamps.
+const BEGAN: u64 = 1 << 20;
+const LEFT: u64 = 2 << 20;
+const FORK: u64 = 3 << 20;
+
+/// What the child's slot says of the image that forked it.
+#[derive(Clone, Copy, PartialEq)]
+enum Told {
+    /// Nothing.
+    Nothing,
+    /// Which one it was, and when it began.
+    All,
+}
+
+/// Process 1 forks a child and becomes another program: its slot is somebody else's when the
+/// drainer dies. `events`: so many that it had made. The paths of the tapes of the first process,
+/// process 1, and the child, whose history comes last.
+fn recover_child_of_lost_image(
+    events: usize,
+    told: Told,
+) -> (tempfile::TempDir, [PathBuf; 3], Outcome, History) {
+    let mut fixture = Fixture::new(Settings::default());
+    let session = &fixture.session;
+    let pid = std::process::id();
+    fixture
+        .drainer
+        .set_root(pid, ROOT_START, vec!["first".into()]);
+    let root = Process::begin_as(session, pid, ROOT_START, 0, 0, None);
+    let mut thread = Thread::begin(session, &root, 0);
+    thread.publish(&History::random(1, 1000));
+    let lost = Process::begin_as(session, 1, 0, 0, STARTED, Some(root.index));
+    if events > 0 {
+        let mut thread = Thread::begin(session, &lost, 0);
+        thread.publish(&History::random(3, events));
+        thread.finish();
+    }
+    let slot = session.process(lost.index).unwrap();
+    let generation = process_owner(slot).generation;
+    slot.cut_ticks.store(BEGAN, Ordering::Relaxed);
+    set_process_phase(slot, phase::EXEC);
+    let _next = Process::begin_as(session, 1, 0, 1, STARTED, Some(lost.index));
+    fixture.drainer.pass();
+    assert_eq!(process_owner(slot).phase, phase::FREE, "it is over");
+
+    let other = std::os::unix::process::parent_id();
+    let child = Process::begin_as(session, other, 0, 0, FORKED, None);
+    let slot = session.process(child.index).unwrap();
+    slot.parent.store(lost.index + 1, Ordering::Relaxed);
+    slot.parent_generation.store(generation, Ordering::Relaxed);
+    slot.cut_ticks.store(FORK, Ordering::Relaxed);
+    if told == Told::All {
+        slot.ancestor_pid.store(1, Ordering::Relaxed);
+        slot.ancestor_ticks.store(BEGAN, Ordering::Relaxed);
+        slot.left_ticks.store(LEFT, Ordering::Relaxed);
+    }
+    let mut thread = Thread::begin(session, &child, 0);
+    let history = History::random(2, 10);
+    thread.publish(&history);
+
+    let paths = ["x.tape", "x.1.tape", &format!("x.{other}.tape")].map(|name| fixture.path(name));
+    let drainer = &session.header().drainer_pid;
+    drainer.store(0, Ordering::Relaxed);
+    let path = fixture.drainer.session_path();
+    let _ = fixture.drainer.leave();
+    let outcome = recover(&path, None).unwrap();
+    (fixture.folder, paths, outcome, history)
+}
+
+fn named(content: &Content) -> Vec<&str> {
+    let children = content.children.iter();
+    children.map(|child| child.tape.as_str()).collect()
+}
+
+#[test]
+fn a_fork_knows_the_tape_of_an_image_whose_slot_was_given_back() {
+    let (_folder, paths, outcome, history) = recover_child_of_lost_image(20, Told::All);
+    let problems: Vec<_> = outcome
+        .tapes
+        .iter()
+        .filter_map(|tape| tape.problem.as_ref())
+        .collect();
+    assert!(
+        problems.iter().all(|text| !text.contains("forked")),
+        "{problems:?}"
+    );
+    let [root, parent, child] = paths.each_ref().map(|path| Content::read(path));
+    let name = paths[2].file_name().unwrap().to_str().unwrap();
+    assert_eq!(named(&root), ["x.1.tape"]);
+    assert_eq!(named(&parent), [name]);
+    let facts = child.process.as_ref().unwrap();
+    let shift = child.header.stamp_shift;
+    let expected = ("x.1.tape", 1, LEFT >> shift);
+    let found = (
+        facts.parent_tape.as_str(),
+        facts.parent_pid,
+        facts.cut_stamp,
+    );
+    assert_eq!(found, expected);
+    child.assert_histories(&[history]);
+}
+
+#[test]
+fn an_image_whose_slot_was_given_back_gets_its_tape_when_a_fork_needs_it() {
+    let (folder, paths, _, history) = recover_child_of_lost_image(0, Told::All);
+    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(files, 3);
+    let [root, late, child] = paths.each_ref().map(|path| Content::read(path));
+    let name = paths[2].file_name().unwrap().to_str().unwrap();
+    assert_eq!(named(&root), ["x.1.tape"]);
+    assert_eq!(named(&late), [name]);
+    assert_ne!(late.header.tape_id, [9; 16]);
+    let (facts, end) = (late.process.unwrap(), late.end.unwrap());
+    let shift = late.header.stamp_shift;
+    let stamps = (facts.cut_stamp << shift, end.stamp << shift);
+    assert_eq!((facts.pid, facts.image, stamps), (1, 0, (BEGAN, LEFT)));
+    assert_eq!(facts.parent_tape, "x.tape");
+    let facts = child.process.as_ref().unwrap();
+    assert_eq!(facts.parent_tape, "x.1.tape");
+    child.assert_histories(&[history]);
+}
+
+#[test]
+fn a_fork_whose_parent_nobody_knows_says_so() {
+    let (_folder, paths, outcome, history) = recover_child_of_lost_image(0, Told::Nothing);
+    let [root, child] = [&paths[0], &paths[2]].map(|path| Content::read(path));
+    let facts = child.process.as_ref().unwrap();
+    assert_eq!(facts.parent_tape, "");
+    let message = &child.end.as_ref().unwrap().message;
+    let of_child = outcome
+        .tapes
+        .iter()
+        .find(|tape| tape.path.as_ref() == Some(&paths[2]));
+    assert!(
+        message.contains("not known which process forked this one"),
+        "{message}"
+    );
+    // The child lives.
+    assert!(of_child.unwrap().problem.is_some(), "{outcome:?}");
+    assert_eq!(named(&root).len(), 1, "some tape names it");
+    child.assert_histories(&[history]);
 }
