@@ -8,7 +8,7 @@ use super::{Exit, Outcome};
 use anyhow::bail;
 use clap::Args;
 use heaptape::gap::{self, Paused};
-use heaptape::report::units::{self, Sizes, counted};
+use heaptape::report::units::{Sizes, counted};
 use heaptape::stats::gate::Metric;
 use heaptape::stats::query::{Answer, Query};
 use heaptape::stats::{Change, Gate, KeyId};
