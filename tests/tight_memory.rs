@@ -3,6 +3,7 @@
 
 use heaptape_tests::answers::{number, rows};
 use heaptape_tests::{Outcome, Room, build, heaptape_path, is_root, repository};
+use std::fs;
 use std::path::PathBuf;
 
 /// What must never be shown: Rust's words for what went wrong.
@@ -70,7 +71,7 @@ fn assert_whole(room: &Room, limit: &str, said: &str, events: u64) {
     }
     let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
     assert!(rows(&room.json(&stats)).len() > 1, "{limit}");
-    std::fs::remove_file(room.path("t.tape")).unwrap();
+    fs::remove_file(room.path("t.tape")).unwrap();
 }
 
 /// Below this, in MiB, the command is not recorded.
@@ -120,6 +121,59 @@ fn a_soft_limit_is_not_the_launchers() {
     );
     let said = outcome.stderr;
     assert!(said.starts_with("heaptape: recorded\n"), "{said}");
+}
+
+/// Limits that a recorded program sets for what it starts.
+#[test]
+fn limits_inside_the_tree() {
+    let plain = build::build("cc", "plain.c", "plain", &["-O2"]);
+    let plain = plain.display();
+    let reason = "its limits (ulimit -d, -v, -s, -n) leave no room for the recorder";
+    for limit in [
+        "-d 400", "-d 1000", "-d 3000", "-v 3000", "-v 8000", "-v 20000", "-n 3",
+    ] {
+        let room = Room::new();
+        let name = format!("'{plain}' x; sort /dev/null; echo $?");
+        let script =
+            format!("(ulimit {limit}; {name}); (ulimit {limit}; exec '{plain}' y); exit 3");
+        let argv = ["bash", "-c", &script];
+        let bare = room.bare(&argv);
+        assert_eq!(room.record("t.tape", &["--wait"], &argv), bare, "{limit}");
+        let found = crate::not_recorded::reasons_of(&room, "plain");
+        assert_eq!(found, [reason; 2], "{limit}");
+    }
+}
+
+/// The launcher takes the stack that it needs; the command has its own limit.
+#[test]
+fn a_small_stack() {
+    let room = Room::new();
+    let small = "nothing was recorded: the limit of the stack of";
+    for (kib, expected) in [
+        (16, small),
+        (24, small),
+        (32, "recorded\n"),
+        (100, "recorded\n"),
+    ] {
+        let limit = format!("-S -s {kib}");
+        let said = same_as_bare(&room, &limit, "sh -c 'ulimit -s; exit 5'");
+        assert!(
+            said.starts_with(&format!("heaptape: {expected}")),
+            "{kib}: {said}"
+        );
+    }
+    let name = build::build("cc", "plain.c", "plain", &["-O2"]);
+    let script = format!("ulimit -S -s 16; '{}' x", name.display());
+    let inside = Room::new();
+    inside.record_as_bare("i.tape", &["bash", "-c", &script]);
+    let heaptape = heaptape_path().display();
+    for (verb, code) in [("run -- true", 125), ("info t.tape", 2)] {
+        let refused = under(&room, "-s 16", &format!("'{heaptape}' {verb}"));
+        assert_eq!(refused.code, code, "{refused:?}");
+        let said = "heaptape: the limit of the stack of 16 KiB (ulimit -s) is too low";
+        assert!(refused.stderr.starts_with(said), "{refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+    }
 }
 
 /// The launcher's memory is used up while the command runs.

@@ -20,6 +20,7 @@
 //! | [`ring`] | the single-producer, single-consumer sequence of chunks |
 //! | [`turns`] | who gets the next free chunk when they are scarce |
 //! | [`record`] | the words of a record, encoding and decoding side by side |
+//! | [`limits`] | limits under which an image is not recorded |
 //! | [`loader`] | what the dynamic loader does when it is started as a command |
 //! | [`allocators`] | which programs bring an allocator of their own |
 //! | [`reasons`] | why an image cannot be recorded, in words |
@@ -33,6 +34,7 @@
 
 pub mod allocators;
 pub mod layout;
+pub mod limits;
 pub mod loader;
 pub mod map;
 pub mod reasons;

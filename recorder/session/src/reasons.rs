@@ -33,6 +33,8 @@ pub const LSAN: &str = "LSan-linked executable";
 pub const SANITIZER: &str = "sanitizer-linked executable";
 /// A sanitizer's library is preloaded, whose allocator must come first.
 pub const SANITIZER_PRELOADED: &str = "a sanitizer is preloaded into it";
+/// What the recorder takes would count for the program's limits.
+pub const TIGHT_LIMITS: &str = "its limits (ulimit -d, -v, -s, -n) leave no room for the recorder";
 /// The dynamic loader is asked to tell what it would load: nothing that allocates runs.
 pub const LISTING: &str = "the dynamic loader starts no program";
 /// Its allocations never come to a preloaded library.

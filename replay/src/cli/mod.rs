@@ -30,7 +30,7 @@ mod verify;
 mod window;
 
 use crate::launch::library::is_system_error;
-use crate::launch::{last_words, memory_limits, signals};
+use crate::launch::{last_words, memory_limits, signals, started};
 use args::Color;
 use clap::{Parser, Subcommand};
 use output::Output;
@@ -135,6 +135,9 @@ impl Verb {
 
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
+    if let Some(bytes) = started::too_small_stack() {
+        return refuse_stack(bytes);
+    }
     let Exit(code) = match Cli::try_parse() {
         Ok(cli) => {
             cli.verb.prepare();
@@ -143,6 +146,21 @@ pub(crate) fn main() -> ExitCode {
             finish(outcome, &mut output)
         }
         Err(error) => usage(&error),
+    };
+    ExitCode::from(code)
+}
+
+/// Reading the command line would overflow it. `run` has the exit code for a failure of ours.
+fn refuse_stack(bytes: u64) -> ExitCode {
+    let kib = bytes >> 10;
+    output::complain(&format!(
+        "the limit of the stack of {kib} KiB (ulimit -s) is too low for heaptape; raise it"
+    ));
+    let is_run = std::env::args_os().any(|word| word == "run");
+    let Exit(code) = if is_run {
+        Exit::NOT_RUN
+    } else {
+        Exit::BAD_INPUT
     };
     ExitCode::from(code)
 }

@@ -364,6 +364,7 @@ fn remedy(reason: &str) -> Option<&'static str> {
         | reasons::MSAN
         | reasons::LSAN
         | reasons::SANITIZER => "to record it, build it without -fsanitize",
+        reasons::TIGHT_LIMITS => "to record it, raise them",
         reasons::SANITIZER_PRELOADED => "to record it, take the sanitizer out of LD_PRELOAD",
         _ => return None,
     })

@@ -1,15 +1,13 @@
-//! Limits of memory (`ulimit -d`, `ulimit -v`): is there enough to record, for how many threads?
+//! Limits of memory (`ulimit -d`, `-v`, `-s`): is there enough to record, for how many threads?
 //!
 //! In: what the system says. Out: a refusal in words for a person, or a number of threads. The
 //! recorder's memory in a program counts for the program's limit, so under a very tight one the
 //! program would fail where it does not when bare: then it is better not recorded.
 
+use super::started;
+use heaptape_session::limits::{ADDRESSES_MIN, DATA_MIN, STACK_MIN};
 use std::fmt;
 
-/// Smallest limits under which a command is recorded: the recorder takes about 1.5 MiB of data in a
-/// small program and 8 MiB of addresses; this process needs 17 MiB of them to drain it.
-const DATA_MIN: u64 = 4 << 20;
-const ADDRESSES_MIN: u64 = 24 << 20;
 /// What a thread of ours may need: its stack and its heap's reserve.
 const DATA_OF_THREAD: u64 = 64 << 20;
 const ADDRESSES_OF_THREAD: u64 = 512 << 20;
@@ -19,6 +17,7 @@ const ADDRESSES_OF_THREAD: u64 = 512 << 20;
 pub(crate) struct MemoryLimits {
     data: u64,
     addresses: u64,
+    stack: u64,
 }
 
 /// A limit that is too low for a recording.
@@ -33,11 +32,11 @@ pub(crate) struct TooLow {
 impl fmt::Display for TooLow {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, option, .. } = self;
-        let (kib, needed) = (self.limit >> 10, self.needed >> 20);
+        let (kib, needed) = (self.limit >> 10, self.needed >> 10);
         write!(
             to,
             "the limit of {name} of {kib} KiB (ulimit {option}) leaves no room beside the \
-             command's own; at least {needed} MiB are needed, best is ulimit {option} unlimited"
+             command's own; at least {needed} KiB are needed, best is ulimit {option} unlimited"
         )
     }
 }
@@ -48,6 +47,8 @@ impl MemoryLimits {
         Self {
             data: limit_of(libc::RLIMIT_DATA),
             addresses: limit_of(libc::RLIMIT_AS),
+            stack: started::stack_limit()
+                .map_or_else(|| limit_of(libc::RLIMIT_STACK), |limit| limit.rlim_cur),
         }
     }
 
@@ -56,6 +57,7 @@ impl MemoryLimits {
         let limits = [
             ("data", "-d", self.data, DATA_MIN),
             ("address space", "-v", self.addresses, ADDRESSES_MIN),
+            ("the stack", "-s", self.stack, STACK_MIN),
         ];
         let low = limits
             .into_iter()
@@ -109,7 +111,11 @@ mod tests {
 
     #[test]
     fn tight_limits_are_named_and_give_one_thread() {
-        let limits = |data, addresses| MemoryLimits { data, addresses };
+        let limits = |data, addresses| MemoryLimits {
+            data,
+            addresses,
+            stack: u64::MAX,
+        };
         let free = limits(u64::MAX, u64::MAX);
         assert_eq!(free.too_low(), None);
         assert!(free.threads() > 1 << 20);

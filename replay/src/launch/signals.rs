@@ -161,11 +161,12 @@ pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
         libc::RLIMIT_AS,
     ]
     .map(raise_limit);
+    let stack = started::stack_limit().map(|limit| (libc::RLIMIT_STACK, limit));
     let inherited = Inherited {
         mask,
         child_was_ignored,
         size_was_ignored,
-        limits: raised.into_iter().flatten().collect(),
+        limits: raised.into_iter().flatten().chain(stack).collect(),
         file_bytes_max,
         memory,
     };

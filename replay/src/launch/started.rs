@@ -5,9 +5,15 @@
 //! and nobody would notice that the answer went nowhere.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+/// What this program takes, in bytes, and with less it does not even read its command line.
+const STACK_WANTED: u64 = 8 << 20;
+const STACK_NEEDED: u64 = 128 << 10;
+/// The limit before it was raised; `u64::MAX`: it was not.
+static STACK_SOFT: AtomicU64 = AtomicU64::new(u64::MAX);
+static STACK_HARD: AtomicU64 = AtomicU64::new(u64::MAX);
 /// `main`'s arguments.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static ARGUMENTS: AtomicPtr<*mut libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
@@ -18,6 +24,7 @@ static WAS_CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 extern "C" fn note(count: libc::c_int, arguments: *const *mut libc::c_char) {
     COUNT.store(usize::try_from(count).unwrap_or(0), Ordering::Relaxed);
     ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
+    raise_stack_limit();
     // Relaxed, here and below: written before `main`, when there is one thread.
     PIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
     for (descriptor, was_closed) in WAS_CLOSED.iter().enumerate() {
@@ -32,6 +39,52 @@ extern "C" fn note(count: libc::c_int, arguments: *const *mut libc::c_char) {
 // makes a few system calls.
 #[unsafe(link_section = ".init_array")]
 static NOTE: extern "C" fn(libc::c_int, *const *mut libc::c_char) = note;
+
+/// Takes as much stack as this program needs: the kernel asks for the limit when a stack grows.
+fn raise_stack_limit() {
+    let Some(limit) = stack_limit_now() else {
+        return;
+    };
+    if limit.rlim_cur >= STACK_WANTED {
+        return;
+    }
+    let most = [limit.rlim_max.max(STACK_WANTED), limit.rlim_max];
+    for rlim_max in most {
+        let more = libc::rlimit {
+            rlim_cur: rlim_max.min(STACK_WANTED),
+            rlim_max,
+        };
+        // SAFETY: a valid structure.
+        if unsafe { libc::setrlimit(libc::RLIMIT_STACK, &raw const more) } == 0 {
+            STACK_SOFT.store(limit.rlim_cur, Ordering::Relaxed);
+            STACK_HARD.store(limit.rlim_max, Ordering::Relaxed);
+            return;
+        }
+    }
+}
+
+fn stack_limit_now() -> Option<libc::rlimit> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: valid for the call to fill in.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) };
+    (result == 0).then_some(limit)
+}
+
+/// The limit of the stack that this process was started with, where that was changed.
+pub(crate) fn stack_limit() -> Option<libc::rlimit> {
+    let rlim_cur = STACK_SOFT.load(Ordering::Relaxed);
+    let rlim_max = STACK_HARD.load(Ordering::Relaxed);
+    (rlim_cur != u64::MAX).then_some(libc::rlimit { rlim_cur, rlim_max })
+}
+
+/// The limit of the stack in bytes, when this program would overflow it.
+pub(crate) fn too_small_stack() -> Option<u64> {
+    let bytes = stack_limit_now()?.rlim_cur;
+    (bytes < STACK_NEEDED).then_some(bytes)
+}
 
 /// SIGPIPE was ignored.
 pub(crate) fn pipe_was_ignored() -> bool {

@@ -13,7 +13,8 @@ use crate::{api, clock, gate, library, next, process, recording, sandbox, thread
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use heaptape_session::layout::{options, phase};
-use heaptape_session::reasons::{FORBIDDEN_CALLS, STATIC};
+use heaptape_session::limits;
+use heaptape_session::reasons::{FORBIDDEN_CALLS, STATIC, TIGHT_LIMITS};
 use heaptape_session::record::blob;
 use heaptape_session::slots;
 use heaptape_session::sync::Ordering;
@@ -86,6 +87,7 @@ unsafe fn start(
     let library = library_for(verdict.brings_allocator || loading.brings_allocator);
     let reason = verdict.reason.or(loading.reason).or(match library {
         _ if !may_start => Some(FORBIDDEN_CALLS),
+        _ if limits::are_too_low() => Some(TIGHT_LIMITS),
         Some(_) => None,
         None => Some(OUT_OF_REACH),
     });

@@ -54,7 +54,7 @@ const RECORDING: [Call; 18] = [
 
 /// What looking at an image takes, and what that image itself makes when it starts to record: it
 /// is killed, or not recorded, without any of these and of the above.
-const STARTING: [Call; 12] = [
+const STARTING: [Call; 13] = [
     (libc::SYS_access, [HERE, libc::R_OK as usize, 0, 0, 0, 0]),
     (libc::SYS_access, [HERE, 6, 0, 0, 0, 0]),
     (
@@ -63,6 +63,10 @@ const STARTING: [Call; 12] = [
     ),
     (libc::SYS_fstat, [FD, HERE, 0, 0, 0, 0]),
     (libc::SYS_fgetxattr, [FD, HERE, 0, 0, 0, 0]),
+    (
+        libc::SYS_prlimit64,
+        [0, libc::RLIMIT_DATA as usize, 0, HERE, 0, 0],
+    ),
     (libc::SYS_geteuid, [0; 6]),
     (libc::SYS_getegid, [0; 6]),
     (libc::SYS_getppid, [0; 6]),
