@@ -11,6 +11,7 @@ use heaptape_format::tables::Process;
 use heaptape_session::layout::{ProcessSlot, phase};
 use heaptape_session::slots::{ProcessOwner, process_owner};
 use heaptape_session::sync::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Origins of an image, as `ProcessSlot::origin` has them.
 const FORKED: u8 = 1;
@@ -78,19 +79,38 @@ impl Drainer {
             return;
         }
         let image = self.image_of_tape(&ancestor, until);
+        if image.is_none() {
+            self.remove_begun(&ancestor);
+        }
         let silent = || (ancestor.ticks != 0).then(|| self.silent_image(&ancestor, until, state));
         if let Some(image) = image.or_else(silent) {
             self.images.insert(key, image);
         }
     }
 
+    /// Removes the file that a drainer died over when the ancestor, which was over, was to have a
+    /// tape after all: nothing was written to it.
+    fn remove_begun(&self, ancestor: &Ancestor) {
+        if let Some(begun) = &self.begun_names {
+            let start = Duration::from_nanos(self.clock.start_realtime_ns());
+            let is_root = ancestor.pid == self.root.pid;
+            begun.remove_unwritten(ancestor.pid, is_root, UNIX_EPOCH + start);
+        }
+    }
+
     /// The ancestor, when a dead drainer closed its tape.
-    fn image_of_tape(&self, ancestor: &Ancestor, until: u64) -> Option<Image> {
+    fn image_of_tape(&mut self, ancestor: &Ancestor, until: u64) -> Option<Image> {
         let of = |process: &Process| {
             process.pid == ancestor.pid
                 && process.image == ancestor.image
                 && process.cut_stamp <= until
         };
+        // That of an image without events which the drainer died over says nothing.
+        self.recovered.retain(|tape| {
+            let is_empty = !tape.has_end && tape.counts.events() == 0;
+            let is_half = is_empty && tape.process.as_ref().is_some_and(of);
+            !(is_half && std::fs::remove_file(&tape.path).is_ok())
+        });
         let tapes = self.recovered.iter();
         let (tape, process) = tapes
             .filter_map(|tape| Some((tape, tape.process.as_ref().filter(|found| of(found))?)))

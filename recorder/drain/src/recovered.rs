@@ -49,11 +49,13 @@ pub struct Recovered {
     bytes: u64,
     /// Number of the next chunk.
     sequence: u64,
-    counts: EventCounts,
+    pub(crate) counts: EventCounts,
     streams: FxHashMap<u32, Written>,
     known: Known,
     /// The image's record.
     pub(crate) process: Option<Process>,
+    /// It was closed.
+    pub(crate) has_end: bool,
     epochs: u32,
 }
 
@@ -88,6 +90,7 @@ impl Recovered {
             streams: FxHashMap::default(),
             known: Known::default(),
             process: None,
+            has_end: false,
             epochs: 0,
         };
         let mut payload = Vec::new();
@@ -95,8 +98,8 @@ impl Recovered {
             // What stands behind damage was never written by a drainer: chunks are appended one
             // after another.
             let Found::Chunk(chunk) = found else { break };
-            let ended = chunk.header.kind == ChunkKind::END;
-            if ended || recovered.add(&chunk, &tape, &mut payload).is_err() {
+            recovered.has_end = chunk.header.kind == ChunkKind::END;
+            if recovered.has_end || recovered.add(&chunk, &tape, &mut payload).is_err() {
                 break;
             }
             recovered.bytes = chunk.offset + chunk.header.total_bytes();

@@ -5,8 +5,12 @@ use crate::history::History;
 use crate::producing::{Process, Thread};
 use crate::tapes::Content;
 use crate::{Fixture, Settings};
-use heaptape_drain::{Outcome, recover};
+use heaptape_drain::notes::Notes;
+use heaptape_drain::press::Press;
+use heaptape_drain::tape::TapeWriter;
+use heaptape_drain::{Names, Outcome, recover};
 use heaptape_format::TapeHeader;
+use heaptape_format::tables;
 use heaptape_session::layout::phase;
 use heaptape_session::slots::{process_owner, set_process_phase};
 use heaptape_session::sync::Ordering;
@@ -140,12 +144,44 @@ enum Told {
     All,
 }
 
+/// What the dead drainer had of the lost image's tape.
+#[derive(Debug, Clone, Copy)]
+enum Begun {
+    Nothing,
+    /// The file.
+    Empty,
+    /// Its first chunk.
+    Half,
+}
+
+impl Begun {
+    fn leave(self, names: &Names, header: TapeHeader) {
+        let create = || names.create_other(1).unwrap();
+        match self {
+            Self::Nothing => {}
+            Self::Empty => drop(create()),
+            Self::Half => {
+                let mut tape = TapeWriter::begin(create(), header);
+                let mut notes = Notes::default();
+                notes.process = tables::Process {
+                    pid: 1,
+                    origin: 2,
+                    ..tables::Process::default()
+                };
+                notes.process_changed = true;
+                notes.write_first(&mut Press::new(), &mut tape);
+            }
+        }
+    }
+}
+
 /// Process 1 forks a child and becomes another program: its slot is somebody else's when the
 /// drainer dies. `events`: so many that it had made. The paths of the tapes of the first process,
 /// process 1, and the child, whose history comes last.
 fn recover_child_of_lost_image(
     events: usize,
     told: Told,
+    begun: Begun,
 ) -> (tempfile::TempDir, [PathBuf; 3], Outcome, History) {
     let mut fixture = Fixture::new(Settings::default());
     let session = &fixture.session;
@@ -186,6 +222,10 @@ fn recover_child_of_lost_image(
     thread.publish(&history);
 
     let paths = ["x.tape", "x.1.tape", &format!("x.{other}.tape")].map(|name| fixture.path(name));
+    let written = std::fs::read(&paths[0]).unwrap();
+    let (mut header, _) = TapeHeader::decode(&written).unwrap();
+    header.tape_id = [9; 16];
+    begun.leave(&Names::new(&paths[0]), header);
     let drainer = &session.header().drainer_pid;
     drainer.store(0, Ordering::Relaxed);
     let path = fixture.drainer.session_path();
@@ -201,7 +241,8 @@ fn named(content: &Content) -> Vec<&str> {
 
 #[test]
 fn a_fork_knows_the_tape_of_an_image_whose_slot_was_given_back() {
-    let (_folder, paths, outcome, history) = recover_child_of_lost_image(20, Told::All);
+    let (_folder, paths, outcome, history) =
+        recover_child_of_lost_image(20, Told::All, Begun::Nothing);
     let problems: Vec<_> = outcome
         .tapes
         .iter()
@@ -229,27 +270,34 @@ fn a_fork_knows_the_tape_of_an_image_whose_slot_was_given_back() {
 
 #[test]
 fn an_image_whose_slot_was_given_back_gets_its_tape_when_a_fork_needs_it() {
-    let (folder, paths, _, history) = recover_child_of_lost_image(0, Told::All);
-    let files = std::fs::read_dir(folder.path()).unwrap().count();
-    assert_eq!(files, 3);
-    let [root, late, child] = paths.each_ref().map(|path| Content::read(path));
-    let name = paths[2].file_name().unwrap().to_str().unwrap();
-    assert_eq!(named(&root), ["x.1.tape"]);
-    assert_eq!(named(&late), [name]);
-    assert_ne!(late.header.tape_id, [9; 16]);
-    let (facts, end) = (late.process.unwrap(), late.end.unwrap());
-    let shift = late.header.stamp_shift;
-    let stamps = (facts.cut_stamp << shift, end.stamp << shift);
-    assert_eq!((facts.pid, facts.image, stamps), (1, 0, (BEGAN, LEFT)));
-    assert_eq!(facts.parent_tape, "x.tape");
-    let facts = child.process.as_ref().unwrap();
-    assert_eq!(facts.parent_tape, "x.1.tape");
-    child.assert_histories(&[history]);
+    for way in [Begun::Nothing, Begun::Empty, Begun::Half] {
+        let (folder, paths, _, history) = recover_child_of_lost_image(0, Told::All, way);
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 3, "{way:?}");
+        let [root, late, child] = paths.each_ref().map(|path| Content::read(path));
+        let name = paths[2].file_name().unwrap().to_str().unwrap();
+        assert_eq!(named(&root), ["x.1.tape"], "{way:?}");
+        assert_eq!(named(&late), [name], "{way:?}");
+        assert_ne!(late.header.tape_id, [9; 16], "{way:?}");
+        let (facts, end) = (late.process.unwrap(), late.end.unwrap());
+        let shift = late.header.stamp_shift;
+        let stamps = (facts.cut_stamp << shift, end.stamp << shift);
+        assert_eq!(
+            (facts.pid, facts.image, stamps),
+            (1, 0, (BEGAN, LEFT)),
+            "{way:?}"
+        );
+        assert_eq!(facts.parent_tape, "x.tape", "{way:?}");
+        let facts = child.process.as_ref().unwrap();
+        assert_eq!(facts.parent_tape, "x.1.tape", "{way:?}");
+        child.assert_histories(&[history]);
+    }
 }
 
 #[test]
 fn a_fork_whose_parent_nobody_knows_says_so() {
-    let (_folder, paths, outcome, history) = recover_child_of_lost_image(0, Told::Nothing);
+    let (_folder, paths, outcome, history) =
+        recover_child_of_lost_image(0, Told::Nothing, Begun::Nothing);
     let [root, child] = [&paths[0], &paths[2]].map(|path| Content::read(path));
     let facts = child.process.as_ref().unwrap();
     assert_eq!(facts.parent_tape, "");
