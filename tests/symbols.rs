@@ -1,6 +1,8 @@
 //! The tapes of a tree get their symbols together, and each the same as if it were alone.
 
-use heaptape_tests::{Room, build};
+use crate::truth_of;
+use heaptape_tests::answers::number;
+use heaptape_tests::{Room, build, wait_for};
 
 /// The code of chunks of symbols, SPEC.md §4.3.
 const SYMBOLS: u16 = 15;
@@ -75,4 +77,34 @@ fn each_tape_gets_what_it_gets_alone() {
     assert_eq!((count("cc1plus"), count("as")), (1, 1), "{commands:?}");
     phases.sort_unstable();
     assert_eq!(phases, [false, true], "one of the two builds is gone");
+}
+
+/// What outlives the command gets its symbols in the background: they are in its tape when the
+/// program is gone.
+#[test]
+fn a_tape_that_is_finished_in_the_background_has_symbols() {
+    let room = Room::new();
+    std::fs::copy(build::c("family.c", &[]), room.path("app")).unwrap();
+    let argv = ["./app", "daemon", "done.txt", "400"];
+    room.record("t.tape", &[], &argv).success();
+    wait_for("the daemon", || {
+        room.path("done.txt").exists().then_some(())
+    });
+    room.wait_for_processes();
+    std::fs::remove_file(room.path("app")).unwrap();
+    let tapes = room.tapes();
+    assert_eq!(tapes.len(), 2, "{tapes:?}");
+    let end = |tape: &str| {
+        let info = room.assert_clean(tape);
+        number(&info, "started_unix_ns") + number(&info, "duration_ns")
+    };
+    let daemon = tapes.iter().find(|tape| *tape != "t.tape").unwrap();
+    assert!(
+        end(daemon) > end("t.tape"),
+        "it did not outlive the command"
+    );
+    let tape = std::fs::read(room.path(daemon)).unwrap();
+    assert!(without_symbols(&tape).len() < tape.len());
+    let grabs = truth_of(&room, daemon, "child_grabs");
+    assert_eq!(grabs, (300 * 200, 300));
 }
