@@ -125,6 +125,14 @@ impl Level {
         unsafe { sys::unmap(level.as_ptr().cast(), size_of::<Self>()) };
     }
 
+    /// Gives back what the capture took for very deep stacks. Only while the level is not open.
+    pub fn shrink_stack(&mut self) {
+        // SAFETY: made by `open_stack`, and nobody else has it.
+        if let Some(stack) = unsafe { self.stack.as_mut() } {
+            stack.shrink();
+        }
+    }
+
     /// Gives the capture's memory back.
     pub fn drop_stack(&mut self) {
         if let Some(stack) = NonNull::new(self.stack) {

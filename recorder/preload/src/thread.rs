@@ -182,6 +182,10 @@ fn take_state() -> Option<NonNull<Thread>> {
 }
 
 fn give_back(thread: NonNull<Thread>) {
+    let mut unused = thread;
+    // SAFETY: nobody else has the state any more.
+    let state = unsafe { unused.as_mut() };
+    state.level.shrink_stack();
     for place in &POOL {
         // Release: pairs with Acquire in `take_state`.
         let put = place.compare_exchange(
@@ -195,9 +199,6 @@ fn give_back(thread: NonNull<Thread>) {
         }
     }
     // The pool is full: more threads end at once than usually live.
-    let mut unused = thread;
-    // SAFETY: nobody else has the state any more.
-    let state = unsafe { unused.as_mut() };
     state.level.drop_stack();
     if !state.scratch.is_null() {
         // SAFETY: mapped by `scratch`, for this thread alone.

@@ -12,8 +12,10 @@ use crate::arena::{Plain, Table};
 
 /// Entries at the start: 16 KiB.
 const ENTRIES_MIN: usize = 1024;
-/// Entries at most: 8 MiB.
+/// Entries at most: 8 MiB; more only where stacks are very deep.
 const ENTRIES_MAX: usize = 8 << 20 >> 4;
+/// Then so many for each frame: a few stacks that have nothing in common are remembered.
+const ENTRIES_A_FRAME: usize = 16;
 
 const _: () = assert!(size_of::<Entry>() == 16);
 const _: () = assert!(ENTRIES_MIN.is_power_of_two() && ENTRIES_MAX.is_power_of_two());
@@ -43,6 +45,8 @@ unsafe impl Plain for Line {}
 pub struct InternTable {
     entries: Option<Table<Line>>,
     count: usize,
+    /// Entries at most; no fewer than [`ENTRIES_MAX`].
+    most: usize,
 }
 
 impl InternTable {
@@ -75,6 +79,11 @@ impl InternTable {
         }
     }
 
+    /// There are stacks of so many frames.
+    pub fn allow(&mut self, frames: usize) {
+        self.most = (frames * ENTRIES_A_FRAME).next_power_of_two();
+    }
+
     /// Forgets all nodes; the memory is kept.
     pub fn clear(&mut self) {
         if self.count > 0
@@ -88,7 +97,7 @@ impl InternTable {
     #[cold]
     fn make_room(&mut self, length: usize) {
         let wanted = if length == 0 { ENTRIES_MIN } else { length * 2 };
-        let larger = if wanted <= ENTRIES_MAX {
+        let larger = if wanted <= ENTRIES_MAX.max(self.most) {
             Table::new(wanted / LINE_ENTRIES)
         } else {
             None

@@ -1,6 +1,6 @@
 //! The rare steps of a walk: frames whose rules do not fit a packed row, signal frames and the
 //! code that they interrupted, and code that no unwind table knows. A position goes in and moves
-//! one frame out (or, from a signal frame on, to the end of the walk). Every word is read through
+//! one frame out (or, from a signal frame on, many). Every word is read through
 //! [`StackBounds`](super::bounds::StackBounds), every guess is checked, and what is not known ends
 //! the walk.
 
@@ -9,10 +9,12 @@ use super::expression::{Memory, Registers, evaluate};
 use super::reader::Section;
 use super::row::bytes_of;
 use super::rules::{CfaRule, Rule, Span, register};
-use super::walk::{EXACT, End, Frame, Position, Walker, add_frame, description_of};
+use super::walk::{EXACT, End, Found, Position, Walker, add_frame, description_of};
 use crate::modules::find;
 
 const UNKNOWN: End = End::Cut(CutReason::Unknown);
+/// Frames outside of a signal frame that are walked by full rules.
+const FRAMES_BY_RULES: usize = 4096;
 
 /// Why the rules of a frame could not be applied.
 enum Refusal {
@@ -23,14 +25,14 @@ enum Refusal {
 }
 
 impl Walker {
-    /// A step by full rules. From a signal frame it goes on to the end of the walk, because the
+    /// A step by full rules. From a signal frame it goes on for many frames, because the
     /// interrupted code may need any register, and the signal frame knows them all.
     #[cold]
     #[inline(never)]
     pub(super) fn step_special(
         &mut self,
         at: &mut Position,
-        frames: &mut [Frame],
+        frames: &mut Found,
     ) -> Result<(), End> {
         let mut registers = registers_of(at);
         match self.apply_rules(&mut registers, false) {
@@ -40,7 +42,7 @@ impl Walker {
                     return Ok(());
                 }
                 mark_exact(at, frames);
-                Err(self.walk_by_rules(registers, at, frames))
+                self.walk_by_rules(registers, at, frames)
             }
             Err(Refusal::NoRules) => self.step_unknown(at, frames),
             Err(Refusal::End(end)) => Err(end),
@@ -54,12 +56,12 @@ impl Walker {
     pub(super) fn step_unknown(
         &mut self,
         at: &mut Position,
-        frames: &mut [Frame],
+        frames: &mut Found,
     ) -> Result<(), End> {
         if let Some(registers) = self.interrupted_by(at.pc, at.sp) {
             mark_exact(at, frames);
             self.settle(&registers, at)?;
-            return Err(self.walk_by_rules(registers, at, frames));
+            return self.walk_by_rules(registers, at, frames);
         }
         if !self.code.facts(at.pc).follows_call {
             return Err(forged_end(at));
@@ -70,21 +72,22 @@ impl Walker {
         }
     }
 
-    /// Follows full rules from interrupted code to the end.
+    /// Follows full rules from interrupted code to the end, or for so many frames that a recursion
+    /// is all that can be outside of them, which rows are enough for.
     fn walk_by_rules(
         &mut self,
         mut registers: Registers,
         at: &mut Position,
-        frames: &mut [Frame],
-    ) -> End {
+        frames: &mut Found,
+    ) -> Result<(), End> {
+        let enough = at.count + FRAMES_BY_RULES;
         let mut is_exact = true;
-        loop {
+        while is_exact || at.count < enough {
             if at.pc == 0 {
-                return if is_exact { UNKNOWN } else { End::Complete };
+                let end = if is_exact { UNKNOWN } else { End::Complete };
+                return Err(end);
             }
-            if let Err(end) = add_frame(at, frames) {
-                return end;
-            }
+            add_frame(at, frames)?;
             if is_exact {
                 mark_exact(at, frames);
             }
@@ -95,26 +98,25 @@ impl Walker {
                     }
                     is_exact = is_signal;
                 }
-                Err(Refusal::End(end)) => return end,
+                Err(Refusal::End(end)) => return Err(end),
                 Err(Refusal::NoRules) => {
                     if let Some(interrupted) = self.interrupted_by(at.pc, at.sp) {
                         mark_exact(at, frames);
                         registers = interrupted;
                         is_exact = true;
                     } else if !is_exact && !self.code.facts(at.pc).follows_call {
-                        return forged_end(at);
+                        return Err(forged_end(at));
                     } else if self.step_by_frame_pointer(at).is_some() {
                         registers = registers_of(at);
                         is_exact = false;
                     } else {
-                        return end_without_rules(at);
+                        return Err(end_without_rules(at));
                     }
                 }
             }
-            if let Err(end) = self.settle(&registers, at) {
-                return end;
-            }
+            self.settle(&registers, at)?;
         }
+        Ok(())
     }
 
     /// Moves to the registers of the next frame out.
@@ -305,12 +307,8 @@ fn registers_of(at: &Position) -> Registers {
 }
 
 /// Notes that the last frame's program counter is no return address.
-fn mark_exact(at: &Position, frames: &mut [Frame]) {
-    if let Some(frame) = at
-        .count
-        .checked_sub(1)
-        .and_then(|last| frames.get_mut(last))
-    {
+fn mark_exact(at: &Position, frames: &mut Found) {
+    if let Some(frame) = frames.last_mut(at.count) {
         frame.pc |= EXACT;
     }
 }

@@ -17,14 +17,17 @@
 //! Steps that read anything else (rules that need the interpreter, signal frames, code without
 //! rules, a walk that was cut) are never trusted, nor is any frame inside of one.
 
+use core::ptr::NonNull;
+
 use super::CutReason;
-use super::bounds::load;
+use super::checked::Checked;
+use super::depth::{Depth, FRAMES_KEPT_MAX, FRAMES_USUAL};
+use super::growing::Growing;
 use super::intern::InternTable;
 use super::row::{Row, RowKind};
-use super::walk::{End, FRAMES_MAX, Frame, Position};
-
-/// Words that the step out of one frame reads at most.
-const WORDS_A_STEP: usize = 3;
+use super::walk::{End, Frame, Position};
+use super::words::{WORDS_A_STEP, Word, keep_step};
+use crate::arena::Plain;
 
 /// One frame. The one outside of it has the index below.
 #[derive(Debug, Clone, Copy)]
@@ -61,31 +64,42 @@ impl KeptFrame {
     }
 }
 
-/// A word of memory that a step read.
-#[derive(Debug, Clone, Copy)]
-pub struct Word {
-    address: usize,
-    value: usize,
+// SAFETY: numbers.
+unsafe impl Plain for KeptFrame {}
+
+/// Entries of `frames` that are no frame: the one above all memory, and one behind the innermost.
+const EDGES: usize = 2;
+/// Words of this many are compared whole.
+const WORDS_COMPARED: usize = 4096;
+
+/// The memory that a [`LastStack`] begins in, zeroed.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Memory {
+    frames: [KeptFrame; FRAMES_USUAL + EDGES],
+    words: [Word; FRAMES_USUAL * WORDS_A_STEP],
 }
 
-/// The frames of the last stack, and those of earlier ones that lie further inside. All-zero
-/// bytes are valid until [`LastStack::start`].
+/// The frames of the last stack, and those of earlier ones that lie further inside.
 #[derive(Debug)]
 pub struct LastStack {
     /// **Outermost** first, from 1 on; 0 is a frame above all memory that ends searches.
-    frames: [KeptFrame; FRAMES_MAX + 1],
+    frames: Growing<KeptFrame>,
     /// Those of the outermost step first, and in a step the last read first.
-    words: [Word; FRAMES_MAX * WORDS_A_STEP],
+    words: Growing<Word>,
     /// Frames of the last stack. The one inside of them has no program counter.
     count: usize,
     /// Frames, from the outermost on, whose states and words may be trusted.
     trusted: usize,
     /// Where the last search ended.
     hint: usize,
-    /// Frames of a stack that was cut at the depth limit; 0: it was not.
-    cut_depth: usize,
+    /// How many frames, at least and at most, a stack has that ends where this one does.
+    least: usize,
+    most: usize,
     /// What the root of the stack is interned by: 0, or a cut.
     pub root: usize,
+    /// What need not be compared again.
+    checked: Checked,
 }
 
 /// What a stack is put together from, outermost frame first: what is outside of the next one.
@@ -104,16 +118,70 @@ pub struct Outer {
 }
 
 impl LastStack {
+    /// One that begins in this memory; to be [started](LastStack::start).
+    ///
+    /// # Safety
+    /// The memory is zeroed, outlives it, and nobody else uses it.
+    #[must_use]
+    pub unsafe fn new(memory: NonNull<Memory>) -> Self {
+        // SAFETY: a field of the memory.
+        let frames = unsafe { memory.byte_add(core::mem::offset_of!(Memory, frames)) };
+        // SAFETY: as before.
+        let words = unsafe { memory.byte_add(core::mem::offset_of!(Memory, words)) };
+        Self {
+            // SAFETY: an array of so many, by the caller's contract for it alone.
+            frames: unsafe { Growing::new(frames.cast(), FRAMES_USUAL + EDGES) },
+            // SAFETY: as before.
+            words: unsafe { Growing::new(words.cast(), FRAMES_USUAL * WORDS_A_STEP) },
+            count: 0,
+            trusted: 0,
+            hint: 0,
+            least: 0,
+            most: 0,
+            root: 0,
+            checked: Checked::default(),
+        }
+    }
+
+    /// Frames that there is room for.
+    #[inline(always)]
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.frames.values().len() - EDGES
+    }
+
+    /// Makes room for so many frames; false when there is no memory for them.
+    #[cold]
+    #[inline(never)]
+    pub fn grow(&mut self, frames: usize) -> bool {
+        let frames = frames.max(2 * self.room()).min(FRAMES_KEPT_MAX.max(frames));
+        let kept = self.frame(self.trusted).word_count();
+        self.words.grow(frames * WORDS_A_STEP, kept) && self.frames.grow(frames + EDGES, usize::MAX)
+    }
+
+    /// True when it took memory for a deep stack.
+    #[must_use]
+    pub fn is_grown(&self) -> bool {
+        self.frames.is_grown() || self.words.is_grown()
+    }
+
+    /// Gives that memory back. Must be started before it is used again.
+    pub fn shrink(&mut self) {
+        self.frames.shrink();
+        self.words.shrink();
+    }
+
     /// Forgets everything.
     pub fn start(&mut self) {
-        let [end, ..] = &mut self.frames;
-        *end = KeptFrame {
-            pc: usize::MAX,
-            sp: usize::MAX,
-            rbp: 0,
-            node: 0,
-            words: 1,
-        };
+        if let Some(end) = self.frames.values_mut().first_mut() {
+            *end = KeptFrame {
+                pc: usize::MAX,
+                sp: usize::MAX,
+                rbp: 0,
+                node: 0,
+                words: 1,
+            };
+        }
         self.root = 0;
         self.end_at(0);
         self.distrust();
@@ -123,15 +191,14 @@ impl LastStack {
     pub fn distrust(&mut self) {
         self.trusted = 0;
         self.hint = 0;
-        self.cut_depth = 0;
+        self.checked.keep(0);
     }
 
     /// The frame `index`; 0 and whatever is too large give one that is above all memory.
     #[inline(always)]
     #[must_use]
     pub fn frame(&self, index: usize) -> &KeptFrame {
-        let [end, ..] = &self.frames;
-        self.frames.get(index).unwrap_or(end)
+        self.frames.get_or_first(index)
     }
 
     /// The innermost trusted frame at or above `sp`; 0 when there is none.
@@ -177,7 +244,7 @@ impl LastStack {
             return None;
         }
         let [from, to] = [outer, inner].map(|index| self.frame(index).word_count());
-        self.words.get(from..to)
+        self.words.values().get(from..to)
     }
 
     /// Compares all words outside of a frame whose state was found again.
@@ -187,27 +254,48 @@ impl LastStack {
     #[inline(always)]
     pub fn verify(&self, index: usize) -> Result<(), usize> {
         let count = self.frame(index).word_count();
-        let mut words = self.words.get(..count).unwrap_or_default();
+        if count > WORDS_COMPARED {
+            return self.verify_deep(index, count);
+        }
+        self.compare(index, 0, count)
+    }
+
+    /// As [`LastStack::verify`], where that would take long: what cannot have changed is left out.
+    #[cold]
+    #[inline(never)]
+    fn verify_deep(&self, index: usize, count: usize) -> Result<(), usize> {
+        let outer = self.checked.unchanged(index);
+        self.compare(index, self.frame(outer).word_count(), count)?;
+        self.checked.note(index);
+        Ok(())
+    }
+
+    /// Compares the words from the place `from` to the place `to`, the last of those that lead
+    /// from the frame `index` to the end.
+    #[inline(always)]
+    fn compare(&self, index: usize, from: usize, to: usize) -> Result<(), usize> {
+        let all = self.words.values();
+        let mut words = all.get(from..to).unwrap_or_default();
         while let [outer @ .., four, three, two, one] = words {
             if !(one.stands() && two.stands() && three.stands() && four.stands()) {
-                return Err(self.first_difference(index, words));
+                return Err(self.first_difference(index, from, words));
             }
             words = outer;
         }
         if words.iter().rev().all(Word::stands) {
             Ok(())
         } else {
-            Err(self.first_difference(index, words))
+            Err(self.first_difference(index, from, words))
         }
     }
 
-    /// As [`LastStack::verify`], where one of the last `words` is known to differ.
+    /// As [`LastStack::compare`], where one of the last `words` is known to differ.
     #[cold]
     #[inline(never)]
-    fn first_difference(&self, index: usize, words: &[Word]) -> usize {
+    fn first_difference(&self, index: usize, from: usize, words: &[Word]) -> usize {
         let same = words.iter().rev().take_while(|word| word.stands()).count();
         // The words from the outermost up to, and with, the one that differs.
-        let different = words.len() - same;
+        let different = from + words.len() - same;
         // The step that read it leads to the innermost frame that is reached without it.
         let mut outer = index.saturating_sub(1);
         while outer > 0 && self.frame(outer).word_count() >= different {
@@ -217,16 +305,12 @@ impl LastStack {
     }
 
     /// True when a stack of `found` frames inside of the kept frame `index` has the same end, as
-    /// far as the depth limit goes.
+    /// far as the limit of depth goes.
     #[inline(always)]
     #[must_use]
-    pub fn joins(&self, found: usize, index: usize, depth_max: usize) -> bool {
+    pub fn joins(&self, found: usize, index: usize) -> bool {
         let total = found + index;
-        if self.cut_depth == 0 {
-            total <= depth_max
-        } else {
-            total == self.cut_depth
-        }
+        self.least <= total && total <= self.most
     }
 
     /// The frame `index` is the innermost of the stack that was asked for: its node.
@@ -257,14 +341,21 @@ impl LastStack {
     }
 
     /// Begins a stack whose walk ended so at the state `at`, with `root` outside of it. Its frames
-    /// may be trusted only if all that the walk found are kept, and if no stretch was dropped.
+    /// may be trusted only if no stretch was dropped and they are to be kept.
     #[must_use]
-    pub fn rebuild(&mut self, at: &Position, end: End, root: usize, is_whole: bool) -> Outer {
+    pub fn rebuild(
+        &mut self,
+        at: &Position,
+        end: End,
+        root: usize,
+        depth: Depth,
+        is_kept: bool,
+    ) -> Outer {
         let is_same = self.root == root;
         self.root = root;
-        self.cut_depth = match end {
-            End::Cut(CutReason::Depth) => at.count,
-            _ => 0,
+        (self.least, self.most) = match end {
+            End::Cut(CutReason::Depth) => (depth.least, depth.most),
+            _ => (0, depth.anew),
         };
         Outer {
             index: 0,
@@ -275,7 +366,7 @@ impl LastStack {
                 row: Row::bare(RowKind::Special),
             },
             words: 0,
-            is_trusted: is_whole && end != End::Cut(CutReason::Unknown),
+            is_trusted: is_kept && end != End::Cut(CutReason::Unknown),
             is_same,
         }
     }
@@ -285,7 +376,9 @@ impl LastStack {
     #[inline(never)]
     pub fn extend(&mut self, outer: &Outer, found: &[Frame]) -> usize {
         let first = outer.index + 1;
-        let slots = self.frames.get_mut(first..).unwrap_or_default();
+        self.checked.keep(outer.index);
+        let slots = self.frames.values_mut().get_mut(first..);
+        let slots = slots.unwrap_or_default();
         let frames = found.iter().rev();
         let mut same = 0;
         if outer.is_same {
@@ -304,10 +397,10 @@ impl LastStack {
         if outer.is_trusted {
             let mut before = &outer.frame;
             let mut words = outer.words;
+            let memory = self.words.values_mut();
             for (slot, frame) in slots.iter_mut().zip(frames) {
                 let is_outermost = trusted == 0;
-                let Some(kept) = keep_step(before, frame, words, is_outermost, &mut self.words)
-                else {
+                let Some(kept) = keep_step(before, frame, words, is_outermost, memory) else {
                     break;
                 };
                 slot.words = kept;
@@ -332,7 +425,7 @@ impl LastStack {
         mut parent: u32,
         nodes: &InternTable,
     ) -> (usize, u32) {
-        let slots = self.frames.get_mut(index..=self.count);
+        let slots = self.frames.values_mut().get_mut(index..=self.count);
         for slot in slots.unwrap_or_default() {
             let Some(node) = nodes.get(parent, slot.pc) else {
                 break;
@@ -348,14 +441,14 @@ impl LastStack {
     #[inline(always)]
     #[must_use]
     pub fn nameless(&self, index: usize) -> Option<usize> {
-        let frame = self.frames.get(index)?;
+        let frame = self.frames.values().get(index)?;
         (index <= self.count).then_some(frame.pc)
     }
 
     /// Sets the node of a frame.
     #[inline(always)]
     pub fn name(&mut self, index: usize, node: u32) {
-        if let Some(frame) = self.frames.get_mut(index) {
+        if let Some(frame) = self.frames.values_mut().get_mut(index) {
             frame.node = node;
         }
     }
@@ -371,100 +464,8 @@ impl LastStack {
     #[inline(always)]
     fn end_at(&mut self, index: usize) {
         self.count = index;
-        if let Some(frame) = self.frames.get_mut(index + 1) {
+        if let Some(frame) = self.frames.values_mut().get_mut(index + 1) {
             frame.pc = 0;
         }
-    }
-}
-
-/// Keeps the words that the step from `frame` to `outer` has read behind those that there are: then
-/// there are as many as this tells, as [`KeptFrame::words`]; `None` when the step is not to be
-/// trusted.
-#[inline(always)]
-fn keep_step(
-    outer: &Frame,
-    frame: &Frame,
-    words: u32,
-    is_outermost: bool,
-    memory: &mut [Word],
-) -> Option<u32> {
-    let row = frame.row;
-    // Searches want stack pointers in order.
-    if !row.is_plain() || outer.sp <= frame.sp {
-        return keep_rare_step(outer, frame, words, is_outermost, memory);
-    }
-    let kept = words as usize >> 1;
-    let [first, second] = memory.get_mut(kept..kept + 2)? else {
-        return None;
-    };
-    *first = Word {
-        address: outer.sp.wrapping_sub(8),
-        value: outer.pc,
-    };
-    let from_rbp = u32::from(row.counts_from_rbp());
-    if !row.saves_rbp() {
-        return Some((words + 2) | from_rbp);
-    }
-    let needs_rbp = words & 1;
-    if needs_rbp != 0 {
-        *second = Word {
-            address: outer.sp.wrapping_add_signed(row.rbp_offset()),
-            value: outer.rbp,
-        };
-    }
-    Some((words + 2 + needs_rbp) | from_rbp)
-}
-
-/// As [`keep_step`].
-#[cold]
-#[inline(never)]
-fn keep_rare_step(
-    outer: &Frame,
-    frame: &Frame,
-    words: u32,
-    is_outermost: bool,
-    memory: &mut [Word],
-) -> Option<u32> {
-    let row = frame.row;
-    if row.kind() == RowKind::End {
-        return is_outermost.then_some(words & !1);
-    }
-    if row.kind() != RowKind::Realigned || outer.sp <= frame.sp {
-        return None;
-    }
-    let at = |offset| frame.rbp.wrapping_add_signed(offset);
-    // The word that says where the CFA is comes last: it is compared first.
-    let read = [
-        (outer.sp.wrapping_sub(8), outer.pc, true),
-        (at(row.rbp_offset()), outer.rbp, words & 1 != 0),
-        (at(row.cfa_offset()), outer.sp, true),
-    ];
-    let mut kept = words >> 1;
-    for (address, value, matters) in read {
-        if matters {
-            *memory.get_mut(kept as usize)? = Word { address, value };
-            kept += 1;
-        }
-    }
-    Some(kept << 1 | 1)
-}
-
-impl Word {
-    /// True when memory still holds the word. To be asked only of the innermost word of a frame
-    /// whose state was found again, and then of each next one.
-    #[inline(always)]
-    fn stands(&self) -> bool {
-        self.difference().is_none()
-    }
-
-    /// What memory holds instead, as [`Word::stands`].
-    #[inline(always)]
-    #[must_use]
-    pub fn difference(&self) -> Option<usize> {
-        // SAFETY: all that the walk would read before this word in that state has the value that it
-        // had then, so the walk would now read this word, from a stretch of memory that was found
-        // readable and has not been dropped since.
-        let found = unsafe { load(self.address) };
-        (found != self.value).then_some(found)
     }
 }

@@ -11,7 +11,8 @@
 //! place of the first word that differs leads to the next place to look at: a tree of a few steps,
 //! in which each part is compared for itself.
 
-use super::last::{KeptFrame, LastStack, Word};
+use super::last::{KeptFrame, LastStack};
+use super::words::Word;
 
 /// Parts that are remembered.
 const LEAVES: usize = 128;
@@ -40,7 +41,7 @@ struct Leaf {
     /// What the table's number was when it was kept: 32 bits, and so many changes take years.
     generation: u32,
     /// Place of `outer` in the last stack.
-    outer_index: u16,
+    outer_index: u32,
     /// Frames.
     count: u8,
     /// Words in use.
@@ -108,7 +109,7 @@ impl Leaves {
                 return None;
             }
             let Some(word) = leaf.first_difference() else {
-                let index = usize::from(leaf.outer_index);
+                let index = leaf.outer_index as usize;
                 return last.still_has(index, &leaf.outer).then_some(Found {
                     index,
                     count: usize::from(leaf.count),
@@ -130,7 +131,7 @@ impl Leaves {
             return;
         };
         let (Ok(index), Ok(count), Ok(word_count)) = (
-            u16::try_from(outer_index),
+            u32::try_from(outer_index),
             u8::try_from(inner_index - outer_index),
             u8::try_from(words.len()),
         ) else {

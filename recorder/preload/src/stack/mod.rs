@@ -4,15 +4,18 @@
 //!
 //! `last` tells which part of the stack is that of the last event; `walk` finds the other frames
 //! (rows of unwind rules: `cfi`, `rules`, `row`; rare frames: `interpret`, `expression`; what may
-//! be read: `bounds`; what code looks like: `code`), `intern` remembers nodes, `modules` numbers
-//! objects.
+//! be read: `bounds`; what code looks like: `code`), `depth` tells where a very deep stack is cut,
+//! `intern` remembers nodes, `modules` numbers objects.
 //! Everything here is async-signal-safe: no lock, no allocation but pages from the kernel, no
 //! panic; and it reads the target's memory only where that cannot fault.
 
 pub mod bounds;
 pub mod cfi;
+mod checked;
 mod code;
+mod depth;
 pub mod expression;
+mod growing;
 pub mod intern;
 mod interpret;
 mod last;
@@ -21,15 +24,18 @@ pub mod reader;
 pub mod row;
 pub mod rules;
 pub mod walk;
+mod words;
 
+use core::mem::offset_of;
 use core::ptr::NonNull;
 
 use crate::arena;
 use crate::modules::{self, Changes, ModuleRecord, PathBuffer, Place, Recent};
+use depth::{Depth, FRAMES_USUAL};
 use intern::InternTable;
 use last::LastStack;
 use leaves::Leaves;
-use walk::{EXACT, End, FRAMES_MAX, Frame, Stop, Walker};
+use walk::{EXACT, End, Found, Frame, Position, Stop, Walker};
 
 /// The caller's registers at an interposed call, as the naked stub found them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,27 +74,27 @@ pub trait StackSink {
 /// Options of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StackConfig {
-    /// Innermost frames to keep; 0: as many as there are, up to a limit of some thousand.
+    /// Innermost frames to keep; 0: as many as there are, up to a limit far above what is usual.
     pub max_depth: u32,
 }
 
 /// Marks the key of a root that stands for a cut; no program counter has this bit.
 const CUT: usize = 1 << 62;
 
-/// Captures the stacks of one stream. It lives in zeroed private memory: it is large, but only
-/// what is used becomes resident.
+/// Captures the stacks of one stream. It lives in zeroed private memory ([`Home`]): it is large,
+/// but only what is used becomes resident.
 #[derive(Debug)]
 pub struct StackCapture {
     walker: Walker,
-    /// The frames of this event that were walked, innermost first.
-    found: [Frame; FRAMES_MAX],
+    /// The frames of this event that were walked.
+    found: Found,
     /// The stack of the last event.
     last: LastStack,
     /// Innermost parts of earlier ones.
     leaves: Leaves,
     trials: Trials,
-    /// Frames to look at.
-    depth_max: usize,
+    /// Frames to keep.
+    depth: Depth,
     intern: InternTable,
     /// Id of the last node.
     last_node: u32,
@@ -103,31 +109,57 @@ pub struct StackCapture {
     path: PathBuffer,
 }
 
+/// A capture and the memory that its arrays begin in: apart, since they lead there.
+#[derive(Debug)]
+#[repr(C)]
+struct Home {
+    capture: StackCapture,
+    found: [Frame; FRAMES_USUAL],
+    last: last::Memory,
+}
+
 impl StackCapture {
     /// A capture in private memory of its own, for the calling thread; `None` when the kernel
     /// refuses the memory.
     #[must_use]
     pub fn create(config: StackConfig) -> Option<NonNull<Self>> {
-        const { assert!(align_of::<StackCapture>() <= crate::syscall::PAGE_BYTES) };
-        let memory = arena::map(size_of::<Self>())?;
+        const { assert!(align_of::<Home>() <= crate::syscall::PAGE_BYTES) };
+        let memory: NonNull<Home> = arena::map(size_of::<Home>())?.cast();
         // SAFETY: the memory is new, zeroed, ours and large enough.
-        Some(unsafe { Self::create_in(memory.cast(), config) })
-    }
-
-    /// Makes a capture for the calling thread in given memory.
-    ///
-    /// # Safety
-    /// `memory` must be zeroed, suitably aligned, of this type's size and owned by the caller.
-    pub unsafe fn create_in(memory: NonNull<Self>, config: StackConfig) -> NonNull<Self> {
-        // SAFETY: the field lies in the caller's memory.
-        let intern = unsafe { memory.byte_add(core::mem::offset_of!(Self, intern)) };
-        // SAFETY: as before; it is the one field that is not mere numbers.
-        unsafe { intern.cast().write(InternTable::default()) };
-        let mut capture = memory;
+        unsafe { Self::lay_out(memory) };
+        let mut capture: NonNull<Self> = memory.cast();
         // SAFETY: all other fields are numbers, enumerations that have a zero, and arrays of
         // these, so zeroed memory is a valid value.
         unsafe { capture.as_mut() }.init(config);
-        memory
+        Some(capture)
+    }
+
+    /// Fills in the fields for which zeros are no value.
+    ///
+    /// # Safety
+    /// `memory` is zeroed and nobody else's.
+    unsafe fn lay_out(memory: NonNull<Home>) {
+        // SAFETY: a field of the memory.
+        let found = unsafe { memory.byte_add(offset_of!(Home, found)) };
+        // SAFETY: room for so many frames, and for it alone.
+        let found = unsafe { Found::new(found.cast()) };
+        // SAFETY: a field of the memory.
+        let last = unsafe { memory.byte_add(offset_of!(Home, last)) };
+        // SAFETY: zeroed, and for it alone.
+        let last = unsafe { LastStack::new(last.cast()) };
+        let capture: NonNull<Self> = memory.cast();
+        // SAFETY: a field of the memory.
+        let place = unsafe { capture.byte_add(offset_of!(Self, found)) };
+        // SAFETY: it is the field of this type.
+        unsafe { place.cast().write(found) };
+        // SAFETY: a field of the memory.
+        let place = unsafe { capture.byte_add(offset_of!(Self, last)) };
+        // SAFETY: it is the field of this type.
+        unsafe { place.cast().write(last) };
+        // SAFETY: a field of the memory.
+        let place = unsafe { capture.byte_add(offset_of!(Self, intern)) };
+        // SAFETY: it is the field of this type.
+        unsafe { place.cast().write(InternTable::default()) };
     }
 
     /// Gives back what [`StackCapture::create`] made.
@@ -138,7 +170,17 @@ impl StackCapture {
         // SAFETY: valid until here, by the caller's contract.
         unsafe { capture.drop_in_place() };
         // SAFETY: the memory came from `arena::map` with this size.
-        unsafe { arena::unmap(capture.cast(), size_of::<Self>()) };
+        unsafe { arena::unmap(capture.cast(), size_of::<Home>()) };
+    }
+
+    /// Gives back what was taken for very deep stacks. To be [started](StackCapture::init) before
+    /// it is used again.
+    pub fn shrink(&mut self) {
+        if self.last.is_grown() {
+            self.intern = InternTable::default();
+        }
+        self.found.shrink();
+        self.last.shrink();
     }
 
     /// Starts a stream of the calling thread: nothing is remembered, ids begin at 1.
@@ -155,10 +197,12 @@ impl StackCapture {
         self.is_unsettled = false;
         self.unloads = modules::unloads();
         self.recent.forget();
-        self.depth_max = match config.max_depth {
-            0 => FRAMES_MAX,
-            depth => FRAMES_MAX.min(depth as usize),
-        };
+        self.keep_depth(Depth::asked(config.max_depth));
+    }
+
+    fn keep_depth(&mut self, depth: Depth) {
+        self.depth = depth;
+        self.found.limit(depth.anew);
     }
 
     /// Captures the stack of `caller` and returns its node; 0 when there is none or `sink` refused
@@ -173,7 +217,7 @@ impl StackCapture {
         let frame = self.last.frame(kept);
         if frame.sp == caller.sp && frame.is_at(caller.pc, caller.rbp) {
             kept = match self.last.verify(kept) {
-                Ok(()) if self.last.joins(0, kept, self.depth_max) => {
+                Ok(()) if self.last.joins(0, kept) => {
                     self.trials.failed = 0;
                     return self.last.settle(kept);
                 }
@@ -203,7 +247,7 @@ impl StackCapture {
             self.leaves.note(leaf.is_some());
             if let Some(leaf) = leaf {
                 match self.last.verify(leaf.index) {
-                    Ok(()) if self.last.joins(leaf.count, leaf.index, self.depth_max) => {
+                    Ok(()) if self.last.joins(leaf.count, leaf.index) => {
                         self.trials.failed = 0;
                         self.last.settle(leaf.index);
                         return leaf.node;
@@ -231,24 +275,23 @@ impl StackCapture {
     ) -> u32 {
         let last_node = self.last_node;
         let epoch = self.walker.bounds.epoch();
-        let frames = self.found.get_mut(..self.depth_max).unwrap_or_default();
-        let (at, stop) = self.walker.walk(caller, frames, &self.last, kept);
-        let mut found = frames.get(..at.count).unwrap_or_default();
-        let joined = match stop {
-            Stop::Joined(index) => index,
-            Stop::End(_) => 0,
-        };
+        let (mut at, mut stop) = self.walker.walk(caller, &mut self.found, &self.last, kept);
+        let mut joined = stop.index();
+        if at.count + joined > self.last.room() || self.has_run_out(&at, stop) {
+            (at, stop) = self.walk_with_more_room(caller, at, stop);
+            joined = stop.index();
+        }
+        let found = self.found.first(at.count);
         let is_kept = self.trials.note(at.vain, joined >= at.count);
         let outer = match stop {
             Stop::Joined(index) => self.last.rebuild_from(index, is_kept),
             Stop::End(end) => {
-                let mut root = 0;
-                if let End::Cut(reason) = end {
-                    root = CUT | reason as usize;
-                    found = align_cut(found, reason);
-                }
-                let is_whole = found.len() == at.count && epoch == self.walker.bounds.epoch();
-                self.last.rebuild(&at, end, root, is_whole && is_kept)
+                let root = match end {
+                    End::Cut(reason) => CUT | reason as usize,
+                    End::Complete => 0,
+                };
+                let is_kept = is_kept && epoch == self.walker.bounds.epoch();
+                self.last.rebuild(&at, end, root, self.depth, is_kept)
             }
         };
         if epoch != self.walker.bounds.epoch() {
@@ -281,6 +324,30 @@ impl StackCapture {
             self.leaves.keep(&self.last, joined, caller.rbp);
         }
         parent
+    }
+
+    /// True when a walk ended because there was no memory for more frames.
+    fn has_run_out(&self, at: &Position, stop: Stop) -> bool {
+        stop == Stop::End(End::Cut(CutReason::Depth)) && at.count < self.depth.anew
+    }
+
+    /// Makes room for a deep stack that was walked. Without memory fewer frames are kept from here
+    /// on, and it is walked again.
+    #[cold]
+    #[inline(never)]
+    fn walk_with_more_room(
+        &mut self,
+        caller: CallerContext,
+        at: Position,
+        stop: Stop,
+    ) -> (Position, Stop) {
+        if !self.has_run_out(&at, stop) && self.last.grow(at.count + stop.index()) {
+            self.intern.allow(self.last.room());
+            return (at, stop);
+        }
+        self.keep_depth(Depth::within(self.found.room().min(self.last.room())));
+        self.forget_last();
+        self.walker.walk(caller, &mut self.found, &self.last, 0)
     }
 
     /// Forgets the last stacks: the next one is walked to its end.
@@ -413,24 +480,5 @@ impl Trials {
             self.pause = Self::PAUSE;
         }
         self.pause == 0
-    }
-}
-
-/// Where a deep stack is cut must not move with every call, or each would make thousands of new
-/// nodes: frames above the last multiple of 64 KiB that the stack crosses are dropped, unless that
-/// costs more than half of them.
-fn align_cut(found: &[Frame], reason: CutReason) -> &[Frame] {
-    const GRAIN: usize = 64 << 10;
-    let Some(outermost) = found.last() else {
-        return found;
-    };
-    if reason != CutReason::Depth || found.len() < FRAMES_MAX {
-        return found;
-    }
-    let border = outermost.sp & !(GRAIN - 1);
-    let kept = found.partition_point(|frame| frame.sp < border);
-    match found.get(..kept) {
-        Some(kept) if kept.len() >= FRAMES_MAX / 2 => kept,
-        _ => found,
     }
 }

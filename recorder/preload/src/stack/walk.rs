@@ -4,22 +4,26 @@
 //! The loop in `run` is the hot path: per frame one look into the cache of packed rows
 //! and two loads from the stack. All that is rare happens outside of it. It stops at the first
 //! frame that the last stack had too, with everything outside of it (see `last`). It never reads
-//! memory that was not found readable, and each step adds a frame to a bounded array, so it ends.
+//! memory that was not found readable, and each step adds a frame, of which there is a limit, so it
+//! ends.
+
+use core::ptr::NonNull;
 
 use super::bounds::{StackBounds, load};
 use super::cfi::{self, Fde, Lookup};
 use super::code::Code;
+use super::depth::FRAMES_USUAL;
 use super::expression::Memory;
+use super::growing::Growing;
 use super::last::LastStack;
 use super::reader::Section;
 use super::row::{Row, RowKind};
 use super::rules::Scratch;
 use super::{CallerContext, CutReason};
+use crate::arena::Plain;
 use crate::modules::elf::Headers;
 use crate::modules::find::{self, Object};
 
-/// Frames of a stack that are looked at; outer ones are cut off.
-pub const FRAMES_MAX: usize = 4096;
 /// Rows that a thread remembers.
 const ROWS: usize = 8192;
 
@@ -28,6 +32,66 @@ const _: () = assert!(ROWS.is_power_of_two());
 /// Marks a program counter that was interrupted, or is a signal trampoline's: it is no return
 /// address. No address of user memory has this bit.
 pub const EXACT: usize = 1 << 63;
+
+/// The frames that a walk finds, innermost first.
+#[derive(Debug)]
+pub struct Found {
+    frames: Growing<Frame>,
+    /// More are not looked for.
+    most: usize,
+}
+
+impl Found {
+    /// None, in this memory.
+    ///
+    /// # Safety
+    /// It holds [`FRAMES_USUAL`] frames and outlives this, and nobody else uses it.
+    #[must_use]
+    pub unsafe fn new(memory: NonNull<Frame>) -> Self {
+        Self {
+            // SAFETY: as for this function.
+            frames: unsafe { Growing::new(memory, FRAMES_USUAL) },
+            most: 0,
+        }
+    }
+
+    /// The first `count` frames.
+    #[inline(always)]
+    #[must_use]
+    pub fn first(&self, count: usize) -> &[Frame] {
+        self.frames.values().get(..count).unwrap_or_default()
+    }
+
+    /// From here on so many frames are looked for.
+    pub fn limit(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// Frames that there is room for.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.frames.values().len()
+    }
+
+    /// Gives back what was taken for deep stacks.
+    pub fn shrink(&mut self) {
+        self.frames.shrink();
+    }
+
+    #[inline(always)]
+    fn free(&mut self) -> &mut [Frame] {
+        let most = self.most.min(self.frames.values().len());
+        self.frames.values_mut().get_mut(..most).unwrap_or_default()
+    }
+
+    /// The last of `count` frames.
+    pub(super) fn last_mut(&mut self, count: usize) -> Option<&mut Frame> {
+        self.frames.values_mut().get_mut(count.checked_sub(1)?)
+    }
+}
+
+// SAFETY: numbers.
+unsafe impl Plain for Frame {}
 
 /// One frame: the state of the machine in it. The return address that led to it lies in the word
 /// below `sp`.
@@ -57,6 +121,18 @@ pub enum Stop {
     End(End),
     /// At the state of this kept frame, and all outside of it is as it was.
     Joined(usize),
+}
+
+impl Stop {
+    /// The index of the kept frame that it came to; 0: none.
+    #[inline(always)]
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::Joined(index) => index,
+            Self::End(_) => 0,
+        }
+    }
 }
 
 /// How a walk ended.
@@ -132,7 +208,7 @@ impl Walker {
     pub fn walk(
         &mut self,
         caller: CallerContext,
-        frames: &mut [Frame],
+        frames: &mut Found,
         last: &LastStack,
         kept: usize,
     ) -> (Position, Stop) {
@@ -152,7 +228,7 @@ impl Walker {
         loop {
             while self.run(&mut at, frames, last) {
                 match last.verify(at.kept) {
-                    Ok(()) if last.joins(at.count, at.kept, frames.len()) => {
+                    Ok(()) if last.joins(at.count, at.kept) => {
                         return (at, Stop::Joined(at.kept));
                     }
                     // Another depth, so another end.
@@ -176,7 +252,7 @@ impl Walker {
     /// lie in the known stretch. True when it stopped because the state is that of a kept frame.
     /// Apart, so that it has all registers for itself.
     #[inline(never)]
-    fn run(&self, at: &mut Position, frames: &mut [Frame], last: &LastStack) -> bool {
+    fn run(&self, at: &mut Position, frames: &mut Found, last: &LastStack) -> bool {
         let Position {
             mut pc,
             mut sp,
@@ -187,6 +263,7 @@ impl Walker {
             vain,
             is_guessed,
         } = *at;
+        let frames = frames.free();
         let range = frames.as_mut_ptr_range();
         // SAFETY: within the array, or just behind it.
         let mut free = unsafe { range.start.add(count.min(frames.len())) };
@@ -251,7 +328,7 @@ impl Walker {
 
     /// Makes one step of any kind; or tells how the walk ends.
     #[inline(never)]
-    fn step(&mut self, at: &mut Position, frames: &mut [Frame]) -> Result<(), End> {
+    fn step(&mut self, at: &mut Position, frames: &mut Found) -> Result<(), End> {
         if at.pc == 0 {
             return Err(End::Complete);
         }
@@ -260,7 +337,7 @@ impl Walker {
             Some(slot) if slot.pc == at.pc => slot.row,
             _ => self.learn(at.pc),
         };
-        if let Some(frame) = frames.get_mut(at.count - 1) {
+        if let Some(frame) = frames.last_mut(at.count) {
             frame.row = row;
         }
         match row.kind() {
@@ -335,8 +412,13 @@ impl Walker {
 }
 
 /// Adds the position as a frame.
-pub(super) fn add_frame(at: &mut Position, frames: &mut [Frame]) -> Result<(), End> {
-    let Some(frame) = frames.get_mut(at.count) else {
+pub(super) fn add_frame(at: &mut Position, frames: &mut Found) -> Result<(), End> {
+    if at.count == frames.room() && at.count < frames.most {
+        // Without memory it is cut here.
+        let more = frames.most.min(2 * at.count);
+        let _is_grown = frames.frames.grow(more, at.count);
+    }
+    let Some(frame) = frames.free().get_mut(at.count) else {
         return Err(End::Cut(CutReason::Depth));
     };
     *frame = Frame {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::hint::black_box;
 
 use heaptape_preload::arena;
-use heaptape_preload::stack::{CutReason, StackConfig};
+use heaptape_preload::stack::StackConfig;
 
 use crate::compile::{Library, shared_object};
 use crate::differential::{Descend, mix, shapes};
@@ -206,55 +206,6 @@ fn a_new_stream_takes_over_no_numbers() {
         }
     });
     assert_eq!(taken.taken, 50 * 32);
-}
-
-#[inline(never)]
-fn deep(levels: u32, seed: u64) -> u64 {
-    let random = mix(seed + u64::from(levels));
-    if levels == 0 || random.is_multiple_of(11) {
-        take();
-    }
-    if BUDGET.get() == 0 || levels == 0 {
-        return random;
-    }
-    let mut sum = black_box(deep(levels - 1, random)) + 1;
-    if random.is_multiple_of(5) {
-        sum += black_box(deep(levels - 1, random >> 7));
-    }
-    black_box(sum)
-}
-
-/// Around the limit of frames, where the stack is cut at a border that moves in large steps.
-#[test]
-fn very_deep_stacks_are_cut_alike() {
-    let body = || {
-        session(StackConfig::default(), || {
-            current().compare_no_more();
-            current().stride = 1 << 20;
-            let start = current().taken;
-            BUDGET.set(1500);
-            black_box(deep(6000, 3));
-            assert!(current().taken - start >= 1500);
-            current().stride = 1;
-            BUDGET.set(1);
-            black_box(deep_to_the_end(5000));
-            assert_eq!(current().last.cut, Some(CutReason::Depth));
-        })
-    };
-    let thread = std::thread::Builder::new()
-        .stack_size(16 << 20)
-        .spawn(body)
-        .expect("a thread");
-    thread.join().expect("the thread's own checks");
-}
-
-#[inline(never)]
-fn deep_to_the_end(levels: u32) -> u32 {
-    if levels == 0 {
-        take();
-        return 0;
-    }
-    black_box(deep_to_the_end(levels - 1)) + 1
 }
 
 fn run_coroutines(library: &Library, seed: u64, descend: Descend) {

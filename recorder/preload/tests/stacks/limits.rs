@@ -49,33 +49,6 @@ fn a_stack_of_just_the_limit_is_complete() {
     );
 }
 
-/// Recursion beyond the hard limit: cut, and going deeper does not make all nodes anew each time.
-#[test]
-fn endless_recursion_is_cut_where_it_was() {
-    let body = || {
-        session(StackConfig::default(), || {
-            recurse(5000);
-            assert_eq!(current().last.cut, Some(CutReason::Depth));
-            let kept = current().last.addresses();
-            assert!(kept.len() <= 4096 && kept.len() >= 2048);
-            assert_eq!(kept, current().last_reference[..kept.len()]);
-            current().compare_no_more();
-            let before = current().tape.nodes.len();
-            for levels in 5001..5041 {
-                recurse(levels);
-                assert_eq!(current().last.cut, Some(CutReason::Depth));
-            }
-            let made = current().tape.nodes.len() - before;
-            assert!(made < 6000, "{made} nodes for 40 stacks");
-        });
-    };
-    let thread = std::thread::Builder::new()
-        .stack_size(8 << 20)
-        .spawn(body)
-        .expect("a thread");
-    thread.join().expect("the thread's own checks");
-}
-
 /// A sink that refuses at any point: no stack then, and the next one is right.
 #[test]
 fn a_refused_record_leaves_the_state_whole() {

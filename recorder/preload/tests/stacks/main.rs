@@ -6,6 +6,8 @@ mod bad_tables;
 #[cfg(test)]
 mod compile;
 #[cfg(test)]
+mod deep;
+#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod harness;
