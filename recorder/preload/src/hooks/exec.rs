@@ -54,7 +54,8 @@ unsafe fn start(
     }
     let is_recording = matches!(gate::mode(), gate::PLAIN | gate::GENERAL);
     let may_start = sandbox::may_start();
-    if !process::is_started() || !is_recording && may_start {
+    let is_tight = limits::are_too_low();
+    if !process::is_started() || !is_recording && may_start && !is_tight {
         return real(list);
     }
     let real = |list| {
@@ -87,7 +88,7 @@ unsafe fn start(
     let library = library_for(verdict.brings_allocator || loading.brings_allocator);
     let reason = verdict.reason.or(loading.reason).or(match library {
         _ if !may_start => Some(FORBIDDEN_CALLS),
-        _ if limits::are_too_low() => Some(TIGHT_LIMITS),
+        _ if is_tight => Some(TIGHT_LIMITS),
         Some(_) => None,
         None => Some(OUT_OF_REACH),
     });
