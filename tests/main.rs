@@ -15,6 +15,7 @@ mod control;
 mod counts;
 mod crowd;
 mod debug_files;
+mod deep_stacks;
 mod domains;
 mod faults;
 mod forbidden;

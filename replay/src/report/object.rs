@@ -72,7 +72,7 @@ impl<'t> Owners<'t> {
     }
 
     fn frames(&self, stack: StackId) -> impl Iterator<Item = &ResolvedFrame> {
-        self.frames.get(stack).iter().map(|&id| self.table.get(id))
+        self.frames.get(stack).map(|id| self.table.get(id))
     }
 
     fn json_event(&self, stream: StreamId, stack: StackId) -> JsonEvent<'_> {

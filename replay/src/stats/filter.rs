@@ -225,10 +225,17 @@ pub struct FrameFilter {
 impl FrameFilter {
     /// True when a block of the stack `frames`, whose place is `place`, counts.
     #[must_use]
-    pub fn admits(&self, frames: &[FrameId], place: Option<FrameId>, table: &FrameTable) -> bool {
+    pub fn admits(
+        &self,
+        frames: impl Iterator<Item = FrameId> + Clone,
+        place: Option<FrameId>,
+        table: &FrameTable,
+    ) -> bool {
+        let has_frames = frames.clone().next().is_some();
         let fits = |pattern: &FilePattern| {
-            if self.all_frames && !frames.is_empty() {
-                frames.iter().any(|&id| pattern.fits(Some(table.get(id))))
+            if self.all_frames && has_frames {
+                let mut frames = frames.clone();
+                frames.any(|id| pattern.fits(Some(table.get(id))))
             } else {
                 pattern.fits(place.map(|id| table.get(id)))
             }
@@ -275,7 +282,7 @@ mod tests {
         let inner = frame(&mut table, "/app/grow.c", 7);
         let outer = frame(&mut table, "/app/main.c", 9);
         let stack = [inner, outer];
-        let admits = |filter: FrameFilter| filter.admits(&stack, Some(inner), &table);
+        let admits = |filter: FrameFilter| filter.admits(stack.into_iter(), Some(inner), &table);
         assert!(admits(filter(&[], &[], false)));
         assert!(admits(filter(&["*/grow.c"], &[], false)));
         assert!(!admits(filter(&["*/main.c"], &[], false)));
@@ -287,8 +294,8 @@ mod tests {
         assert!(admits(filter(&[], &["*/main.c"], false)));
         assert!(!admits(filter(&[], &["*/main.c"], true)));
         assert!(!admits(filter(&["*"], &["*/none.c", "*/grow.c"], false)));
-        assert!(filter(&["<unknown>"], &[], false).admits(&[], None, &table));
-        assert!(!filter(&["*.c"], &[], true).admits(&[], None, &table));
+        assert!(filter(&["<unknown>"], &[], false).admits([].into_iter(), None, &table));
+        assert!(!filter(&["*.c"], &[], true).admits([].into_iter(), None, &table));
     }
 
     #[test]

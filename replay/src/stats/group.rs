@@ -7,7 +7,9 @@ use super::amount::Measure;
 use super::bucket::{Bucket, Buckets, Facet};
 use super::filter::FrameFilter;
 use super::key::{self, GroupBy, KeyId, UNKNOWN};
+use super::trace::{Rest, TraceId, Traces};
 use crate::block::StackId;
+use crate::symbols::stack_frames::StackPlace;
 use crate::symbols::{
     Attribution, FrameId, FrameTable, Language, ResolvedFrame, StackFrames, StackSource,
 };
@@ -39,6 +41,10 @@ pub struct Grouper {
     table: FrameTable,
     labels: Labels,
     frame_labels: FxHashMap<FrameId, LabelId>,
+    /// Of labels.
+    tracebacks: Traces,
+    /// Of frames.
+    frame_lists: Traces,
     keys: Vec<KeyEntry>,
     key_ids: FxHashMap<Key, KeyId>,
     /// When the recording began that is grouped now.
@@ -49,17 +55,28 @@ pub struct Grouper {
 struct LabelId(u32);
 
 /// What a row stands for; equal keys are equal texts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Label(LabelId),
-    Traceback(Box<[LabelId]>),
+    /// In `tracebacks`.
+    Traceback(TraceId),
 }
+
+/// A traceback: its labels and its frames.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traceback {
+    labels: TraceId,
+    frames: TraceId,
+}
+
+/// The tracebacks of stacks of one tape.
+type KnownTracebacks = FxHashMap<StackPlace, Traceback>;
 
 #[derive(Debug)]
 struct KeyEntry {
     key: Key,
-    /// Frames that stand for it, the most recent first.
-    frames: Box<[FrameId]>,
+    /// Frames that stand for it, the most recent first; in `frame_lists`.
+    frames: TraceId,
     /// Tracebacks: why some of their stacks lack the outermost frames.
     cut: Option<CutReason>,
     /// When the recording began that the frames are of.
@@ -130,6 +147,8 @@ impl Grouper {
             table: FrameTable::default(),
             labels: Labels::default(),
             frame_labels: FxHashMap::default(),
+            tracebacks: Traces::default(),
+            frame_lists: Traces::default(),
             keys: Vec::new(),
             key_ids: FxHashMap::default(),
             recorded_ns: 0,
@@ -200,10 +219,11 @@ impl Grouper {
             by_key: FxHashMap::default(),
         };
         let mut stacks: FxHashMap<StackId, StackKeys> = FxHashMap::default();
+        let mut known = KnownTracebacks::default();
         for (bucket, value) in &buckets.sums {
             let stack = stacks
                 .entry(bucket.stack)
-                .or_insert_with(|| self.stack_keys(frames, bucket.stack));
+                .or_insert_with(|| self.stack_keys(frames, bucket.stack, &mut known));
             if !stack.admitted {
                 continue;
             }
@@ -220,35 +240,30 @@ impl Grouper {
         rows
     }
 
-    fn stack_keys(&mut self, frames: &StackFrames, stack: StackId) -> StackKeys {
-        let (frames, cut) = (frames.get(stack), frames.cut(stack));
-        let place = self.attribution.place(frames, &self.table, self.language);
-        if !self.filter.admits(frames, place, &self.table) {
+    fn stack_keys(
+        &mut self,
+        frames: &StackFrames,
+        stack: StackId,
+        known: &mut KnownTracebacks,
+    ) -> StackKeys {
+        let all = frames.get(stack);
+        let place = self
+            .attribution
+            .place(all.clone(), &self.table, self.language);
+        if !self.filter.admits(all.clone(), place, &self.table) {
             return StackKeys::default();
         }
-        let spoken: Vec<FrameId> = match self.language {
-            None => frames.to_vec(),
-            Some(language) => frames
-                .iter()
-                .copied()
-                .filter(|&id| self.table.get(id).language == language)
-                .collect(),
-        };
         let keys = match self.group_by {
             GroupBy::Thread | GroupBy::Size | GroupBy::Domain | GroupBy::Kind => Vec::new(),
-            GroupBy::Traceback => vec![self.traceback_key(&spoken, cut)],
+            GroupBy::Traceback => {
+                let traceback = self.traceback(frames, stack, known);
+                vec![self.traceback_key(traceback, frames.cut(stack))]
+            }
             GroupBy::File | GroupBy::Line | GroupBy::Function | GroupBy::Module => {
-                match self.cumulative {
-                    Cumulative::Off => vec![self.frame_key(place)],
-                    _ if spoken.is_empty() => vec![self.frame_key(None)],
-                    Cumulative::PerFrame => {
-                        spoken.iter().map(|&id| self.frame_key(Some(id))).collect()
-                    }
-                    Cumulative::PerStack => {
-                        let mut seen = FxHashSet::default();
-                        let keys = spoken.iter().map(|&id| self.frame_key(Some(id)));
-                        keys.filter(|&key| seen.insert(key)).collect()
-                    }
+                if self.cumulative == Cumulative::Off {
+                    vec![self.frame_key(place)]
+                } else {
+                    self.cumulative_keys(all)
                 }
             }
         };
@@ -256,6 +271,60 @@ impl Grouper {
             admitted: true,
             keys,
         }
+    }
+
+    fn speaks(&self, id: FrameId) -> bool {
+        self.language
+            .is_none_or(|language| self.table.get(id).language == language)
+    }
+
+    fn cumulative_keys(&mut self, frames: impl Iterator<Item = FrameId>) -> Vec<KeyId> {
+        let mut keys = Vec::new();
+        let mut seen = FxHashSet::default();
+        for id in frames {
+            if !self.speaks(id) {
+                continue;
+            }
+            let key = self.frame_key(Some(id));
+            if self.cumulative == Cumulative::PerFrame || seen.insert(key) {
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() {
+            keys.push(self.frame_key(None));
+        }
+        keys
+    }
+
+    /// The traceback of a stack, put together from that of its caller.
+    fn traceback(
+        &mut self,
+        frames: &StackFrames,
+        stack: StackId,
+        known: &mut KnownTracebacks,
+    ) -> Traceback {
+        let mut new = Vec::new();
+        let mut at = frames.place(stack);
+        let mut traceback = Traceback::default();
+        while let Some(place) = at {
+            if let Some(&found) = known.get(&place) {
+                traceback = found;
+                break;
+            }
+            new.push(place);
+            at = frames.outer(place);
+        }
+        for place in new.into_iter().rev() {
+            for &id in frames.own(place).iter().rev() {
+                if self.speaks(id) {
+                    let label = self.frame_label(id);
+                    traceback.labels = self.tracebacks.put(label.0, traceback.labels);
+                    traceback.frames = self.frame_lists.put(id.0, traceback.frames);
+                }
+            }
+            known.insert(place, traceback);
+        }
+        traceback
     }
 
     fn facet_key(
@@ -267,8 +336,8 @@ impl Grouper {
         let text = match bucket.facet {
             Facet::Size(bytes) => bytes.to_string(),
             Facet::Kind(operation) => {
-                let inner = frames.get(bucket.stack).first();
-                let name = inner.and_then(|&id| self.table.get(id).function.as_deref());
+                let inner = frames.get(bucket.stack).next();
+                let name = inner.and_then(|id| self.table.get(id).function.as_deref());
                 match name {
                     Some(name) if name.starts_with("operator new") => "new".to_owned(),
                     _ => operation.name().to_owned(),
@@ -277,7 +346,7 @@ impl Grouper {
             facet => facet_text(facet),
         };
         let label = self.labels.intern(text);
-        self.key(Key::Label(label), &[])
+        self.key(Key::Label(label), TraceId::EMPTY)
     }
 
     fn frame_label(&mut self, id: FrameId) -> LabelId {
@@ -294,32 +363,29 @@ impl Grouper {
     fn frame_key(&mut self, id: Option<FrameId>) -> KeyId {
         let Some(id) = id else {
             let label = self.labels.intern(UNKNOWN.to_owned());
-            return self.key(Key::Label(label), &[]);
+            return self.key(Key::Label(label), TraceId::EMPTY);
         };
         let label = self.frame_label(id);
-        let key = self.key(Key::Label(label), &[id]);
+        let frames = self.frame_lists.put(id.0, TraceId::EMPTY);
+        let key = self.key(Key::Label(label), frames);
         // Several frames can have one key. The smallest stands for it, whatever the order in
         // which they were met.
         if let Some(entry) = self.keys.get_mut(key.0 as usize)
             && entry.recorded_ns == self.recorded_ns
         {
-            let smaller = entry
-                .frames
-                .first()
-                .is_none_or(|&now| self.table.get(id) < self.table.get(now));
-            if smaller {
-                entry.frames = Box::new([id]);
+            let now = self.frame_lists.numbers(entry.frames).next();
+            if now.is_none_or(|now| self.table.get(id) < self.table.get(FrameId(now))) {
+                entry.frames = self.frame_lists.put(id.0, TraceId::EMPTY);
             }
         }
         key
     }
 
-    fn traceback_key(&mut self, frames: &[FrameId], cut: Option<CutReason>) -> KeyId {
-        let key = if frames.is_empty() {
+    fn traceback_key(&mut self, traceback: Traceback, cut: Option<CutReason>) -> KeyId {
+        let key = if traceback.labels == TraceId::EMPTY {
             self.frame_key(None)
         } else {
-            let labels = frames.iter().map(|&id| self.frame_label(id)).collect();
-            self.key(Key::Traceback(labels), frames)
+            self.key(Key::Traceback(traceback.labels), traceback.frames)
         };
         if let Some(entry) = self.keys.get_mut(key.0 as usize) {
             // Of two reasons the depth wins, whatever the order in which they were met.
@@ -331,15 +397,15 @@ impl Grouper {
         key
     }
 
-    fn key(&mut self, key: Key, frames: &[FrameId]) -> KeyId {
+    fn key(&mut self, key: Key, frames: TraceId) -> KeyId {
         if let Some(&id) = self.key_ids.get(&key) {
             return id;
         }
         let id = KeyId(u32::try_from(self.keys.len()).unwrap_or(u32::MAX));
-        self.key_ids.insert(key.clone(), id);
+        self.key_ids.insert(key, id);
         self.keys.push(KeyEntry {
             key,
-            frames: frames.into(),
+            frames,
             cut: None,
             recorded_ns: self.recorded_ns,
         });
@@ -349,10 +415,13 @@ impl Grouper {
     /// The text of a key.
     #[must_use]
     pub fn text(&self, key: KeyId) -> String {
-        match self.keys.get(key.0 as usize).map(|entry| &entry.key) {
-            Some(Key::Label(label)) => self.labels.get(*label).to_owned(),
-            Some(Key::Traceback(labels)) => {
-                let texts: Vec<&str> = labels.iter().map(|&label| self.labels.get(label)).collect();
+        match self.keys.get(key.0 as usize).map(|entry| entry.key) {
+            Some(Key::Label(label)) => self.labels.get(label).to_owned(),
+            Some(Key::Traceback(list)) => {
+                let labels = self.tracebacks.numbers(list);
+                let texts: Vec<&str> = labels
+                    .map(|label| self.labels.get(LabelId(label)))
+                    .collect();
                 texts.join(TRACEBACK_JOINT)
             }
             None => UNKNOWN.to_owned(),
@@ -363,10 +432,10 @@ impl Grouper {
     /// one frame or none otherwise.
     #[must_use]
     pub fn frames(&self, key: KeyId) -> Vec<ResolvedFrame> {
-        let ids = self.keys.get(key.0 as usize).map(|entry| &entry.frames);
-        ids.into_iter()
-            .flatten()
-            .map(|&id| key::stand_in(self.table.get(id), self.group_by))
+        let list = self.keys.get(key.0 as usize).map(|entry| entry.frames);
+        self.frame_lists
+            .numbers(list.unwrap_or_default())
+            .map(|id| key::stand_in(self.table.get(FrameId(id)), self.group_by))
             .collect()
     }
 
@@ -379,34 +448,27 @@ impl Grouper {
     /// Compares the texts of two keys without making them.
     #[must_use]
     pub fn compare(&self, one: KeyId, other: KeyId) -> Ordering {
-        if one == other {
-            return Ordering::Equal;
-        }
-        let (Some(one), Some(other)) = (
-            self.keys.get(one.0 as usize).map(|entry| &entry.key),
-            self.keys.get(other.0 as usize).map(|entry| &entry.key),
-        ) else {
-            return Ordering::Equal;
-        };
-        let (one, other) = (self.key_labels(one), self.key_labels(other));
-        // Equal labels are equal texts: skip the frames that both share.
-        let shared = one.iter().zip(other).take_while(|(a, b)| a == b).count();
-        let shared = shared.min(one.len().min(other.len()).saturating_sub(1));
-        self.bytes(one.get(shared..).unwrap_or_default())
-            .cmp(self.bytes(other.get(shared..).unwrap_or_default()))
-    }
-
-    fn key_labels<'k>(&self, key: &'k Key) -> &'k [LabelId] {
-        match key {
-            Key::Label(label) => std::slice::from_ref(label),
-            Key::Traceback(labels) => labels,
+        let key = |id: KeyId| self.keys.get(id.0 as usize).map(|entry| entry.key);
+        match (key(one), key(other)) {
+            (Some(Key::Traceback(one)), Some(Key::Traceback(other))) => {
+                // Equal labels are equal texts: those that both begin with are skipped.
+                self.tracebacks.compare(one, other, |one, other| {
+                    self.bytes(one).cmp(self.bytes(other))
+                })
+            }
+            (Some(Key::Label(one)), Some(Key::Label(other))) => {
+                self.labels.get(one).cmp(self.labels.get(other))
+            }
+            (Some(_), Some(_)) if one != other => self.text(one).cmp(&self.text(other)),
+            _ => Ordering::Equal,
         }
     }
 
-    fn bytes<'g>(&'g self, labels: &'g [LabelId]) -> impl Iterator<Item = u8> + 'g {
-        labels.iter().enumerate().flat_map(|(place, &label)| {
+    fn bytes<'g>(&'g self, labels: Rest<'g>) -> impl Iterator<Item = u8> + 'g {
+        labels.enumerate().flat_map(|(place, label)| {
             let joint = if place == 0 { "" } else { TRACEBACK_JOINT };
-            joint.bytes().chain(self.labels.get(label).bytes())
+            let text = self.labels.get(LabelId(label));
+            joint.bytes().chain(text.bytes())
         })
     }
 }

@@ -6,6 +6,7 @@
 //! | [`filter`] | which blocks count |
 //! | [`bucket`] | blocks, summed by what the grouping needs of them |
 //! | [`key`] | the keys of rows: what stands for a block in each grouping |
+//! | [`trace`] | the lists that tracebacks are |
 //! | [`group`] | buckets → rows |
 //! | [`order`] | which row comes first |
 //! | [`gate`] | limits that a diff must keep |
@@ -22,6 +23,7 @@ pub mod group;
 pub mod key;
 pub mod order;
 pub mod query;
+pub mod trace;
 
 pub use amount::{Amount, Change, Churn, Measure};
 pub use filter::{BlockFilter, FilePattern, FrameFilter};

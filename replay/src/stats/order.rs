@@ -139,13 +139,15 @@ pub fn compare<M: Sortable>(
     grouper: &Grouper,
 ) -> Ordering {
     let ranks = |row: &(KeyId, M)| Reverse(row.1.ranks(by).unwrap_or_default());
-    let keys = grouper.compare(one.0, other.0);
-    let keys = if by == SortBy::Key {
-        keys
-    } else {
-        keys.reverse()
+    let keys = || {
+        let keys = grouper.compare(one.0, other.0);
+        if by == SortBy::Key {
+            keys
+        } else {
+            keys.reverse()
+        }
     };
-    ranks(one).cmp(&ranks(other)).then(keys)
+    ranks(one).cmp(&ranks(other)).then_with(keys)
 }
 
 /// The rows of a map in order.

@@ -36,12 +36,12 @@ impl Attribution {
     /// `language` only when one is given. None when there is no frame.
     pub fn place(
         &mut self,
-        frames: &[FrameId],
+        frames: impl Iterator<Item = FrameId> + Clone,
         table: &FrameTable,
         language: Option<Language>,
     ) -> Option<FrameId> {
-        let speaks = |id: &&FrameId| language.is_none_or(|lang| table.get(**id).language == lang);
-        let mut candidates = frames.iter().filter(speaks).copied();
+        let speaks = |id: &FrameId| language.is_none_or(|lang| table.get(*id).language == lang);
+        let mut candidates = frames.filter(speaks);
         if self.raw_sites {
             return candidates.next();
         }
@@ -178,7 +178,7 @@ mod tests {
     fn place_of(attribution: &mut Attribution, frames: &[ResolvedFrame]) -> String {
         let mut table = FrameTable::default();
         let ids: Vec<FrameId> = frames.iter().map(|f| table.intern(f.clone())).collect();
-        let place = attribution.place(&ids, &table, None);
+        let place = attribution.place(ids.into_iter(), &table, None);
         place.map_or_else(String::new, |id| {
             let frame = table.get(id);
             frame

@@ -8,8 +8,8 @@
 //! as many as memory should hold at a time: each file is read once for all of them.
 
 use super::batch::{Answers, Batch, ModuleNumbers, PlaceNumber};
-use super::frames::StackSource;
 use super::native::CodePlace;
+use super::stack_frames::StackSource;
 use crate::tape::Tape;
 use crate::tape::open::locked_by_another;
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};

@@ -7,7 +7,8 @@
 //! | [`names`] | mangled names → the names that reports show |
 //! | [`paths`] | DWARF paths, tidied |
 //! | [`pattern`] | shell-style patterns |
-//! | [`frames`] | source frames, interned; the frames of whole stacks |
+//! | [`frames`] | source frames, interned |
+//! | [`stack_frames`] | the frames of whole stacks |
 //! | [`wrappers`] | the rule that says which frames are wrappers, and its tables |
 //! | `standard_library` | which functions are the standard libraries' |
 //! | [`attribution`] | the frame that is an allocation's place, by that rule |
@@ -27,9 +28,11 @@ pub mod native;
 pub mod paths;
 pub mod pattern;
 mod shield;
+pub mod stack_frames;
 mod standard_library;
 pub mod wrappers;
 
 pub use attribution::Attribution;
 pub use embed::{Symbolized, symbolize_tape, symbolize_tapes};
-pub use frames::{FrameId, FrameTable, Language, ResolvedFrame, StackFrames, StackSource};
+pub use frames::{FrameId, FrameTable, Language, ResolvedFrame};
+pub use stack_frames::{StackFrames, StackSource};

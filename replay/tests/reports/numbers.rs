@@ -35,16 +35,17 @@ struct Stacks {
 }
 
 impl StackSource for Stacks {
-    fn frames(&self, stack: StackId) -> Vec<Frame> {
-        let frames = (stack.0 as usize)
-            .checked_sub(1)
-            .map(|place| &self.stacks[place]);
-        let frame = |&offset| Frame::Native {
+    /// The stack `n` without its `k` most recent frames is the stack `n + 1000 * k`.
+    fn step(&self, stack: StackId) -> Option<(Frame, StackId)> {
+        let stack = stack.0 as usize;
+        let frames = &self.stacks[(stack % 1000).checked_sub(1)?];
+        let &offset = frames.get(stack / 1000)?;
+        let frame = Frame::Native {
             module: (offset % 2) as u32 + 1,
             offset,
             exact: false,
         };
-        frames.into_iter().flatten().map(frame).collect()
+        Some((frame, StackId(stack as u32 + 1000)))
     }
 
     fn module(&self, index: u32) -> Option<&Module> {

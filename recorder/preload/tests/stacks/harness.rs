@@ -259,10 +259,11 @@ pub(crate) extern "C" fn record(pc: usize, sp: usize, rbp: usize) {
 }
 
 impl Session {
-    /// Begins a new stream with the same captures, as a forked child does.
+    /// Begins a new stream with the same captures, as the next thread or a forked child does.
     pub(crate) fn restart(&mut self) {
         let captures = [&mut self.capture, &mut self.full];
         for capture in captures.into_iter().flatten() {
+            capture.shrink();
             capture.init(StackConfig::default());
         }
         self.tape.nodes.clear();
