@@ -81,7 +81,7 @@ pub struct StackConfig {
 /// Marks the key of a root that stands for a cut; no program counter has this bit.
 const CUT: usize = 1 << 62;
 
-/// Captures the stacks of one stream. It lives in zeroed private memory ([`Home`]): it is large,
+/// Captures the stacks of one stream. It lives in zeroed private memory (`Home`): it is large,
 /// but only what is used becomes resident.
 #[derive(Debug)]
 pub struct StackCapture {

@@ -45,7 +45,7 @@ impl Found {
     /// None, in this memory.
     ///
     /// # Safety
-    /// It holds [`FRAMES_USUAL`] frames and outlives this, and nobody else uses it.
+    /// It holds `FRAMES_USUAL` frames and outlives this, and nobody else uses it.
     #[must_use]
     pub unsafe fn new(memory: NonNull<Frame>) -> Self {
         Self {
