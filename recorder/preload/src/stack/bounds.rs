@@ -136,7 +136,9 @@ impl StackBounds {
             self.home.low = found.low.min(self.home.low);
             return Some(self.home.high);
         }
-        if found.high == self.other.low || self.other.holds(found.low, found.low + 1) {
+        // A walk comes from below, and a frame may begin where what is known ends.
+        let is_behind = self.other.low <= found.low && found.low <= self.other.high;
+        if found.high == self.other.low || is_behind {
             found.low = found.low.min(self.other.low);
             found.high = found.high.max(self.other.high);
         }
@@ -242,6 +244,20 @@ mod tests {
         assert_eq!(bounds.end_around(mapped + 208), Some(end));
         assert_eq!(bounds.read(usize::MAX - 3), None);
         assert_eq!(bounds.read(8), None);
+    }
+
+    /// Page after page, as a walk goes out from far below what is known: nothing is dropped, where
+    /// a frame begins at the end of a page either.
+    #[test]
+    fn a_stretch_grows_outwards() {
+        let mapped = arena::map(8 * PAGE_BYTES).expect("memory").as_ptr() as usize;
+        let mut bounds = StackBounds::default();
+        for from in [mapped + 8, mapped + PAGE_BYTES, mapped + 2 * PAGE_BYTES - 8] {
+            assert!(bounds.cover(from, from + 16).is_some());
+        }
+        let end = mapped + 3 * PAGE_BYTES;
+        assert_eq!(bounds.end_around(mapped + 16), Some(end));
+        assert_eq!(bounds.epoch(), 0);
     }
 
     #[test]
