@@ -6,7 +6,8 @@
 //! frame pointer where it is needed) and of the words that it reads, at addresses that follow from
 //! the state and from words read before. A state that equals a kept one, and words outside of it
 //! that all equal the kept ones, therefore lead to the same frames. That the innermost frames look
-//! the same says nothing of the outer ones: all words are compared, at every event.
+//! the same says nothing of the outer ones: all words are compared, at every event, but for those
+//! thousands of frames further out that cannot have changed in so short a time (see `checked.rs`).
 //!
 //! Why it is safe. Words are compared from the inside to the outside and the first difference ends
 //! it, so each word is read only when the walk, in the same state, would read it too. The walk
