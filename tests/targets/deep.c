@@ -35,8 +35,10 @@ FRAME static void bottom(void) {
 
 FRAME static void down(long level) {
     if (level % every == 0) {
-        sink = malloc(24);
-        void *block = sink; free(block);
+        // Its own variable: other threads write to `sink` too.
+        void *block = malloc(24);
+        sink = block;
+        free(block);
     }
     if (level > 1)
         down(level - 1);
