@@ -162,10 +162,6 @@ fn a_small_stack() {
             "{kib}: {said}"
         );
     }
-    let name = build::build("cc", "plain.c", "plain", &["-O2"]);
-    let script = format!("ulimit -S -s 16; '{}' x", name.display());
-    let inside = Room::new();
-    inside.record_as_bare("i.tape", &["bash", "-c", &script]);
     let heaptape = heaptape_path().display();
     for (verb, code) in [("run -- true", 125), ("info t.tape", 2)] {
         let refused = under(&room, "-s 16", &format!("'{heaptape}' {verb}"));
