@@ -80,11 +80,11 @@ unsafe fn start(
     // SAFETY: as for this function.
     let loading = unsafe { environment::loading(list) };
     // SAFETY: as for this function.
-    let stays_out = is_elsewheres
+    let stays_out = unsafe { environment::turns_off(list) }
+        || is_elsewheres
         || verdict.starts_nothing
         || loading.starts_nothing
-        || process::has(options::NO_FOLLOW)
-        || unsafe { environment::turns_off(list) };
+        || process::has(options::NO_FOLLOW);
     let library = library_for(verdict.brings_allocator || loading.brings_allocator);
     let reason = verdict.reason.or(loading.reason).or(match library {
         _ if !may_start => Some(FORBIDDEN_CALLS),
