@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 FRAME void before_grabs(void) {
     for (int i = 0; i < 1000; i++) {
@@ -59,6 +60,26 @@ static void list_descriptors(void) {
     }
 }
 
+// Each child is forked while its parent has no memory to give, and allocates at the same time.
+FRAME void fork_children(int count) {
+    uint64_t random = 1;
+    int failures = 0;
+    for (int i = 0; i < count; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            churn(&random, 4, 10);
+            _exit(0);
+        }
+        int status = 0;
+        while (!waitpid(child, &status, WNOHANG)) {
+            churn(&random, 4, 10);
+        }
+        failures += child < 0 || status != 0;
+    }
+    say("%d children failed\n", failures);
+    KEEP_FRAME();
+}
+
 static void limit(int what, rlim_t value) {
     struct rlimit r = {value, value};
     if (setrlimit(what, &r)) {
@@ -94,6 +115,13 @@ int main(int argc, char **argv) {
         limit(RLIMIT_NOFILE, 3);
         work(2000);
         say("next %d\n", open("/dev/null", O_RDONLY));
+    } else if (!strcmp(role, "forks")) {
+        struct rlimit before, none = {1 << 16, RLIM_INFINITY};
+        if (getrlimit(RLIMIT_DATA, &before) || setrlimit(RLIMIT_DATA, &none)) {
+            return 3;
+        }
+        fork_children(number);
+        setrlimit(RLIMIT_DATA, &before);
     } else if (!strcmp(role, "address-space")) {
         char text[64] = "";
         int fd = open("/proc/self/statm", O_RDONLY);

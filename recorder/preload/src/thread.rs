@@ -50,6 +50,8 @@ pub struct Thread {
     rounds: u32,
     /// Stamp at the last fork that is not over, 0: none.
     pub fork_ticks: u64,
+    /// True when that fork interrupted the recorder: it came from a signal handler.
+    is_fork_inside: bool,
     /// Memory for environments that are too long for the stack; kept, because a child of `vfork`
     /// that uses it and execs cannot give it back.
     scratch: *mut u8,
@@ -359,17 +361,17 @@ pub fn forget_parents() {
     };
     // SAFETY: the child's only thread has its own copy of the state.
     let state = unsafe { thread.as_mut() };
-    // SAFETY: opened at birth; the slot is the parent's, and only looked at.
-    let guard = unsafe { &Level::slot_of(NonNull::from(&state.level)).guard };
     // The parent's chunks are out of reach from now on, whatever comes.
     state.level.abandon();
     if let Some(mut nested) = state.nested.take() {
         // SAFETY: as above; the memory stays behind.
         unsafe { nested.as_mut() }.abandon();
     }
-    // A signal handler that interrupted the recorder may have forked: then the interrupted call
-    // comes back to this memory, which therefore is not used again.
-    if guard.load(Ordering::Relaxed) == 0 {
+    // When a signal handler that interrupted the recorder has forked, the interrupted call comes
+    // back to this memory, which therefore is not used again. Only the parent could tell; its guard
+    // is no help any more, for it has gone on since. Without a note (a fork that the C library did
+    // not make) nobody knows.
+    if state.fork_ticks != 0 && !state.is_fork_inside {
         give_back(thread);
     }
 }
@@ -398,8 +400,13 @@ pub fn scratch(bytes: usize) -> Option<*mut u8> {
 /// Stamps the moment before a fork in the calling thread; 0 after it.
 pub fn note_fork(ticks: u64) {
     if let Some(thread) = current() {
+        // SAFETY: a thread's state that was born has an open level.
+        let slot = unsafe { Level::slot_of(Thread::level(thread)) };
+        let is_inside = slot.guard.load(Ordering::Relaxed) != 0;
         // SAFETY: it is this thread's own state.
-        unsafe { (*thread.as_ptr()).fork_ticks = ticks };
+        let state = unsafe { &mut *thread.as_ptr() };
+        state.fork_ticks = ticks;
+        state.is_fork_inside = is_inside;
     }
 }
 
