@@ -1,4 +1,4 @@
-//! Limits of memory (`ulimit -d`, `ulimit -v`) so tight that the launcher itself meets them: the
+//! Limits (`ulimit -d`, `-v`, `-s`, `-n`) so tight that the launcher itself meets them: the
 //! command's exit code and output are its own, and what there is of a tape is whole.
 
 use heaptape_tests::answers::{number, rows};
@@ -165,6 +165,30 @@ fn children_without_memory_to_have() {
     assert_eq!(tapes.len(), 51);
     for tape in tapes {
         room.assert_clean(&tape);
+    }
+}
+
+/// So few open files that nothing can be recorded: the command runs in heaptape's place.
+#[test]
+fn a_launcher_with_few_open_files() {
+    let room = Room::new();
+    for count in [4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 20] {
+        let limit = format!("-n {count}");
+        let said = same_as_bare(&room, &limit, "sh -c 'ulimit -n; exit 5'");
+        if count < 16 {
+            let start =
+                format!("heaptape: nothing was recorded: the limit of open files of {count} ");
+            assert!(said.starts_with(&start), "{count}: {said}");
+            assert_eq!(said.lines().count(), 1, "{count}: {said}");
+        } else {
+            assert!(said.starts_with("heaptape: recorded\n"), "{count}: {said}");
+        }
+    }
+    let heaptape = heaptape_path().display();
+    for (command, code) in [("/nowhere/x", 127), ("/", 126)] {
+        let refused = under(&room, "-n 8", &format!("'{heaptape}' run -- {command}"));
+        assert_eq!(refused.code, code, "{refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 2, "{refused:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use super::args::size;
 use super::output::{self, Output, complain};
 use super::{Exit, Outcome, told};
 use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
-use crate::launch::{last_words, memory_limits};
+use crate::launch::{last_words, memory_limits, open_files};
 use clap::{Args, ValueEnum};
 use heaptape::report::info::shell_word;
 use heaptape::report::summary_for_run;
@@ -120,6 +120,12 @@ impl Run {
                 symbolize_tapes(&paths, |_, _| {}, |_, _| {});
             }
         };
+        if let Some(limit) = open_files::too_few() {
+            complain(&format!("nothing was recorded: {limit}"));
+            let NotStarted { exit_code, error } = recording.run_in_our_place();
+            complain(&told(&error));
+            return Ok(Exit(exit_code));
+        }
         match recording.run(detached) {
             Ok(recorded) => {
                 self.report(&recorded, output);

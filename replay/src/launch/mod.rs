@@ -14,6 +14,7 @@
 //! | [`unpacked`] | the library that we carry, in a folder of the user's |
 //! | [`glibc`] | is the C library new enough? |
 //! | [`memory_limits`] | is there memory enough to record? |
+//! | [`open_files`] | may enough files be open? |
 //! | [`last_words`] | what is still done when memory is used up |
 //! | [`spawn`] | fork and exec |
 //! | [`signals`] | signals on their way to the command, job control |
@@ -30,6 +31,7 @@ pub(crate) mod image;
 pub(crate) mod last_words;
 pub(crate) mod library;
 pub(crate) mod memory_limits;
+pub(crate) mod open_files;
 pub(crate) mod record;
 pub(crate) mod signals;
 pub(crate) mod spawn;

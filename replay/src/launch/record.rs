@@ -154,6 +154,25 @@ impl Recording {
         })
     }
 
+    /// Runs the command in the place of this process, where it cannot be recorded. Returns when
+    /// that failed.
+    pub(crate) fn run_in_our_place(&self) -> NotStarted {
+        match self.start_in_our_place() {
+            Ok((program, error)) => not_started(&program, error),
+            Err(error) => error,
+        }
+    }
+
+    fn start_in_our_place(&self) -> Result<(PathBuf, io::Error), NotStarted> {
+        let program = self.find()?;
+        let image = image::look_at(&program, self.arguments());
+        let environment: Vec<_> = std::env::vars_os().collect();
+        let (program, arguments) = self.as_started(&program, &image);
+        let start = Start::new(&program, &arguments, &environment)?;
+        let error = start.in_our_place();
+        Ok((program, error))
+    }
+
     /// There is no session, or no tape: the command is what matters, so it runs all the same.
     fn run_bare(
         &self,
@@ -285,21 +304,7 @@ impl Recording {
     }
 
     fn go(&self, prepared: Prepared, program: &Path) -> Result<(), NotStarted> {
-        prepared.go().map_err(|error| {
-            let missing = error.kind() == io::ErrorKind::NotFound;
-            let interpreter = executed::interpreter(program).filter(|_| missing);
-            let place = match interpreter {
-                Some(interpreter) => {
-                    let (script, name) = (program.display(), interpreter.display());
-                    format!("{script}: bad interpreter {name}")
-                }
-                None => program.display().to_string(),
-            };
-            NotStarted {
-                exit_code: if missing { 127 } else { 126 },
-                error: anyhow::Error::from(error).context(place),
-            }
-        })
+        prepared.go().map_err(|error| not_started(program, error))
     }
 
     /// A text without an interpreter is the shell's, as it is when a shell starts it.
@@ -343,6 +348,23 @@ fn left_behind(session: &Path) -> String {
         "the recording is not finished; heaptape recover {} writes what is left of it",
         session.display()
     )
+}
+
+/// The kernel would not start `program`.
+fn not_started(program: &Path, error: io::Error) -> NotStarted {
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    let interpreter = executed::interpreter(program).filter(|_| missing);
+    let place = match interpreter {
+        Some(interpreter) => {
+            let (script, name) = (program.display(), interpreter.display());
+            format!("{script}: bad interpreter {name}")
+        }
+        None => program.display().to_string(),
+    };
+    NotStarted {
+        exit_code: if missing { 127 } else { 126 },
+        error: anyhow::Error::from(error).context(place),
+    }
 }
 
 /// True when `path`, or what it leads to, stands among devices or processes: `/dev/stdout` is a

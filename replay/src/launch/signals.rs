@@ -68,16 +68,13 @@ type Resource = libc::__rlimit_resource_t;
 impl Inherited {
     /// Gives it back, in the child before exec. System calls only.
     pub(crate) fn restore(&self) {
-        if !started::pipe_was_ignored() {
-            set_disposition(libc::SIGPIPE, libc::SIG_DFL);
-        }
         if self.child_was_ignored {
             set_disposition(libc::SIGCHLD, libc::SIG_IGN);
         }
         if !self.size_was_ignored {
             set_disposition(libc::SIGXFSZ, libc::SIG_DFL);
         }
-        started::close_what_was_closed();
+        started::restore();
         for (resource, limit) in &self.limits {
             // SAFETY: a valid structure.
             unsafe { libc::setrlimit(*resource, &raw const *limit) };
@@ -161,12 +158,11 @@ pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
         libc::RLIMIT_AS,
     ]
     .map(raise_limit);
-    let stack = started::stack_limit().map(|limit| (libc::RLIMIT_STACK, limit));
     let inherited = Inherited {
         mask,
         child_was_ignored,
         size_was_ignored,
-        limits: raised.into_iter().flatten().chain(stack).collect(),
+        limits: raised.into_iter().flatten().collect(),
         file_bytes_max,
         memory,
     };

@@ -5,6 +5,7 @@
 //! with, and no descriptor of ours.
 
 use super::signals::Inherited;
+use super::started;
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -51,15 +52,27 @@ impl Start {
         })
     }
 
+    /// Starts it in the place of this process, of which nothing was changed since `main`. Returns
+    /// when that failed: why.
+    pub(crate) fn in_our_place(&self) -> io::Error {
+        let arguments = pointers(&self.arguments);
+        let environment = pointers(&self.environment);
+        started::restore();
+        // SAFETY: both arrays end with null and point at zero-terminated texts.
+        unsafe {
+            libc::execve(
+                self.program.as_ptr(),
+                arguments.as_ptr(),
+                environment.as_ptr(),
+            )
+        };
+        io::Error::last_os_error()
+    }
+
     /// Forks. The child waits for [`Prepared::go`] and ends by itself when we die before.
     ///
     /// This process must have one thread.
     pub(crate) fn prepare(&self, inherited: &Inherited) -> io::Result<Prepared> {
-        let pointers = |texts: &[CString]| {
-            let mut pointers: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();
-            pointers.push(std::ptr::null());
-            pointers
-        };
         let arguments = pointers(&self.arguments);
         let environment = pointers(&self.environment);
         let (go_read, go) = pipe()?;
@@ -137,6 +150,12 @@ impl Prepared {
         drop(self.go);
         reap(self.pid);
     }
+}
+
+/// As `execve` takes them.
+fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+    let texts = texts.iter().map(|text| text.as_ptr());
+    texts.chain([std::ptr::null()]).collect()
 }
 
 fn reap(pid: u32) {

@@ -98,8 +98,21 @@ pub(crate) fn output_was_closed() -> bool {
         .is_some_and(|was_closed| was_closed.load(Ordering::Relaxed))
 }
 
+/// Gives back, before exec, what was changed before `main`. System calls only.
+pub(crate) fn restore() {
+    if !pipe_was_ignored() {
+        // SAFETY: a valid signal and disposition.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    }
+    close_what_was_closed();
+    if let Some(limit) = stack_limit() {
+        // SAFETY: a valid structure.
+        unsafe { libc::setrlimit(libc::RLIMIT_STACK, &raw const limit) };
+    }
+}
+
 /// Closes the standard descriptors that were closed. System calls only.
-pub(crate) fn close_what_was_closed() {
+fn close_what_was_closed() {
     for (descriptor, was_closed) in WAS_CLOSED.iter().enumerate() {
         if was_closed.load(Ordering::Relaxed) {
             // SAFETY: `/dev/null`, which nobody opened knowingly.
