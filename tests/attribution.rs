@@ -14,6 +14,15 @@ enum Amount {
 }
 use Amount::{AtLeast, Exactly};
 
+impl Amount {
+    fn is(&self, found: (u64, u64)) -> bool {
+        match *self {
+            Exactly(bytes, blocks) => found == (bytes, blocks),
+            AtLeast(bytes, blocks) => found.0 >= bytes && found.1 == blocks,
+        }
+    }
+}
+
 const CPP: &[(&str, &str, Amount)] = &[
     ("vector-reserve", "store::fill_vector(", Exactly(8000, 1)),
     ("vector-push", "store::grow_vector(", Exactly(512, 1)),
@@ -36,6 +45,7 @@ const RUST: &[(&str, &str, Amount)] = &[
     ("tree-map", "containers::fill_tree", AtLeast(80, 1)),
     ("rc", "containers::make_rc", Exactly(216, 1)),
     ("collect", "containers::collect", AtLeast(140, 4)),
+    ("clone", "containers::copy_list", AtLeast(150, 3)),
 ];
 
 /// The line that carries `PLACE name`.
@@ -55,12 +65,8 @@ fn check(program: &Path, source: &Path, places: &[(&str, &str, Amount)]) {
     for (name, function, expected) in places {
         let key = format!("{}:{}", source.display(), line_of(source, name));
         let found = amounts.get(&key).copied().unwrap_or_default();
-        let right = match *expected {
-            Exactly(bytes, blocks) => found == (bytes, blocks),
-            AtLeast(bytes, blocks) => found.0 >= bytes && found.1 == blocks,
-        };
         assert!(
-            right,
+            expected.is(found),
             "{name} at {key} has {found:?}; there are {:#?}",
             amounts.keys()
         );
@@ -80,7 +86,20 @@ fn check(program: &Path, source: &Path, places: &[(&str, &str, Amount)]) {
         let found = functions.keys().any(|key| key.starts_with(function));
         assert!(found, "{name}: no {function} among {:#?}", functions.keys());
     }
-    for key in functions.keys() {
+    assert_no_librarys(functions.keys());
+    // In whole stacks every frame stays: the allocation function is there, and main.
+    let tracebacks = stats("traceback");
+    let mains = array(&tracebacks, "rows").iter().filter(|row| {
+        let names = heaptape_tests::answers::functions(row);
+        names
+            .iter()
+            .any(|name| *name == "main" || *name == "containers::main")
+    });
+    assert!(mains.count() >= places.len());
+}
+
+fn assert_no_librarys<'a>(functions: impl Iterator<Item = &'a String>) {
+    for key in functions {
         let library = [
             "operator new",
             "std::",
@@ -94,15 +113,25 @@ fn check(program: &Path, source: &Path, places: &[(&str, &str, Amount)]) {
             "a library's key: {key}"
         );
     }
-    // In whole stacks every frame stays: the allocation function is there, and main.
-    let tracebacks = stats("traceback");
-    let mains = array(&tracebacks, "rows").iter().filter(|row| {
-        let names = heaptape_tests::answers::functions(row);
-        names
+}
+
+/// Without debug information names alone tell the library's functions.
+fn check_names(program: &Path, places: &[(&str, &str, Amount)]) {
+    let room = Room::new();
+    room.record_as_bare("t.tape", &[program]);
+    let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
+    let functions = rows(&room.json(&stats));
+    for (name, function, expected) in places {
+        // Closures that are not inlined are functions of their own.
+        let found = functions
             .iter()
-            .any(|name| *name == "main" || *name == "containers::main")
-    });
-    assert!(mains.count() >= places.len());
+            .filter(|(key, _)| key.starts_with(function));
+        let found = found.fold((0, 0), |all, (_, amount)| {
+            (all.0 + amount.0, all.1 + amount.1)
+        });
+        assert!(expected.is(found), "{name}: {found:?} in {functions:#?}");
+    }
+    assert_no_librarys(functions.keys());
 }
 
 #[test]
@@ -118,6 +147,36 @@ fn containers_of_rust() {
     for level in ["-Copt-level=0", "-Copt-level=2", "-Copt-level=3"] {
         let program = build::rust("containers.rs", &[level]);
         check(&program, &build::source("containers.rs"), RUST);
+    }
+}
+
+#[test]
+fn containers_without_debug_information() {
+    for level in ["-Copt-level=0", "-Copt-level=3"] {
+        let program = build::rust("containers.rs", &[level, "-Cstrip=debuginfo"]);
+        check_names(&program, RUST);
+    }
+    for level in ["-O0", "-O3"] {
+        let program = build::cpp("containers.cpp", &["-std=c++20", level, "-g0"]);
+        check_names(&program, CPP);
+    }
+}
+
+/// A program's own sources in folders that are called like the library's.
+#[test]
+fn sources_in_a_folder_of_headers() {
+    let room = Room::new();
+    std::fs::create_dir_all(room.path("include/c++")).unwrap();
+    let source = room.path("include/c++/containers.cpp");
+    std::fs::copy(build::source("containers.cpp"), &source).unwrap();
+    for level in ["-O0", "-O2"] {
+        let program = room.path("containers");
+        let mut compiler = std::process::Command::new("c++");
+        compiler
+            .args(["-g", "-std=c++20", level, "-o"])
+            .args([&program, &source]);
+        assert!(compiler.status().unwrap().success(), "{compiler:?}");
+        check(&program, &source, CPP);
     }
 }
 

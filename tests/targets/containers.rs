@@ -55,6 +55,13 @@ fn collect() -> Vec<String> {
     all
 }
 
+#[inline(never)]
+fn copy_list(list: &Vec<String>) -> Vec<String> {
+    let mut copy = list.clone(); // PLACE clone
+    std::hint::black_box(&mut copy);
+    copy
+}
+
 fn main() {
     let mut grown = Vec::new();
     let mut text = String::new();
@@ -65,6 +72,7 @@ fn main() {
     fill_map(&mut map);
     fill_tree(&mut tree);
     // Nothing is given back: the end of the tape has it all.
-    let all = (fill_vector(), grown, text, make_box(), map, tree, make_rc(), collect());
+    let lists = (collect(), copy_list(&vec![text.clone(), text.clone()]));
+    let all = (fill_vector(), grown, text, make_box(), map, tree, make_rc(), lists);
     std::process::exit(i32::from(std::hint::black_box(&all).1.len() != 64));
 }

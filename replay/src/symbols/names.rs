@@ -24,10 +24,18 @@ const CLONE_SUFFIXES: &[&str] = &[
 /// The name to show for `raw`.
 #[must_use]
 pub fn readable(raw: &str) -> String {
-    let name = without_clone_suffix(without_version(raw));
+    let raw = without_version(raw);
+    if is_mangled(raw) {
+        // What looks like a suffix may be a part of a path, as Rust mangles `clone::Clone`. Then
+        // what stands before it is no whole name.
+        let all = without_suffixes(raw).chain([raw]);
+        if let Some(name) = all.filter_map(demangled).next() {
+            return name;
+        }
+    }
+    let name = without_suffixes(raw).next().unwrap_or(raw);
     // The C library calls its own functions by an alias that only it sees.
-    let name = name.strip_prefix("__GI_").unwrap_or(name);
-    demangled(name).unwrap_or_else(|| name.to_owned())
+    name.strip_prefix("__GI_").unwrap_or(name).to_owned()
 }
 
 /// True when `raw` is a mangled C++ or Rust name.
@@ -44,26 +52,18 @@ fn without_version(raw: &str) -> &str {
     }
 }
 
-/// Cuts at the first suffix of [`CLONE_SUFFIXES`] that ends a word.
-fn without_clone_suffix(name: &str) -> &str {
+/// What stands before each word of [`CLONE_SUFFIXES`], before the first of them first.
+fn without_suffixes(name: &str) -> impl Iterator<Item = &str> {
     let ends_word = |rest: &str| rest.is_empty() || rest.starts_with(['.', '$']);
-    let cut = name.match_indices('.').find(|&(at, _)| {
-        let tail = name.get(at..).unwrap_or_default();
-        at > 0
-            && CLONE_SUFFIXES
-                .iter()
-                .any(|suffix| tail.strip_prefix(suffix).is_some_and(ends_word))
-    });
-    match cut {
-        Some((at, _)) => name.get(..at).unwrap_or(name),
-        None => name,
-    }
+    name.match_indices('.').filter_map(move |(at, _)| {
+        let (head, tail) = name.split_at_checked(at)?;
+        let mut suffixes = CLONE_SUFFIXES.iter();
+        let is_suffix = suffixes.any(|suffix| tail.strip_prefix(suffix).is_some_and(ends_word));
+        (is_suffix && !head.is_empty()).then_some(head)
+    })
 }
 
 fn demangled(name: &str) -> Option<String> {
-    if !is_mangled(name) {
-        return None;
-    }
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         // The alternate form leaves out hashes and crate disambiguators.
         return Some(format!("{rust:#}"));
@@ -111,6 +111,21 @@ mod tests {
                 "_ZN5alloc7raw_vec11finish_grow17h0123456789abcdefE.llvm.77",
                 "alloc::raw_vec::finish_grow",
             ),
+            (
+                "_ZN67_$LT$alloc..vec..Vec$LT$T$C$A$GT$$u20$as$u20$core..clone..Clone$GT$5clone\
+                 17h0123456789abcdefE",
+                "<alloc::vec::Vec<T,A> as core::clone::Clone>::clone",
+            ),
+            (
+                "_ZN45_$LT$c..Foo$u20$as$u20$core..clone..Clone$GT$5clone17h0123456789abcdefE\
+                 .llvm.123",
+                "<c::Foo as core::clone::Clone>::clone",
+            ),
+            (
+                "_ZN4user4part5clone4cold17h0123456789abcdefE.cold.1",
+                "user::part::clone::cold",
+            ),
+            ("_Z4bad\u{e9}.part.0", "_Z4bad\u{e9}"),
             ("_RNvNtCs1234_7mycrate3foo3bar", "mycrate::foo::bar"),
             ("_Znonsense", "_Znonsense"),
             ("", ""),

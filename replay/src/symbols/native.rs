@@ -408,9 +408,15 @@ fn symbol_at(symbolizer: &Symbolizer, plain: &Source<'_>, address: u64) -> Optio
 }
 
 /// True when the symbol table's name says all that DWARF's bare one does, and more. Its mangled
-/// form need not contain the bare one: a lambda's `operator()` is `cl` there.
+/// form need not contain the bare one: a lambda's `operator()` is `cl` there. What the two call a
+/// lambda among a template's arguments differs: those are not compared.
 fn is_full_form(linked: &str, bare: &str) -> bool {
-    bare.is_empty() || (names::is_mangled(linked) && names::readable(linked).contains(bare))
+    let without_arguments = match bare.split_once('<') {
+        Some((name, _)) if !name.is_empty() && !name.starts_with("operator") => name,
+        _ => bare,
+    };
+    names::is_mangled(linked) && names::readable(linked).contains(without_arguments)
+        || bare.is_empty()
 }
 
 #[cfg(test)]

@@ -4,16 +4,16 @@
 //! is the library's, and whether the file that a line table states is the function's own.
 
 use super::names::readable;
-use super::wrappers::{INLINED_SOURCES, LIBRARY_CRATES, LIBRARY_NAMESPACES, LIBRARY_SOURCES};
+use super::wrappers::{
+    HEADER_FOLDER, LIBRARY_CRATES, LIBRARY_NAMESPACES, LIBRARY_SOURCES, NO_HEADERS, RUST_FOLDERS,
+};
 
 /// True for a function of the standard library of C++ or Rust: its source file is one of theirs, or
 /// its name where no file is known.
 pub(super) fn is_standard_library(name: &str, file: Option<&str>) -> bool {
     match file {
         Some(file) => {
-            LIBRARY_SOURCES.iter().any(|part| file.contains(part))
-                || file.starts_with("library/")
-                || is_hashbrown(file)
+            LIBRARY_SOURCES.iter().any(|part| file.contains(part)) || may_be_inlined(file)
         }
         None => is_library_name(name),
     }
@@ -25,9 +25,38 @@ pub(super) fn is_standard_library(name: &str, file: Option<&str>) -> bool {
 /// is where split debug information lacks its files.
 pub(super) fn may_be_inlined(file: &str) -> bool {
     // The library's own sources (`.cc`, other crates) are not inlined into programs.
-    INLINED_SOURCES.iter().any(|part| file.contains(part))
-        || file.starts_with("library/")
-        || is_hashbrown(file)
+    is_cpp_header(file) || is_of_rust(file) || is_hashbrown(file)
+}
+
+/// True for headers of C++'s standard library: in a folder of a version, and no program's source.
+fn is_cpp_header(file: &str) -> bool {
+    let extension = file
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.rsplit_once('.'));
+    if extension.is_some_and(|(_, extension)| NO_HEADERS.contains(&extension)) {
+        return false;
+    }
+    folders(file, HEADER_FOLDER).any(|(_, below)| {
+        let version = below.split_once('/').map(|(version, _)| version);
+        version.is_some_and(|it| it == "v1" || it.starts_with(|it: char| it.is_ascii_digit()))
+    })
+}
+
+/// True for the sources of Rust's own crates.
+fn is_of_rust(file: &str) -> bool {
+    let mut all = RUST_FOLDERS.iter().flat_map(|name| folders(file, name));
+    all.any(|(above, _)| above.is_empty() || above.contains("rust"))
+}
+
+/// Where `file` has the folders `name` in its path: what stands before and behind.
+fn folders<'a>(file: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let all = file.match_indices(name);
+    all.filter_map(move |(at, _)| {
+        let (above, rest) = file.split_at_checked(at)?;
+        let is_whole = above.is_empty() || above.ends_with('/');
+        is_whole.then_some((above, rest.get(name.len()..)?))
+    })
 }
 
 /// True for a function of the standard library of C++ or Rust, by the name that the symbol table
@@ -227,7 +256,29 @@ mod tests {
             "std::hash<Mine>::operator()(Mine)",
             Some("/app/mine.cc")
         ));
-        assert!(!is_standard_library("main", Some("/src/library/main.c")));
+        for file in [
+            "/src/library/main.c",
+            "/work/include/c++/main.cpp",
+            "/work/include/c++/12/main.cpp",
+            "/work/include/c++/tree.h",
+            "/work/myinclude/c++/12/tree.h",
+            "/home/me/library/std/src/main.rs",
+            "/home/me/library/alloc/src/lib.rs",
+            "library/model/src/lib.rs",
+        ] {
+            assert!(!is_standard_library("main", Some(file)), "{file}");
+        }
+        for file in [
+            "/usr/include/c++/12/bits/stl_vector.h",
+            "/opt/gcc/include/c++/13.2.0/vector",
+            "/usr/lib/llvm-14/bin/../include/c++/v1/__tree",
+            "/usr/include/x86_64-linux-gnu/c++/../../include/c++/12/x.tcc",
+            "/home/me/.rustup/toolchains/x/lib/rustlib/src/rust/library/core/src/slice.rs",
+            "/usr/src/rustc-1.63.0/library/std/src/collections/hash/map.rs",
+            "library/std/src/alloc.rs",
+        ] {
+            assert!(is_standard_library("main", Some(file)), "{file}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!
 //! 1. Its function is in [`WRAPPERS`], or fits a `--wrapper PATTERN`.
 //! 2. It belongs to the standard library of C++ or Rust: its source file is one of theirs
-//!    ([`LIBRARY_SOURCES`]), or, where no file is known, its name stands in one of their
+//!    ([`LIBRARY_SOURCES`], [`HEADER_FOLDER`], [`RUST_FOLDERS`]), or, where no file is known, its name stands in one of their
 //!    namespaces or crates ([`LIBRARY_NAMESPACES`]). A file that is only that of code inlined into
 //!    the function is not its own: then none is known. So what a `std::vector`, a `std::map`, a
 //!    `Vec` or a `HashMap` allocates belongs to the line of the program that grew it.
@@ -124,25 +124,23 @@ pub const WRAPPERS: &[(&str, &[&str])] = &[
 /// Start of the C library's file name.
 pub const C_LIBRARY: &str = "libc.so";
 
-/// Parts of the paths of standard library sources. `/library/CRATE/src/` is Rust's own tree, as
-/// `/rustc/HASH/library/…`, rust-src and distributions have it.
-pub const LIBRARY_SOURCES: &[&str] = &[
-    "/include/c++/",
-    "/libstdc++-v3/",
-    "/libcxx/",
-    "/libcxxabi/",
-    "/library/alloc/src/",
-    "/library/core/src/",
-    "/library/std/src/",
-    "/rust/deps/",
-];
+/// Parts of the paths of standard library sources that are compiled into the libraries: C++'s own,
+/// and what Rust's depend on.
+pub const LIBRARY_SOURCES: &[&str] = &["/libstdc++-v3/", "/libcxx/", "/libcxxabi/", "/rust/deps/"];
 
-/// Of these, parts of the paths of what is inlined into programs.
-pub const INLINED_SOURCES: &[&str] = &[
-    "/include/c++/",
-    "/library/alloc/src/",
-    "/library/core/src/",
-    "/library/std/src/",
+/// Where the headers of C++'s standard library are: here, in a folder named after a version
+/// (`12`, `13.2.0`, `v1`).
+pub const HEADER_FOLDER: &str = "include/c++/";
+
+/// What stands in that folder and is no header belongs to a program.
+pub const NO_HEADERS: &[&str] = &["c", "cc", "cpp", "cxx", "c++", "C", "cppm", "ixx"];
+
+/// Folders in Rust's own tree, which `/rustc/HASH/`, rust-src and distributions have in a folder
+/// with `rust` in its name. A path without its start (`library/…`) is one of them too.
+pub const RUST_FOLDERS: &[&str] = &[
+    "library/alloc/src/",
+    "library/core/src/",
+    "library/std/src/",
 ];
 
 /// Rust's own crates, as symbols name them.
