@@ -44,6 +44,7 @@ mod symbols;
 mod terminals;
 mod tidy;
 mod tight_memory;
+mod tree_notes;
 mod truth;
 mod unpacking;
 mod widths;

@@ -81,6 +81,7 @@ KINDS = dict(
         start=1,
     )
 )
+KINDS[18] = "totals"
 RESERVED_KINDS = (5, 14)
 
 
@@ -349,6 +350,7 @@ RECORDS = {
         "stamp:u64 how:u8 code:u32 allocs:u64 frees:u64 reallocs:u64 maps:u64 lost:u64"
         " message:text"
     ),
+    18: "allocated_bytes:u64",
 }
 
 FORMS = {

@@ -47,6 +47,7 @@ kinds! {
     DIRECTORY = 14, "directory";
     SYMBOLS = 15, "symbols";
     END = 16, "end";
+    TOTALS = 18, "totals";
 }
 
 impl ChunkKind {

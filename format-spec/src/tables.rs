@@ -216,6 +216,14 @@ record! {
 }
 
 record! {
+    /// What the events of the tape add up to. Since version 1.1; a tape may lack it.
+    Totals in TOTALS {
+        /// Sizes of all allocations and reallocations, in every domain but mmap.
+        allocated_bytes: u64,
+    }
+}
+
+record! {
     /// The end of the recording. A tape without one was cut.
     End in END {
         /// When.

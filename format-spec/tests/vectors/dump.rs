@@ -143,6 +143,7 @@ fn content(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> 
         ChunkKind::EPOCHS => table::<Epoch>(header, payload),
         ChunkKind::CHILDREN => table::<Child>(header, payload),
         ChunkKind::END => table::<End>(header, payload),
+        ChunkKind::TOTALS => table::<Totals>(header, payload),
         _ if header.must_understand() => Ok("  must be understood\n".into()),
         _ => Ok("  skipped\n".into()),
     }
@@ -313,6 +314,7 @@ fields! {
     Epoch { number watermark inexact_streams }
     Child { stamp pid origin tape command reason }
     End { stamp how code allocs frees reallocs maps lost message }
+    Totals { allocated_bytes }
 }
 
 fn table<R: Fields>(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> {

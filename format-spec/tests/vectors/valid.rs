@@ -29,6 +29,7 @@ pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("stack_nodes", stack_nodes()),
         ("long_integers", long_integers()),
         ("address_wraps", address_wraps()),
+        ("totals", totals()),
         ("unknown_kind", unknown_kind()),
         ("unknown_column", unknown_column()),
         ("trailing_fields", trailing_fields()),
@@ -369,6 +370,23 @@ fn address_wraps() -> Vec<u8> {
     payload.extend_from_slice(&[8, 8, 8, 1, 1, 1]);
     let mut tape = Tape::new();
     tape.raw(ChunkKind::EVENTS, 3, &payload, |header| header.stream = 0);
+    tape.bytes
+}
+
+/// Version 1.1: of several the last holds.
+fn totals() -> Vec<u8> {
+    let mut header = header();
+    header.version = (1, 1);
+    let mut tape = Tape::with_header(&header);
+    let totals = |allocated_bytes| Totals { allocated_bytes };
+    tape.events(0, 0, &[alloc(10, 0x1010, 24, 0), free(11, 0x1010)])
+        .table(&[totals(7)])
+        .table(&[totals(24)])
+        .table(&[Totals {
+            allocated_bytes: u64::MAX,
+        }])
+        .table(&[totals(24)])
+        .table(&[end()]);
     tape.bytes
 }
 

@@ -11,7 +11,7 @@ use crate::tape_file::TapeFile;
 use heaptape_format::chunk::{ChunkInfo, ChunkKind, NO_STREAM};
 use heaptape_format::event::OperationKind;
 use heaptape_format::tables::{
-    End, Lost, LostReason, Record, StackNode, put_record, put_records, put_stack_nodes,
+    End, Lost, LostReason, Record, StackNode, Totals, put_record, put_records, put_stack_nodes,
 };
 use heaptape_format::{DecodeError, TapeHeader};
 use std::io;
@@ -312,6 +312,10 @@ impl TapeWriter {
         (end.allocs, end.frees) = (counts.allocs, counts.frees);
         (end.reallocs, end.maps, end.lost) = (counts.reallocs, counts.maps, counts.lost);
         let stamp = end.stamp;
+        let totals = Totals {
+            allocated_bytes: counts.allocated_bytes,
+        };
+        self.last_chunk(press, &totals, (stamp, stamp), &mut out);
         self.last_chunk(press, &end, (stamp, stamp), &mut out);
         // Without room even for the end the tape is a cut one, which readers know. Without a header
         // it is none, and no file is left of it.

@@ -2,70 +2,74 @@
 //! nothing, its children do.
 
 use heaptape::report::units::percent;
-use heaptape::{OpenOptions, Recording};
+use heaptape::tape::TapeTotals;
+use heaptape::{OpenOptions, Recording, Tape};
 use heaptape_format::TapeHeader;
-use heaptape_format::header::HEADER_BYTES;
-use std::fs::File;
-use std::io::Read;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// A tape with less than this share of what was allocated, in percent, is worth a note.
 const SHARE_MIN: f64 = 5.0;
 /// Files of the folder that are looked at.
 const FILES_MAX: usize = 4096;
-/// Of the tapes of the tree the largest few are opened: their sum is at most the tree's, so that
-/// a note is never wrong, and folders with hundreds of tapes cost little.
-const OPENED_MAX: usize = 3;
+/// Of the tapes that do not say what they add up to, those with the largest files are read: so many.
+const READ_MAX: usize = 3;
 
 /// A note when the recording holds less than 5 % of what its process tree allocated.
 pub(super) fn largest_tape(recording: &Recording, options: &OpenOptions) -> Option<String> {
     let tape = recording.tape();
-    let mut others = tapes_of_session(&tape.path, tape.header.session_id)?;
-    // Without a much larger file beside it this tape has its share.
-    others.retain(|(bytes, _)| *bytes > tape.tape_bytes.saturating_mul(2));
-    others.sort_unstable_by(|one, other| other.cmp(one));
-    others.truncate(OPENED_MAX);
+    let others = tapes_of_session(&tape.path, &tape.header)?;
     if others.is_empty() {
         return None;
     }
-    let own = recording.summary().ok()?.bytes_allocated;
-    let mut total = own;
-    let mut largest: Option<(u64, String)> = None;
-    for (_, path) in others {
-        let Ok(other) = Recording::open(&path, options) else {
-            continue;
-        };
-        let Ok(summary) = other.summary() else {
-            continue;
-        };
-        total = total.saturating_add(summary.bytes_allocated);
-        if largest
-            .as_ref()
-            .is_none_or(|(bytes, _)| summary.bytes_allocated > *bytes)
-        {
-            let command = other
-                .tape()
-                .process
-                .command
-                .first()
-                .cloned()
-                .unwrap_or_default();
-            let text = format!("{} ({command})", path.display());
-            largest = Some((summary.bytes_allocated, text));
-        }
+    let (told, mut untold): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|other| other.allocated.is_some());
+    // What is not counted makes the share of this one larger, so that a note is never wrong.
+    untold.sort_unstable_by(|one, other| other.file_bytes.cmp(&one.file_bytes));
+    untold.truncate(READ_MAX);
+    for other in &mut untold {
+        let read = Recording::open(&other.path, options);
+        other.allocated = read
+            .ok()
+            .and_then(|read| Some(read.summary().ok()?.bytes_allocated));
     }
+    let others: Vec<(u64, PathBuf)> = told
+        .into_iter()
+        .chain(untold)
+        .filter_map(|other| Some((other.allocated?, other.path)))
+        .collect();
+    let own = recording.summary().ok()?.bytes_allocated;
+    let total = others
+        .iter()
+        .fold(own, |total, (bytes, _)| total.saturating_add(*bytes));
     let share = percent(own, total);
-    let (_, largest) = largest.filter(|(bytes, _)| *bytes > own)?;
-    (share < SHARE_MIN).then(|| {
+    let (bytes, largest) = others.into_iter().max()?;
+    (bytes > own && share < SHARE_MIN).then(|| {
+        let command = Tape::open(&largest)
+            .ok()
+            .and_then(|tape| tape.process.command.into_iter().next())
+            .map_or(String::new(), |command| format!(" ({command})"));
         format!(
-            "{} holds {share:.1} % of what its process tree allocated; the most is in {largest}",
-            tape.path.display()
+            "{} holds {share:.1} % of what its process tree allocated; the most is in {}{command}",
+            tape.path.display(),
+            largest.display()
         )
     })
 }
 
-/// Sizes and paths of the other tapes beside `path` that belong to `session`.
-fn tapes_of_session(path: &Path, session: [u8; 16]) -> Option<Vec<(u64, PathBuf)>> {
+/// Another tape of the tree.
+#[derive(Debug)]
+struct Other {
+    path: PathBuf,
+    file_bytes: u64,
+    /// What it says of itself.
+    allocated: Option<u64>,
+}
+
+/// The other tapes of the same run beside `path`; of copies one.
+fn tapes_of_session(path: &Path, header: &TapeHeader) -> Option<Vec<Other>> {
+    let session = header.session_id;
     if session == [0; 16] {
         return None;
     }
@@ -75,6 +79,7 @@ fn tapes_of_session(path: &Path, session: [u8; 16]) -> Option<Vec<(u64, PathBuf)
     let folder = folder.unwrap_or(Path::new("."));
     let own = path.file_name()?;
     let mut found = Vec::new();
+    let mut known = HashSet::from([header.tape_id]);
     for entry in std::fs::read_dir(folder).ok()?.take(FILES_MAX).flatten() {
         let candidate = entry.path();
         let is_tape = candidate
@@ -86,21 +91,21 @@ fn tapes_of_session(path: &Path, session: [u8; 16]) -> Option<Vec<(u64, PathBuf)
         let Some(bytes) = entry.metadata().ok().filter(std::fs::Metadata::is_file) else {
             continue;
         };
-        if session_of(&candidate) == Some(session) {
+        let totals = TapeTotals::open(&candidate);
+        if let Some(totals) = totals.filter(|totals| totals.session_id == session)
+            && known.insert(totals.tape_id)
+        {
             // `x.tape` in the current folder is shown as it was written.
             let shown = match path.parent() {
                 Some(folder) => folder.join(entry.file_name()),
                 None => PathBuf::from(entry.file_name()),
             };
-            found.push((bytes.len(), shown));
+            found.push(Other {
+                path: shown,
+                file_bytes: bytes.len(),
+                allocated: totals.allocated_bytes(),
+            });
         }
     }
     Some(found)
-}
-
-fn session_of(path: &Path) -> Option<[u8; 16]> {
-    let mut bytes = vec![0; HEADER_BYTES];
-    File::open(path).ok()?.read_exact(&mut bytes).ok()?;
-    let (header, _) = TapeHeader::decode(&bytes).ok()?;
-    Some(header.session_id)
 }

@@ -95,10 +95,11 @@ impl ChunkList {
             .filter(move |chunk| chunk.header.kind == kind)
     }
 
-    /// Checks the payloads that are not decoded when a tape is opened, but for events: symbols,
+    /// Checks the payloads that are not decoded when a tape is opened, but for events: symbols, totals
     /// and kinds that this version does not know.
     pub(super) fn check_others(&mut self, bytes: &[u8]) {
-        let is_other = |kind: ChunkKind| kind == ChunkKind::SYMBOLS || !kind.is_known();
+        let skipped = [ChunkKind::SYMBOLS, ChunkKind::TOTALS];
+        let is_other = |kind: ChunkKind| skipped.contains(&kind) || !kind.is_known();
         let mut payload = Vec::new();
         for chunk in &self.chunks {
             if is_other(chunk.header.kind)

@@ -9,9 +9,11 @@ mod lineage;
 pub(crate) mod open;
 mod stacks;
 mod tables;
+mod totals;
 mod verify;
 
 pub use stacks::CutStacks;
+pub use totals::TapeTotals;
 pub use verify::Verification;
 
 use crate::block::{StackId, StreamId};
