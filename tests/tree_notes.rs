@@ -18,10 +18,10 @@ fn tapes(room: &Room) -> Vec<(String, String, u64)> {
 #[test]
 fn the_tape_with_the_most_is_named() {
     let room = Room::new();
-    let sizes = build::c("sizes.c", &[]);
-    let sizes = sizes.display();
+    let amounts = build::c("amounts.c", &[]);
+    let amounts = amounts.display();
     // The file of the first is the larger one, the second has allocated more.
-    let script = format!("'{sizes}' 100000 16; '{sizes}' 1000 100000; true");
+    let script = format!("'{amounts}' 100000 16; '{amounts}' 1000 100000; true");
     let argv = ["bash", "-c", &script];
     room.record("t.tape", &["--wait"], &argv).success();
     let copied = ["repack", "t.tape", "-o", "copy.tape"];
@@ -46,7 +46,7 @@ fn the_tape_with_the_most_is_named() {
             continue;
         }
         assert!(bytes * 20 < total, "{tapes:?}");
-        let note = format!("the most is in {largest} ({sizes})\n");
+        let note = format!("the most is in {largest} ({amounts})\n");
         assert!(said.ends_with(&note), "{name} ({command}): {said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
@@ -56,9 +56,9 @@ fn the_tape_with_the_most_is_named() {
 #[test]
 fn a_tape_with_its_share_has_no_note() {
     let room = Room::new();
-    let sizes = build::c("sizes.c", &[]);
-    let sizes = sizes.display();
-    let script = format!("'{sizes}' 300 100000 & '{sizes}' 30 100000; wait");
+    let amounts = build::c("amounts.c", &[]);
+    let amounts = amounts.display();
+    let script = format!("'{amounts}' 300 100000 & '{amounts}' 30 100000; wait");
     let argv = ["bash", "-c", &script];
     room.record("t.tape", &["--wait"], &argv).success();
     let small = tapes(&room)

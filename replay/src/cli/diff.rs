@@ -28,8 +28,8 @@ pub(super) struct Diff {
     /// The second moment: TAPE, TAPE@T, or @T of the same tape.
     #[arg(value_name = "B[@T]")]
     to: OsString,
-    /// Exit 1 when METRIC>LIMIT: bytes, count, allocations or row:METRIC; 4MiB, +4MiB or +5%; exit
-    /// 2 when it is not but a tape is cut, damaged or lost events.
+    /// Exit 1 when METRIC>LIMIT: bytes, count, allocations (all made until T) or row:METRIC; 4MiB,
+    /// +4MiB or +5%. A tape that is cut, damaged or lost events judges nothing: exit 2.
     #[arg(long, value_name = "EXPR", value_parser = Gate::parse)]
     fail_on: Vec<Gate>,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const SHARE_MIN: f64 = 5.0;
 /// Files of the folder that are looked at.
 const FILES_MAX: usize = 4096;
-/// Of the tapes that do not say what they add up to, those with the largest files are read: so many.
+/// Of the tapes that do not say what they add up to, so many with the largest files are read.
 const READ_MAX: usize = 3;
 
 /// A note when the recording holds less than 5 % of what its process tree allocated.
@@ -26,7 +26,7 @@ pub(super) fn largest_tape(recording: &Recording, options: &OpenOptions) -> Opti
         .into_iter()
         .partition(|other| other.allocated.is_some());
     // What is not counted makes the share of this one larger, so that a note is never wrong.
-    untold.sort_unstable_by(|one, other| other.file_bytes.cmp(&one.file_bytes));
+    untold.sort_unstable_by_key(|other| std::cmp::Reverse(other.file_bytes));
     untold.truncate(READ_MAX);
     for other in &mut untold {
         let read = Recording::open(&other.path, options);

@@ -258,12 +258,12 @@ mod tests {
         ));
         for file in [
             "/src/library/main.c",
-            "/work/include/c++/main.cpp",
-            "/work/include/c++/12/main.cpp",
-            "/work/include/c++/tree.h",
-            "/work/myinclude/c++/12/tree.h",
-            "/home/me/library/std/src/main.rs",
-            "/home/me/library/alloc/src/lib.rs",
+            "/src/include/c++/main.cpp",
+            "/src/include/c++/12/main.cpp",
+            "/src/include/c++/tree.h",
+            "/src/myinclude/c++/12/tree.h",
+            "/src/me/library/std/src/main.rs",
+            "/src/me/library/alloc/src/lib.rs",
             "library/model/src/lib.rs",
         ] {
             assert!(!is_standard_library("main", Some(file)), "{file}");
@@ -273,7 +273,7 @@ mod tests {
             "/opt/gcc/include/c++/13.2.0/vector",
             "/usr/lib/llvm-14/bin/../include/c++/v1/__tree",
             "/usr/include/x86_64-linux-gnu/c++/../../include/c++/12/x.tcc",
-            "/home/me/.rustup/toolchains/x/lib/rustlib/src/rust/library/core/src/slice.rs",
+            "/opt/rustup/toolchains/x/lib/rustlib/src/rust/library/core/src/slice.rs",
             "/usr/src/rustc-1.63.0/library/std/src/collections/hash/map.rs",
             "library/std/src/alloc.rs",
         ] {

@@ -5,10 +5,11 @@
 //!
 //! 1. Its function is in [`WRAPPERS`], or fits a `--wrapper PATTERN`.
 //! 2. It belongs to the standard library of C++ or Rust: its source file is one of theirs
-//!    ([`LIBRARY_SOURCES`], [`HEADER_FOLDER`], [`RUST_FOLDERS`]), or, where no file is known, its name stands in one of their
-//!    namespaces or crates ([`LIBRARY_NAMESPACES`]). A file that is only that of code inlined into
-//!    the function is not its own: then none is known. So what a `std::vector`, a `std::map`, a
-//!    `Vec` or a `HashMap` allocates belongs to the line of the program that grew it.
+//!    ([`LIBRARY_SOURCES`], [`HEADER_FOLDER`], [`RUST_FOLDERS`]), or, where no file is known, its
+//!    name stands in one of their namespaces or crates ([`LIBRARY_NAMESPACES`]). A file that is
+//!    only that of code inlined into the function is not its own: then none is known. So what a
+//!    `std::vector`, a `std::map`, a `Vec` or a `HashMap` allocates belongs to the line of the
+//!    program that grew it.
 //! 3. It stands between a wrapper of its own module and the allocation, and it belongs to the C
 //!    library or has no name: an internal function that does the wrapper's work.
 //!

@@ -95,8 +95,8 @@ impl ChunkList {
             .filter(move |chunk| chunk.header.kind == kind)
     }
 
-    /// Checks the payloads that are not decoded when a tape is opened, but for events: symbols, totals
-    /// and kinds that this version does not know.
+    /// Checks the payloads that are not decoded when a tape is opened, but for events: symbols,
+    /// totals and kinds that this version does not know.
     pub(super) fn check_others(&mut self, bytes: &[u8]) {
         let skipped = [ChunkKind::SYMBOLS, ChunkKind::TOTALS];
         let is_other = |kind: ChunkKind| skipped.contains(&kind) || !kind.is_known();
