@@ -10,7 +10,7 @@ use crate::history::transitions::is_heap;
 use crate::index::build::{Grain, Inheritance, build};
 use crate::index::{Index, IndexInfo, Peak, Summary, place};
 use crate::moment::{Moment, ResolvedMoment};
-use crate::snapshot::{Fault, lifetimes, live_heap, owners};
+use crate::snapshot::{Fault, lifetimes, live_heap, owners, steps};
 use crate::tape::Tape;
 use crate::timeline::{self, TimelinePoint};
 use heaptape_format::scan::Damage;
@@ -264,14 +264,18 @@ impl Recording {
             .map_err(|fault| self.error_of(fault))
     }
 
-    /// The live heap at `points` evenly spaced moments, the last of them the end of the run. A
-    /// moment that falls into a burst of events is moved to the nearest one before it of which
-    /// the index knows the exact state.
+    /// The live heap at `points` evenly spaced moments, the last of them the end of the run. Each
+    /// point has the exact state at its moment.
     ///
     /// # Errors
     /// As [`Recording::summary`].
     pub fn timeline(&self, points: usize) -> Result<Vec<TimelinePoint>, Error> {
-        Ok(timeline::points(&self.tape, &self.index()?.steps, points))
+        let index = self.index()?;
+        let moments = timeline::moments(&self.tape, points);
+        let steps = self
+            .install(|| steps::cut(&self.tape, index, &moments))
+            .map_err(|fault| self.error_of(fault))?;
+        Ok(timeline::points(&self.tape, &steps, &moments))
     }
 
     /// Up to `count` separate peaks, the highest first. Two peaks are separate when the live

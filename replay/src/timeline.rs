@@ -1,8 +1,7 @@
 //! The live heap over time, at evenly spaced moments.
 //!
-//! In: the steps of an index. Out: points. Nothing is decoded: a moment at which the heap did not
-//! change since a step's end has that step's state, and a moment within a step is moved to the end
-//! of the step before.
+//! In: the steps of an index, cut at those moments. Out: points, each with the exact state at its
+//! moment: that of the last step that ended by then.
 
 use crate::index::steps::Step;
 use crate::tape::Tape;
@@ -27,25 +26,28 @@ pub struct TimelinePoint {
     pub high: u64,
 }
 
-/// `count` points over the run of `tape`, the last at its end.
-pub(crate) fn points(tape: &Tape, steps: &[Step], count: usize) -> Vec<TimelinePoint> {
-    let mut points = Vec::new();
+/// `count` evenly spaced moments of the run of `tape`, the last at its end.
+pub(crate) fn moments(tape: &Tape, count: usize) -> Vec<u64> {
+    let moment = |place: usize| {
+        let passed = u128::from(tape.duration_stamp) * place as u128 / count.max(1) as u128;
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let stamp = tape.start_stamp.saturating_add(passed);
+        // All of its nanosecond: the time that is shown names this state.
+        let header = &tape.header;
+        let last = header.ns_to_stamp(header.stamp_to_ns(stamp));
+        last.clamp(stamp, tape.end_stamp.max(stamp))
+    };
+    (1..=count).map(moment).collect()
+}
+
+/// A point at each of `moments`, of which no step holds one before its end.
+pub(crate) fn points(tape: &Tape, steps: &[Step], moments: &[u64]) -> Vec<TimelinePoint> {
     let mut passed = 0;
     let mut last = Step::default();
-    for place in 1..=count {
-        let wanted = moment(tape, place, count);
-        let reached = steps.partition_point(|step| step.last <= wanted);
-        // The moment lies within the next step: the state there is not known, that before it is.
-        let is_within = steps.get(reached).is_some_and(|next| next.first <= wanted);
+    let point = |&stamp: &u64| {
+        let reached = steps.partition_point(|step| step.last <= stamp);
         let new = steps.get(passed..reached).unwrap_or_default();
         let now = new.last().copied().unwrap_or(last);
-        let earlier = points
-            .last()
-            .map_or(tape.start_stamp, |p: &TimelinePoint| p.stamp);
-        let stamp = match is_within {
-            true => now.last.max(earlier),
-            false => wanted,
-        };
         let high = new.iter().map(|step| step.high).max().unwrap_or(0);
         let samples = tape
             .resident
@@ -53,7 +55,7 @@ pub(crate) fn points(tape: &Tape, steps: &[Step], count: usize) -> Vec<TimelineP
         let sample = samples
             .checked_sub(1)
             .and_then(|place| tape.resident.get(place));
-        points.push(TimelinePoint {
+        let point = TimelinePoint {
             stamp,
             bytes: now.total.bytes,
             count: now.total.count,
@@ -61,16 +63,10 @@ pub(crate) fn points(tape: &Tape, steps: &[Step], count: usize) -> Vec<TimelineP
             allocations: now.births.saturating_sub(last.births),
             frees: now.deaths.saturating_sub(last.deaths),
             high: high.max(last.total.bytes),
-        });
+        };
         passed = reached;
         last = now;
-    }
-    points
-}
-
-/// The `place`-th of `count` evenly spaced moments.
-fn moment(tape: &Tape, place: usize, count: usize) -> u64 {
-    let passed = u128::from(tape.duration_stamp) * place as u128 / count.max(1) as u128;
-    tape.start_stamp
-        .saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+        point
+    };
+    moments.iter().map(point).collect()
 }

@@ -100,9 +100,8 @@ struct Builder<'t> {
     waiting: FxHashMap<u64, Vec<Lifetime>>,
     waiting_count: usize,
     changes: Vec<Change>,
-    total: HeapTotal,
-    births: u64,
-    deaths: u64,
+    /// The state after what was followed so far.
+    now: Step,
     maps: u64,
     /// The live heap at the start of the run.
     start: HeapTotal,
@@ -149,9 +148,7 @@ impl<'t> Builder<'t> {
             waiting: FxHashMap::default(),
             waiting_count: 0,
             changes: Vec::new(),
-            total: HeapTotal::default(),
-            births: 0,
-            deaths: 0,
+            now: Step::default(),
             maps: 0,
             start: HeapTotal::default(),
             peaks: PeakFinder::default(),
@@ -193,7 +190,7 @@ impl<'t> Builder<'t> {
 
     /// Puts borders into the window, each behind a whole stamp.
     fn cut_slices(&mut self, window: &[Transition]) {
-        let suitable = self.total.count.saturating_mul(SLICE_EVENTS_PER_BLOCK);
+        let suitable = self.now.total.count.saturating_mul(SLICE_EVENTS_PER_BLOCK);
         let slice_events = match self.grain.slice_events {
             Some(events) => events.max(1),
             None => suitable.max(SLICE_EVENTS),
@@ -216,16 +213,13 @@ impl<'t> Builder<'t> {
         for group in window.chunk_by(|a, b| a.stamp == b.stamp) {
             let (now, later) = rest.split_at_checked(group.len()).unwrap_or_default();
             rest = later;
-            let mut changed = 0;
-            for change in now {
-                self.total.bytes = self.total.bytes.wrapping_add(change.bytes);
-                self.births += u64::from(change.births);
-                self.deaths += u64::from(change.deaths);
-                changed += u64::from(change.births | change.deaths);
-            }
-            self.total.count = self.births - self.deaths;
-            if let (Some(first), true) = (group.first(), changed > 0) {
-                self.observe(first.stamp, changed);
+            let stamp = group.first().map_or(0, |first| first.stamp);
+            if let Some(next) = self.now.followed_by(stamp, now.iter()) {
+                self.now = next;
+                let changed = now
+                    .iter()
+                    .map(|change| u64::from(change.births | change.deaths));
+                self.observe(changed.sum());
             }
             for transition in group {
                 self.note(transition);
@@ -234,25 +228,19 @@ impl<'t> Builder<'t> {
         self.changes = changes;
     }
 
-    fn observe(&mut self, stamp: u64, changes: u64) {
-        if stamp <= self.tape.start_stamp {
-            self.start = self.total;
+    /// Takes note of the state after `changes` changes at one stamp.
+    fn observe(&mut self, changes: u64) {
+        let Step { last, total, .. } = self.now;
+        if last <= self.tape.start_stamp {
+            self.start = total;
         }
         self.peaks.observe(Peak {
-            stamp,
-            bytes: self.total.bytes,
-            count: self.total.count,
+            stamp: last,
+            bytes: total.bytes,
+            count: total.count,
         });
-        let now = Step {
-            first: stamp,
-            last: stamp,
-            total: self.total,
-            high: self.total.bytes,
-            births: self.births,
-            deaths: self.deaths,
-        };
         let header = &self.tape.header;
-        self.steps.observe(now, changes, |a, b| {
+        self.steps.observe(self.now, changes, |a, b| {
             header.stamp_to_ns(a) == header.stamp_to_ns(b)
         });
     }
@@ -339,7 +327,7 @@ impl<'t> Builder<'t> {
             inherited_pool_frees,
             bytes_allocated,
             peak: peaks.first().copied().unwrap_or(start),
-            end: self.total,
+            end: self.now.total,
             readable_events,
             damaged_chunks: damaged.len() as u64,
             stacks: stacks - u64::from(none),

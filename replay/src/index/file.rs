@@ -10,7 +10,7 @@ use super::peaks::PEAKS_MAX;
 use super::steps::{Step, put_steps, take_steps};
 use super::survivors::{Borders, is_above, put_survivors, take_survivors};
 use super::{HeapTotal, Peak, Summary};
-use crate::block::Lifetime;
+use crate::block::{Block, Lifetime};
 use crate::tape::open::Bytes;
 use heaptape_format::chunk::{CHUNK_HEADER_BYTES, ChunkEncoder, ChunkInfo, ChunkKind};
 use heaptape_format::error::DecodeError;
@@ -313,13 +313,24 @@ impl Index {
     /// The blocks that live across the border behind `slices` slices, in no order but always the
     /// same.
     pub(crate) fn alive_behind(&self, slices: usize) -> Result<Vec<Lifetime>, DecodeError> {
+        self.wanted_behind(slices, |_| true)
+    }
+
+    /// Those of them that are `wanted`.
+    pub(crate) fn wanted_behind(
+        &self,
+        slices: usize,
+        wanted: impl Fn(&Block) -> bool + Sync,
+    ) -> Result<Vec<Lifetime>, DecodeError> {
         let border = slices as u64 + 1;
         let chunks = self.survivors.par_iter();
         let chunks = chunks.filter(|chunk| is_above(chunk.header.first, border));
         let alive: Result<Vec<Vec<Lifetime>>, DecodeError> = chunks
             .map(|chunk| {
                 let mut lifetimes = self.decode(chunk)?;
-                lifetimes.retain(|lifetime| self.borders.crosses(slices, lifetime));
+                lifetimes.retain(|lifetime| {
+                    wanted(&lifetime.block) && self.borders.crosses(slices, lifetime)
+                });
                 Ok(lifetimes)
             })
             .collect();

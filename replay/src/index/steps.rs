@@ -5,6 +5,7 @@
 //! that a time in nanoseconds names its state exactly.
 
 use super::HeapTotal;
+use crate::history::heap::Change;
 use heaptape_format::error::DecodeError;
 use heaptape_format::varint::{Cursor, put_varint};
 
@@ -26,6 +27,44 @@ pub(crate) struct Step {
     pub(crate) births: u64,
     /// Blocks that died since the start of the recording.
     pub(crate) deaths: u64,
+}
+
+impl Step {
+    /// The state after `changes` at `stamp`, as a step of this stamp alone; None when they change
+    /// nothing.
+    pub(crate) fn followed_by<'a>(
+        &self,
+        stamp: u64,
+        changes: impl Iterator<Item = &'a Change>,
+    ) -> Option<Self> {
+        let (mut births, mut deaths, mut bytes) = (0, 0, self.total.bytes);
+        for change in changes {
+            births += u64::from(change.births);
+            deaths += u64::from(change.deaths);
+            bytes = bytes.wrapping_add(change.bytes);
+        }
+        let total = HeapTotal {
+            bytes,
+            count: (self.total.count + births).wrapping_sub(deaths),
+        };
+        (births + deaths > 0).then_some(Self {
+            first: stamp,
+            last: stamp,
+            total,
+            high: bytes,
+            births: self.births + births,
+            deaths: self.deaths + deaths,
+        })
+    }
+
+    /// This step and the one behind it as one.
+    pub(crate) fn joined(&self, next: &Self) -> Self {
+        Self {
+            first: self.first,
+            high: self.high.max(next.high),
+            ..*next
+        }
+    }
 }
 
 /// Collects steps.
@@ -54,11 +93,7 @@ impl StepMaker {
     pub(super) fn observe(&mut self, now: Step, changes: u64, same_ns: impl Fn(u64, u64) -> bool) {
         match &mut self.open {
             Some(open) if self.changes < self.changes_min || same_ns(open.last, now.last) => {
-                *open = Step {
-                    first: open.first,
-                    high: open.high.max(now.high),
-                    ..now
-                };
+                *open = open.joined(&now);
                 self.changes += changes;
             }
             open => {

@@ -1,11 +1,13 @@
-//! Answers about blocks: who lives at a moment, who lived in a window, who owned an address.
+//! Answers about blocks: who lives at a moment, who lived in a window, who owned an address, how
+//! many live at each of many moments.
 //!
-//! In: a tape and its index. Out: blocks and lifetimes. Each answer reads what the index keeps of
-//! the borders of slices and replays only the slices that it must.
+//! In: a tape and its index. Out: blocks, lifetimes and steps. Each answer reads what the index
+//! keeps of the borders of slices and replays only the slices that it must.
 
 pub(crate) mod lifetimes;
 pub(crate) mod live_heap;
 pub(crate) mod owners;
+pub(crate) mod steps;
 
 use crate::index::Index;
 use heaptape_format::error::DecodeError;

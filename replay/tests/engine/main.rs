@@ -19,3 +19,4 @@ mod moments;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "benchmarks use other parts of it")]
 mod support;
+mod timeline;
