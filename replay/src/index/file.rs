@@ -23,7 +23,7 @@ const MAGIC: [u8; 8] = *b"\x89HTIDX\r\n";
 /// Rises when the bytes or the meaning of an index change: older indexes are built again.
 const VERSION: u64 = 4;
 /// Length of the header.
-const HEADER_BYTES: usize = 152;
+pub(super) const HEADER_BYTES: usize = 152;
 
 const SUMMARY: ChunkKind = ChunkKind(0x7001);
 const SLICES: ChunkKind = ChunkKind(0x7002);
@@ -209,6 +209,14 @@ fn take_summary(cursor: &mut Cursor<'_>) -> Result<Summary, DecodeError> {
 
 /// The header of an index whose chunks are `chunks`.
 pub(super) fn put_header(origin: &Origin, chunks: &[u8]) -> Vec<u8> {
+    header(
+        origin,
+        chunks.len() as u64,
+        &crc32c::crc32c(chunks).to_le_bytes(),
+    )
+}
+
+fn header(origin: &Origin, chunks_bytes: u64, checksum: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
@@ -218,11 +226,21 @@ pub(super) fn put_header(origin: &Origin, chunks: &[u8]) -> Vec<u8> {
         out.extend_from_slice(&changed.to_le_bytes());
     }
     out.extend_from_slice(&u64::from(origin.has_parent).to_le_bytes());
-    out.extend_from_slice(&(chunks.len() as u64).to_le_bytes());
+    out.extend_from_slice(&chunks_bytes.to_le_bytes());
     out.resize(HEADER_BYTES - 8, 0);
-    out.extend_from_slice(&crc32c::crc32c(chunks).to_le_bytes());
+    out.extend_from_slice(checksum);
     out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
     out
+}
+
+/// True when a file of `bytes` bytes, which begins with `start`, may be an index of `origin`: what
+/// tells so without reading the file.
+pub(super) fn may_be_index(start: &[u8; HEADER_BYTES], bytes: u64, origin: &Origin) -> bool {
+    let chunks_bytes = bytes.checked_sub(HEADER_BYTES as u64);
+    let checksum = start.get(HEADER_BYTES - 8..HEADER_BYTES - 4);
+    chunks_bytes
+        .zip(checksum)
+        .is_some_and(|(chunks_bytes, checksum)| header(origin, chunks_bytes, checksum) == start)
 }
 
 /// An index that can be asked.

@@ -3,14 +3,14 @@
 //! In: the path of a tape. Out: the bytes of its index, from beside the tape or from the user's
 //! cache folder; or a new file there, written whole and then renamed, readable by its owner alone.
 
-use super::file::put_header;
-use super::{Index, file::Origin};
+use super::Index;
+use super::file::{HEADER_BYTES, Origin, may_be_index, put_header};
 use crate::error::Error;
 use crate::tape::Tape;
 use crate::tape::open::Bytes;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,9 +77,21 @@ pub(crate) fn load(
             if !std::fs::metadata(&path).ok()?.is_file() {
                 return None;
             }
-            let bytes = Bytes::of_file(&File::open(&path).ok()?).ok()?;
+            let bytes = bytes(&File::open(&path).ok()?, origin)?;
             Some((Index::open(bytes, origin, cut)?, path))
         })
+}
+
+/// The bytes of a file that may be an index of `origin`. What is none can be of any size: it is
+/// told by its header alone.
+fn bytes(file: &File, origin: &Origin) -> Option<Bytes> {
+    let mut start = [0; HEADER_BYTES];
+    file.read_exact_at(&mut start, 0).ok()?;
+    let bytes = file.metadata().ok()?.len();
+    if !may_be_index(&start, bytes, origin) {
+        return None;
+    }
+    Bytes::of_file(file).ok()
 }
 
 /// Writes the index that consists of `chunks`; returns where it is.

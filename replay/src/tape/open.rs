@@ -40,6 +40,8 @@ impl Bytes {
         // value: every read of the slice is of plain bytes.
         match unsafe { Mmap::map(file) } {
             Ok(map) => Ok(Self::Map(map)),
+            // To read it would take as much.
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(error),
             Err(_) => {
                 let mut bytes = Vec::new();
                 let mut reader = file;

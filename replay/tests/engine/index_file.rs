@@ -62,6 +62,30 @@ fn an_index_is_written_beside_the_tape_for_its_owner_and_used_again() {
 }
 
 #[test]
+fn an_index_of_another_length_is_built_again() {
+    let (_folder, path) = file(&bytes(6, 1));
+    let builds = Arc::new(AtomicU64::new(0));
+    let options = counting(&builds);
+    let summary = Recording::open(&path, &options)
+        .unwrap()
+        .summary()
+        .unwrap()
+        .clone();
+    let index = path.with_file_name("x.tape.idx");
+    let whole = std::fs::read(&index).unwrap();
+    let length = whole.len() as u64;
+    for (built, length) in (1..).zip([0, 100, 152, length - 8, length + 8, length + (1 << 30)]) {
+        assert_eq!(builds.load(Ordering::SeqCst), built);
+        let resized = std::fs::File::options().write(true).open(&index).unwrap();
+        resized.set_len(length).unwrap();
+        let again = Recording::open(&path, &options).unwrap();
+        assert_eq!(again.summary().unwrap(), &summary);
+        assert_eq!(builds.load(Ordering::SeqCst), built + 1, "{length} bytes");
+        assert!(std::fs::read(&index).unwrap() == whole, "{length} bytes");
+    }
+}
+
+#[test]
 fn an_index_that_cannot_stand_beside_its_tape_goes_to_the_cache() {
     let (folder, path) = file(&bytes(2, 1));
     // A folder in its place: it cannot be written, whoever asks.

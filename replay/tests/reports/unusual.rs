@@ -102,3 +102,23 @@ fn a_moment_after_the_end_is_the_end() {
         1_000_000
     );
 }
+
+/// An index that something else made huge is not read: it would not fit.
+#[test]
+fn a_huge_index_is_built_again() {
+    let folder = folder();
+    let stats = folder.text(&["stats", "x.tape"]);
+    let index = folder.path("x.tape.idx");
+    let whole = std::fs::read(&index).unwrap();
+    let file = std::fs::File::options().write(true).open(&index).unwrap();
+    file.set_len(6 << 30).unwrap();
+    let script = "ulimit -v 3000000 && exec \"$0\" stats x.tape";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_heaptape")])
+        .current_dir(folder.0.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), stats);
+    assert_eq!(std::fs::metadata(&index).unwrap().len(), whole.len() as u64);
+}
