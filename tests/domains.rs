@@ -131,7 +131,10 @@ fn domains_with_names_that_are_taken() {
         let chosen = rows(&room.json(&[&stats[..], &["--domain", &name]].concat()));
         assert_eq!(chosen, [(name, amount)].into());
     }
-    // Who asks for one of every recording's gets the program's own beside it.
+    // The recording's own domain is that alone.
+    let native = rows(&room.json(&[&stats[..], &["--domain", "native"]].concat()));
+    assert_eq!(native.keys().collect::<Vec<_>>(), ["native"]);
+    // Where it has none of that name, the program's own is meant.
     let mapped = rows(&room.json(&[&stats[..], &["--domain", "mmap"]].concat()));
     assert_eq!(mapped, [("mmap (custom)".to_owned(), (100, 1))].into());
     let gate = [

@@ -159,8 +159,9 @@ pub(super) struct ChooseArgs {
     /// --include and --exclude look at every frame of the stack.
     #[arg(long)]
     all_frames: bool,
-    /// Only this domain: native, raw, mem, obj, mmap, a name, or all; repeatable [default: the
-    /// heap, which is native, raw, mem and obj].
+    /// Only this domain: native, raw, mem, obj, mmap, a name, or all; repeatable. A domain of the
+    /// program's own that is called like one of these is 'NAME (custom)' [default: the heap, which
+    /// is native, raw, mem and obj].
     #[arg(long, value_name = "NAME")]
     domain: Vec<String>,
     /// Only this thread, by name or id; repeatable.

@@ -84,9 +84,11 @@ impl BlockFilter {
     }
 }
 
-/// Who asks for `arena` gets the program's own of that name too: a gate must not pass it by.
-fn is_called(domain: &str, name: &str) -> bool {
-    domain == name || domain.strip_suffix(CUSTOM) == Some(name)
+/// True when `tape` surely has the domain `name` of every recording's. Who asks for another one of
+/// these names gets the program's own of that name too: a gate must not pass it by.
+fn is_recorded(name: &str, tape: &Tape) -> bool {
+    name == tape.domain_name(DomainId::NATIVE)
+        || name == tape.domain_name(DomainId::MMAP) && tape.has_mappings()
 }
 
 /// The domains called `name`: two threads that name one at the same moment get a number each.
@@ -94,8 +96,12 @@ fn find_domain(name: &str, tape: &Tape) -> Result<Vec<DomainId>, NoMatch> {
     let custom = tape.domains.iter().map(|domain| DomainId(domain.id));
     let built_in = BUILT_IN.iter().map(|(domain, _)| *domain);
     let all = built_in.chain(custom);
-    let (found, others): (Vec<DomainId>, Vec<DomainId>) =
-        all.partition(|domain| is_called(tape.domain_name(*domain), name));
+    let is_recorded = is_recorded(name, tape);
+    let is_called = |domain: &DomainId| {
+        let called = tape.domain_name(*domain);
+        called == name || !is_recorded && called.strip_suffix(CUSTOM) == Some(name)
+    };
+    let (found, others): (Vec<DomainId>, Vec<DomainId>) = all.partition(is_called);
     if found.is_empty() {
         let mut known: Vec<String> = Vec::new();
         for domain in others {

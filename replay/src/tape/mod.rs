@@ -37,6 +37,8 @@ use tables::Tables;
 pub const ORIGIN_STARTED: u8 = 0;
 /// `Process::origin`: the process was forked by a recorded one.
 pub const ORIGIN_FORKED: u8 = 1;
+/// Bit of `Process::options`: mappings are recorded.
+const OPTION_MAPPINGS: u32 = 2;
 /// Bit of `Process::options`: frees have stacks.
 const OPTION_FREE_STACKS: u32 = 1;
 
@@ -296,6 +298,12 @@ impl Tape {
     #[must_use]
     pub fn has_free_stacks(&self) -> bool {
         self.process.options & OPTION_FREE_STACKS != 0
+    }
+
+    /// True when the recording was asked for mappings (`run --mmap`).
+    #[must_use]
+    pub fn has_mappings(&self) -> bool {
+        self.process.options & OPTION_MAPPINGS != 0
     }
 
     /// True when no event chunk has a wrong checksum but those at `offsets`, which are sorted.
