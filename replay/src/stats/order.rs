@@ -2,7 +2,7 @@
 
 use super::amount::{Amount, Change, Churn, Measure};
 use super::group::Grouper;
-use super::key::KeyId;
+use super::key::{GroupBy, KeyId};
 use std::cmp::{Ordering, Reverse};
 
 /// What rows are sorted by, the largest first.
@@ -139,15 +139,43 @@ pub fn compare<M: Sortable>(
     grouper: &Grouper,
 ) -> Ordering {
     let ranks = |row: &(KeyId, M)| Reverse(row.1.ranks(by).unwrap_or_default());
-    let keys = || {
-        let keys = grouper.compare(one.0, other.0);
-        if by == SortBy::Key {
-            keys
-        } else {
-            keys.reverse()
-        }
+    let keys = || match (by, grouper.group_by()) {
+        (SortBy::Key, GroupBy::Traceback) => grouper.compare(one.0, other.0),
+        (SortBy::Key, _) => by_value(&grouper.text(one.0), &grouper.text(other.0)),
+        _ => grouper.compare(one.0, other.0).reverse(),
     };
     ranks(one).cmp(&ranks(other)).then_with(keys)
+}
+
+/// Compares two texts, the numbers in them by value: sizes, ids of threads, lines of files.
+fn by_value(one: &str, other: &str) -> Ordering {
+    let parts =
+        |text| str::as_bytes(text).chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let mut others = parts(other);
+    for left in parts(one) {
+        let Some(right) = others.next() else {
+            return Ordering::Greater;
+        };
+        let order = match (number(left), number(right)) {
+            // Of two numbers without zeros in front the longer one is larger.
+            (Some(left), Some(right)) => (left.len(), left).cmp(&(right.len(), right)),
+            _ => left.cmp(right),
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    match others.next() {
+        Some(_) => Ordering::Less,
+        None => one.cmp(other),
+    }
+}
+
+/// The digits of a number without zeros in front; None for what is no number.
+fn number(part: &[u8]) -> Option<&[u8]> {
+    let is_number = part.first().is_some_and(u8::is_ascii_digit);
+    let zeros = part.iter().take_while(|&&digit| digit == b'0').count();
+    is_number.then_some(part.get(zeros..).unwrap_or_default())
 }
 
 /// The rows of a map in order.
@@ -159,4 +187,26 @@ pub fn sorted<M: Sortable>(
     let mut rows: Vec<(KeyId, M)> = rows.into_iter().collect();
     rows.sort_unstable_by(|one, other| compare(one, other, by, grouper));
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_keys_are_compared_by_value() {
+        let sorted = [
+            "", "0", "007", "7", "10", "1003", "a", "a 9 (8)", "a 9 (10)", "a 10 (1)", "a.c:9",
+            "a.c:10", "a.c:10b", "b",
+        ];
+        for (place, one) in sorted.iter().enumerate() {
+            for (other_place, other) in sorted.iter().enumerate() {
+                assert_eq!(
+                    by_value(one, other),
+                    place.cmp(&other_place),
+                    "{one} {other}"
+                );
+            }
+        }
+    }
 }

@@ -122,3 +122,13 @@ fn a_huge_index_is_built_again() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), stats);
     assert_eq!(std::fs::metadata(&index).unwrap().len(), whole.len() as u64);
 }
+
+#[test]
+fn keys_with_numbers_are_sorted_by_value() {
+    let folder = folder();
+    let args = ["stats", "x.tape", "--group-by", "size", "--sort", "key"];
+    let stats = folder.json(&args);
+    let rows = stats["rows"].as_array().unwrap().iter();
+    let keys: Vec<&str> = rows.map(|row| row["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["10", "20", "100"]);
+}
