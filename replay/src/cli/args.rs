@@ -180,7 +180,7 @@ pub(super) struct ChooseArgs {
     #[arg(long, value_name = "N", value_parser = rows_max, allow_negative_numbers = true)]
     top: Option<usize>,
     /// One more allocation wrapper, a pattern of function names; repeatable.
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", conflicts_with = "raw_sites")]
     wrapper: Vec<String>,
     /// The most recent frame is the place, wrapper or not.
     #[arg(long)]

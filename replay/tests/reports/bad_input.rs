@@ -1,6 +1,7 @@
 //! What is no tape, no moment, no address, no option: exit code 2 and one helpful line.
 
 use crate::tape::{Folder, Tape};
+use crate::verbs::folder;
 use heaptape_format::header::HEADER_BYTES;
 
 /// Every verb that reads one tape, with what else it needs.
@@ -227,4 +228,13 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// One of them would have no effect.
+#[test]
+fn options_that_exclude_each_other_are_refused() {
+    let folder = folder();
+    let complaint = folder.fails(&["stats", "x.tape", "--raw-sites", "--wrapper", "x"], 2);
+    assert!(complaint.contains("--wrapper"), "{complaint}");
+    assert!(complaint.contains("--raw-sites"), "{complaint}");
 }
