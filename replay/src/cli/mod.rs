@@ -244,6 +244,16 @@ fn usage(error: &clap::Error) -> Exit {
     }
 }
 
+/// True when the verb of this command line has the option `name`.
+fn takes(name: &str) -> bool {
+    use clap::CommandFactory;
+    let command = Cli::command();
+    let words = std::env::args_os().skip(1);
+    let mut verbs = words.filter_map(|word| command.find_subcommand(word.to_str()?));
+    let has_it = |verb: &clap::Command| verb.get_arguments().any(|option| option.get_id() == name);
+    verbs.next().is_some_and(has_it)
+}
+
 fn is_verb(word: &OsString) -> bool {
     use clap::CommandFactory;
     let command = Cli::command();

@@ -78,12 +78,17 @@ fn refuse_moment(path: &Path) -> anyhow::Result<()> {
         Ok(TapeAt {
             path: tape,
             moment: Some(moment),
-        }) if tape.exists() => bail!(
-            "{}: this verb takes no TAPE@T; name {}, and the moment, where it has one, by \
-             --at {moment}",
-            path.display(),
-            tape.display()
-        ),
+        }) if tape.exists() => {
+            let (whole, tape) = (path.display(), tape.display());
+            let advice = match (super::takes("at"), super::takes("from")) {
+                (true, _) => format!("name {tape}, and the moment by --at {moment}"),
+                (_, true) => format!("name {tape}, and a window by --from T and --to T"),
+                _ => format!(
+                    "name {tape} alone; heaptape stats {tape} --at {moment} tells of a moment"
+                ),
+            };
+            bail!("{whole}: this verb takes no TAPE@T; {advice}")
+        }
         _ => Ok(()),
     }
 }

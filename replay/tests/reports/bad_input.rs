@@ -238,3 +238,22 @@ fn options_that_exclude_each_other_are_refused() {
     assert!(complaint.contains("--wrapper"), "{complaint}");
     assert!(complaint.contains("--raw-sites"), "{complaint}");
 }
+
+/// What a verb is told in place of a moment is an option that it has.
+#[test]
+fn a_moment_where_none_is_taken_is_refused_with_what_is() {
+    let folder = folder();
+    for (verb, advice) in [
+        ("stats", "name x.tape, and the moment by --at 5ms"),
+        ("leaks", "name x.tape, and a window by --from T and --to T"),
+        ("churn", "name x.tape, and a window by --from T and --to T"),
+        ("info", "name x.tape alone; heaptape stats x.tape --at 5ms"),
+        (
+            "timeline",
+            "name x.tape alone; heaptape stats x.tape --at 5ms",
+        ),
+    ] {
+        let complaint = folder.fails(&[verb, "x.tape@5ms"], 2);
+        assert!(complaint.contains(advice), "{complaint}");
+    }
+}
