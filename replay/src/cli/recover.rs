@@ -3,10 +3,10 @@
 use super::args::FactsFormat;
 use super::output::{Output, complain};
 use super::{Exit, Outcome, run};
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::Args;
 use heaptape::report::units::counted;
-use heaptape_drain::{LeftSession, LeftState, TapeOutcome, left_sessions, recover};
+use heaptape_drain::{DrainError, LeftSession, LeftState, TapeOutcome, left_sessions, recover};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,12 @@ impl Recover {
             None => None,
         };
         let session = std::path::absolute(session)?;
-        let outcome = recover(&session, path.as_deref())?;
+        let outcome = recover(&session, path.as_deref()).map_err(|error| match error {
+            DrainError::OpenSession { .. } => {
+                anyhow!("{error}; heaptape recover lists the sessions that are left")
+            }
+            other => other.into(),
+        })?;
         let paths: Vec<&Path> = outcome
             .tapes
             .iter()

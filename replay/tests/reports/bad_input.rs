@@ -257,3 +257,14 @@ fn a_moment_where_none_is_taken_is_refused_with_what_is() {
         assert!(complaint.contains(advice), "{complaint}");
     }
 }
+
+#[test]
+fn a_session_that_is_none_is_refused_with_where_they_are_listed() {
+    let folder = folder();
+    for name in ["nonsense", "x.tape"] {
+        let complaint = folder.fails(&["recover", name], 2);
+        let advice = "heaptape recover lists the sessions that are left";
+        assert!(complaint.contains(name), "{complaint}");
+        assert!(complaint.contains(advice), "{complaint}");
+    }
+}
