@@ -61,6 +61,8 @@ impl Default for Query {
     }
 }
 
+/// The domain of mappings.
+const MMAP: &str = "mmap";
 /// Names of what there is that a message shows.
 const NAMES_SHOWN: usize = 20;
 
@@ -125,8 +127,9 @@ pub struct Answer<M> {
     /// What every filter but that of domains admits, by domains that are no part of the heap and
     /// were not asked for; not known with filters on frames.
     pub left_out: LeftOut,
-    /// One line for each module that has no symbols for a reason worth saying; and where the
-    /// inherited blocks that were asked for are not all known.
+    /// One line for each module that has no symbols for a reason worth saying; and where what was
+    /// asked for is not there: mappings that were not recorded, inherited blocks that are not
+    /// known.
     pub notes: Vec<String>,
 }
 
@@ -222,7 +225,7 @@ impl Query {
     pub fn live(&self, at: At<'_>) -> Result<Answer<Amount>, QueryError> {
         let grouper = self.grouper::<Amount>()?;
         let (buckets, left_out) = self.live_buckets(at, 0)?;
-        let mut answer = self.answer(grouper, at.recording, &buckets, &left_out);
+        let mut answer = self.answer(grouper, at.recording, &buckets, &left_out)?;
         answer.notes.extend(self.inherited_note(at.recording)?);
         Ok(answer)
     }
@@ -234,9 +237,20 @@ impl Query {
     pub fn leaks(&self, from: u64, to: At<'_>) -> Result<Answer<Amount>, QueryError> {
         let grouper = self.grouper::<Amount>()?;
         let (buckets, left_out) = self.live_buckets(to, from)?;
-        let mut answer = self.answer(grouper, to.recording, &buckets, &left_out);
+        let mut answer = self.answer(grouper, to.recording, &buckets, &left_out)?;
         answer.notes.extend(self.inherited_note(to.recording)?);
         Ok(answer)
+    }
+
+    /// Says so when mappings were asked for and not recorded.
+    fn mappings_note(&self, recording: &Recording) -> Result<Option<String>, QueryError> {
+        let tape = recording.tape();
+        let asks = self.blocks.domains.iter().any(|name| name == MMAP);
+        let has_mappings = tape.has_mappings() || recording.summary()?.maps > 0;
+        Ok((asks && !has_mappings).then(|| {
+            let path = tape.path.display();
+            format!("{path}: mappings were not recorded; heaptape run --mmap records them")
+        }))
     }
 
     /// Says so when inherited blocks were asked for and not all of them are known.
@@ -292,7 +306,7 @@ impl Query {
         let left_out = left_out
             .into_inner()
             .unwrap_or_else(|lock| lock.into_inner());
-        Ok(self.answer(grouper, to.recording, &buckets, &left_out))
+        self.answer(grouper, to.recording, &buckets, &left_out)
     }
 
     /// What changed from one moment to another, of one recording or of two.
@@ -303,8 +317,12 @@ impl Query {
         let (old, _) = self.live_buckets(from, 0)?;
         let (new, _) = self.live_buckets(to, 0)?;
         let mut answer = self.diff_of((from.recording, &old), (to.recording, &new))?;
-        answer.notes.extend(self.inherited_note(from.recording)?);
-        answer.notes.extend(self.inherited_note(to.recording)?);
+        for recording in [from.recording, to.recording] {
+            answer.notes.extend(self.mappings_note(recording)?);
+        }
+        for recording in [from.recording, to.recording] {
+            answer.notes.extend(self.inherited_note(recording)?);
+        }
         answer.notes.dedup();
         Ok(answer)
     }
@@ -377,7 +395,7 @@ impl Query {
         recording: &Recording,
         buckets: &Buckets<M>,
         left_out: &ByDomain,
-    ) -> Answer<M> {
+    ) -> Result<Answer<M>, QueryError> {
         let tape = recording.tape();
         let mut by_name: BTreeMap<&str, Amount> = BTreeMap::new();
         for (domain, amount) in left_out.iter().filter(|_| self.frames.is_empty()) {
@@ -385,15 +403,16 @@ impl Query {
         }
         let named = by_name.into_iter();
         let left_out = named.map(|(name, amount)| (name.to_owned(), amount));
-        let (rows, notes) = grouped(&mut grouper, recording, buckets, ThreadNames::WithIds);
+        let (rows, mut notes) = grouped(&mut grouper, recording, buckets, ThreadNames::WithIds);
         let sorted_rows = sorted(rows.by_key, self.sort, &grouper);
-        Answer {
+        notes.extend(self.mappings_note(recording)?);
+        Ok(Answer {
             grouper,
             total: rows.total,
             rows: sorted_rows,
             left_out: left_out.collect(),
             notes,
-        }
+        })
     }
 }
 

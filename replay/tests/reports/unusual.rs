@@ -132,3 +132,28 @@ fn keys_with_numbers_are_sorted_by_value() {
     let keys: Vec<&str> = rows.map(|row| row["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["10", "20", "100"]);
 }
+
+/// Nothing of a domain that was not recorded is no answer of its own.
+#[test]
+fn mappings_that_were_not_recorded_are_told() {
+    let folder = Folder::new();
+    let mut tape = sample();
+    tape.write(&folder.path("x.tape"));
+    tape.process.options = 2;
+    tape.write(&folder.path("mapped.tape"));
+    for verb in ["stats", "leaks", "churn"] {
+        let told = |name: &str| {
+            let output = folder.run(&[verb, name, "--domain", "mmap"]);
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let note = "heaptape: note: x.tape: mappings were not recorded; \
+                    heaptape run --mmap records them\n";
+        assert_eq!(told("x.tape"), note, "{verb}");
+        assert_eq!(told("mapped.tape"), "", "{verb}");
+        assert_eq!(folder.run(&[verb, "x.tape"]).stderr, b"", "{verb}");
+    }
+    let output = folder.run(&["diff", "x.tape@start", "@end", "--domain", "mmap"]);
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(notes.lines().count(), 1, "{notes}");
+}
