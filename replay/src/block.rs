@@ -43,6 +43,9 @@ pub struct Block {
     pub domain: DomainId,
     /// Stamp from which on it lives.
     pub born: u64,
+    /// Stamp at which it was allocated: `born`, but of what was left of a mapping the stamp at
+    /// which that was mapped.
+    pub allocated: u64,
     /// It is what was left of a mapping of which a part was unmapped: nobody allocated it then.
     pub is_remainder: bool,
 }

@@ -253,6 +253,15 @@ impl Recording {
             .map_err(|fault| self.error_of(fault))
     }
 
+    /// When the last byte of a block was given back: its death, or that of the last part of a
+    /// mapping that was unmapped in parts; None while some of it is left.
+    ///
+    /// # Errors
+    /// As [`Recording::summary`].
+    pub fn last_end(&self, lifetime: &Lifetime) -> Result<Option<u64>, Error> {
+        Ok(self.index()?.last_end(lifetime))
+    }
+
     /// Every block that contained `address`, inherited ones included, in the order of time.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 ///
 /// An allocation is temporary when the thread that made it frees (or reallocates) it with at most
 /// K allocations of that thread in between. A block that is never freed lives to the end of the
-/// recording.
+/// recording, a mapping until its last byte is unmapped.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heaptape churn app.tape --sort temporary\n  \

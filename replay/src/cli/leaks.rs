@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 /// What was allocated in a window and is alive at its end
 ///
-/// A reallocated block counts from its last reallocation.
+/// A reallocated block counts from its last reallocation; what is left of a mapping of which a part
+/// was unmapped counts from when that was mapped.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heaptape leaks app.tape\n  \

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 /// Who owned an address: every owner over time, or the one at a moment
 ///
-/// An address inside a block finds the block.
+/// An address inside a block finds the block. When a part of a mapping is unmapped, what is left of
+/// it is an owner of its own from then on.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heaptape object app.tape 0x7f3a5c001230\n  \

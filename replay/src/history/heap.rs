@@ -5,7 +5,7 @@
 //! unknown free, a birth at a live one means that a free was lost. Addresses are spread over
 //! partitions that work in parallel; a partition sees all that happens at its addresses.
 
-use super::mappings::Mappings;
+use super::mappings::{Mappings, Parted};
 use super::ties::alternation;
 use super::transitions::{Transition, TransitionKind, is_heap, is_mapping};
 use crate::block::{Block, Death, Lifetime, StackId, StreamId};
@@ -104,6 +104,7 @@ impl Live {
             alignment_log2: self.alignment_log2,
             domain: self.domain,
             born: self.born,
+            allocated: self.born,
             is_remainder: self.is_remainder,
         }
     }
@@ -338,7 +339,7 @@ impl Heap {
         for block in blocks {
             let live = Live::of(block, u64::MAX);
             if is_mapping(block.operation) {
-                self.mappings.preload(block.address, live);
+                self.mappings.preload(block, live);
                 continue;
             }
             let place = partition_of(block.address, self.partitions.len());
@@ -403,6 +404,11 @@ impl Heap {
             counts.add(&partition.counts);
         }
         counts
+    }
+
+    /// The mappings so far that were unmapped in parts, in order.
+    pub(crate) fn parted(&self) -> Vec<Parted> {
+        self.mappings.parted()
     }
 
     /// Every block and mapping that is alive, in no order.

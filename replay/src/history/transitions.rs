@@ -61,6 +61,7 @@ impl Transition {
             alignment_log2: self.alignment_log2,
             domain: self.domain,
             born: self.stamp,
+            allocated: self.stamp,
             is_remainder: false,
         }
     }

@@ -339,6 +339,7 @@ impl<'t> Builder<'t> {
             steps: self.steps.finish(),
             peaks,
             damaged,
+            parted: self.heap.parted(),
         })
     }
 }

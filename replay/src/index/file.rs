@@ -11,6 +11,8 @@ use super::steps::{Step, put_steps, take_steps};
 use super::survivors::{Borders, is_above, put_survivors, take_survivors};
 use super::{HeapTotal, Peak, Summary};
 use crate::block::{Block, Lifetime};
+use crate::history::mappings::{Origin, Parted};
+use crate::history::transitions::is_mapping;
 use crate::tape::open::Bytes;
 use heaptape_format::chunk::{CHUNK_HEADER_BYTES, ChunkEncoder, ChunkInfo, ChunkKind};
 use heaptape_format::error::DecodeError;
@@ -21,7 +23,7 @@ use rayon::prelude::*;
 /// The first bytes of every index.
 const MAGIC: [u8; 8] = *b"\x89HTIDX\r\n";
 /// Rises when the bytes or the meaning of an index change: older indexes are built again.
-const VERSION: u64 = 4;
+const VERSION: u64 = 5;
 /// Length of the header.
 pub(super) const HEADER_BYTES: usize = 152;
 
@@ -31,6 +33,7 @@ const STEPS: ChunkKind = ChunkKind(0x7003);
 const PEAKS: ChunkKind = ChunkKind(0x7004);
 const DAMAGED: ChunkKind = ChunkKind(0x7005);
 const SURVIVORS: ChunkKind = ChunkKind(0x7006);
+const PARTED: ChunkKind = ChunkKind(0x7007);
 /// Numbers of one kind in a chunk: a bound for a chunk's payload.
 const NUMBERS_PER_CHUNK: usize = 1 << 18;
 
@@ -53,6 +56,7 @@ pub(super) struct Parts {
     pub(super) steps: Vec<Step>,
     pub(super) peaks: Vec<Peak>,
     pub(super) damaged: Vec<u64>,
+    pub(super) parted: Vec<Parted>,
 }
 
 /// Collects the chunks of an index.
@@ -128,6 +132,19 @@ impl IndexWriter {
             payload.clear();
             put_steps(part, &mut payload);
             let info = ChunkInfo::table(STEPS, part.len() as u32, self.sequence);
+            self.chunk(info, &payload);
+        }
+        for part in parts.parted.chunks(NUMBERS_PER_CHUNK) {
+            payload.clear();
+            for Parted { origin, end } in part {
+                // One more than it lived, so that 0 is one that is still there.
+                let life = end.wrapping_sub(origin.born).wrapping_add(1);
+                let life = if *end == u64::MAX { 0 } else { life };
+                for number in [origin.born, origin.address, origin.size, life] {
+                    put_varint(&mut payload, number);
+                }
+            }
+            let info = ChunkInfo::table(PARTED, part.len() as u32, self.sequence);
             self.chunk(info, &payload);
         }
         payload.clear();
@@ -256,6 +273,8 @@ pub(crate) struct Index {
     pub(crate) peaks: Vec<Peak>,
     /// Offsets of event chunks that could not be decoded.
     pub(crate) damaged: Vec<u64>,
+    /// The mappings that were unmapped in parts, in order.
+    parted: Vec<Parted>,
     survivors: Vec<FoundChunk>,
     bytes: Bytes,
     /// Size of the whole index.
@@ -288,7 +307,7 @@ impl Index {
         let mut summary = None;
         let (mut ends, mut damaged) = (Vec::new(), Vec::new());
         let (mut steps, mut peaks) = (Vec::new(), Vec::new());
-        let mut survivors = Vec::new();
+        let (mut survivors, mut parted) = (Vec::new(), Vec::new());
         let mut payload = Vec::new();
         for chunk in found {
             if chunk.header.kind == SURVIVORS {
@@ -304,6 +323,7 @@ impl Index {
                 DAMAGED => damaged.extend(take_numbers(&mut cursor, count).ok()?),
                 STEPS => steps.extend(take_steps(&mut cursor, count).ok()?),
                 PEAKS => peaks = take_peaks(&mut cursor, count).ok()?,
+                PARTED => parted.extend(take_parted(&mut cursor, count).ok()?),
                 _ => {}
             }
         }
@@ -313,10 +333,33 @@ impl Index {
             steps,
             peaks,
             damaged,
+            parted,
             survivors,
             total_bytes: (bytes.len() + HEADER_BYTES - start) as u64,
             bytes,
         })
+    }
+
+    /// When the last byte of a block was given back: its death, or that of the last part of a
+    /// mapping that was unmapped in parts; None while some is left.
+    pub(crate) fn last_end(&self, lifetime: &Lifetime) -> Option<u64> {
+        let (block, death) = (&lifetime.block, lifetime.death?.stamp);
+        if !is_mapping(block.operation) || block.is_remainder {
+            return Some(death);
+        }
+        let origin = Origin::of(block);
+        let found = self
+            .parted
+            .binary_search_by_key(&origin, |parted| parted.origin);
+        let end = found
+            .ok()
+            .and_then(|place| self.parted.get(place))
+            .map(|parted| parted.end);
+        match end {
+            Some(u64::MAX) => None,
+            Some(end) => Some(end.max(death)),
+            None => Some(death),
+        }
     }
 
     /// How many survivors there are.
@@ -390,6 +433,23 @@ fn take_numbers(cursor: &mut Cursor<'_>, count: u32) -> Result<Vec<u64>, DecodeE
         numbers.push(last);
     }
     Ok(numbers)
+}
+
+fn take_parted(cursor: &mut Cursor<'_>, count: u32) -> Result<Vec<Parted>, DecodeError> {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let origin = Origin {
+            born: cursor.varint()?,
+            address: cursor.varint()?,
+            size: cursor.varint()?,
+        };
+        let end = match cursor.varint()?.checked_sub(1) {
+            Some(life) => origin.born.wrapping_add(life),
+            None => u64::MAX,
+        };
+        all.push(Parted { origin, end });
+    }
+    Ok(all)
 }
 
 fn take_peaks(cursor: &mut Cursor<'_>, count: u32) -> Result<Vec<Peak>, DecodeError> {

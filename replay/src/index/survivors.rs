@@ -66,7 +66,7 @@ pub(crate) fn is_above(node: u64, border: u64) -> bool {
 const HAS_DEATH: u8 = 1;
 const HAS_BETWEEN: u8 = 2;
 const IS_REMAINDER: u8 = 4;
-const COLUMNS: usize = 14;
+const COLUMNS: usize = 15;
 
 /// Appends `lifetimes`, which must be sorted by birth.
 pub(super) fn put_survivors(lifetimes: &[Lifetime], out: &mut Vec<u8>) {
@@ -82,6 +82,7 @@ pub(super) fn put_survivors(lifetimes: &[Lifetime], out: &mut Vec<u8>) {
         alignment,
         domain,
         span,
+        allocated,
         ends @ ..,
     ] = &mut columns;
     let (mut last_born, mut last_address) = (0, 0);
@@ -101,6 +102,9 @@ pub(super) fn put_survivors(lifetimes: &[Lifetime], out: &mut Vec<u8>) {
         operation.push(block.operation.0);
         alignment.push(block.alignment_log2);
         put_varint(domain, u64::from(block.domain.0));
+        if block.is_remainder {
+            put_varint(allocated, block.born.wrapping_sub(block.allocated));
+        }
         if let Some(death) = death {
             put_varint(span, death.stamp.wrapping_sub(block.born));
             put_death(ends, death);
@@ -160,6 +164,7 @@ fn survivor(
         alignment,
         domain,
         span,
+        allocated,
         ends @ ..,
     ] = columns;
     let flags = flags.u8()?;
@@ -167,6 +172,11 @@ fn survivor(
     *last_address = address.delta(*last_address)?;
     let domain = u16::try_from(domain.varint()?)
         .map_err(|_| domain.error(DecodeErrorKind::Limit("domain")))?;
+    let is_remainder = flags & IS_REMAINDER != 0;
+    let age = match is_remainder {
+        true => allocated.varint()?,
+        false => 0,
+    };
     let block = Block {
         address: last_address.rotate_left(4),
         size: size.varint()?,
@@ -176,7 +186,8 @@ fn survivor(
         alignment_log2: alignment.u8()?,
         domain: DomainId(domain),
         born: *last_born,
-        is_remainder: flags & IS_REMAINDER != 0,
+        allocated: last_born.wrapping_sub(age),
+        is_remainder,
     };
     let death = match flags & HAS_DEATH {
         0 => None,
@@ -233,6 +244,7 @@ mod tests {
                         alignment_log2: (d >> 8) as u8,
                         domain: DomainId(d),
                         born: b >> 8,
+                        allocated: (b >> 8).wrapping_sub(u64::from(d & 1) * (a >> 3)),
                         is_remainder: d & 1 == 1,
                     },
                     death: e.then_some(Death {

@@ -37,6 +37,9 @@ struct JsonOwner<'o> {
     to_ns: Option<u64>,
     base: String,
     bytes: u64,
+    /// Of what was left of a mapping: when that was mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapped_ns: Option<u64>,
     domain: &'o str,
     kind: &'static str,
     allocated: JsonEvent<'o>,
@@ -99,6 +102,7 @@ impl<'t> Owners<'t> {
                 to_ns: lifetime.death.map(|death| ns(death.stamp)),
                 base: format!("{:#x}", block.address),
                 bytes: block.size,
+                mapped_ns: block.is_remainder.then(|| ns(block.allocated)),
                 domain: self.tape.domain_name(block.domain),
                 kind: block.operation.name(),
                 allocated: self.json_event(block.stream, block.stack),
@@ -167,13 +171,27 @@ impl<'t> Owners<'t> {
             StreamId::INHERITED => {
                 format!("inherited from the parent process, which allocated it by {name}")
             }
+            stream if block.is_remainder => {
+                let mapped = units::time(ns(block.allocated));
+                let thread = thread(stream);
+                format!("left of what was mapped at {mapped} by {name} in thread {thread}")
+            }
             stream => format!("allocated by {name} in thread {}", thread(stream)),
         };
         writeln!(out, "    {}", style.fold(&by, 4, 6))?;
         self.write_stack(block.stack, style, out)?;
         if let Some(death) = lifetime.death {
             let name = death.operation.name();
-            let by = format!("ended by {name} in thread {}", thread(death.stream));
+            let is_left = |other: &Lifetime| {
+                let other = &other.block;
+                let mapped = (block.allocated, death.stamp);
+                other.is_remainder && (other.allocated, other.born) == mapped
+            };
+            let what = match self.lifetimes.iter().any(is_left) {
+                true => "unmapped in part",
+                false => "ended",
+            };
+            let by = format!("{what} by {name} in thread {}", thread(death.stream));
             writeln!(out, "    {}", style.fold(&by, 4, 6))?;
             self.write_stack(death.stack, style, out)?;
         }

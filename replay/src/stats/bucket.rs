@@ -98,11 +98,11 @@ pub struct ChurnRule<'t> {
 }
 
 impl ChurnRule<'_> {
-    /// What one lifetime adds.
+    /// What one lifetime adds; at `last_end` the last byte of the block was given back.
     #[must_use]
-    pub fn churn(&self, lifetime: &Lifetime) -> Churn {
+    pub fn churn(&self, lifetime: &Lifetime, last_end: Option<u64>) -> Churn {
         let block = &lifetime.block;
-        let end = lifetime.death.map_or(self.end_stamp, |death| death.stamp);
+        let end = last_end.unwrap_or(self.end_stamp);
         let (born_ns, end_ns) = (
             self.header.stamp_to_ns(block.born),
             self.header.stamp_to_ns(end.max(block.born)),

@@ -196,22 +196,22 @@ impl Query {
         })
     }
 
-    /// Blocks alive at a moment, those born before `born_from` not; and what is left out.
+    /// Blocks alive at a moment, those allocated before `from` not; and what is left out.
     fn live_buckets(
         &self,
         at: At<'_>,
-        born_from: u64,
+        from: u64,
     ) -> Result<(Buckets<Amount>, ByDomain), QueryError> {
         let recording = at.recording;
         let filter = self.filter(recording.tape())?;
         let live = recording.live_heap(at.stamp)?;
-        let live = live.iter().filter(|block| block.born >= born_from);
+        let live = live.iter().filter(|block| block.allocated >= from);
         let mut left_out = ByDomain::default();
         for block in live.clone().filter(|block| filter.leaves_out(block)) {
             *left_out.entry(block.domain).or_default() += Amount::of_block(block.size);
         }
         let mut buckets = Buckets::of_blocks(live, &filter, self.group_by);
-        if self.inherited && born_from <= recording.tape().start_stamp {
+        if self.inherited && from <= recording.tape().start_stamp {
             let inherited = recording.inherited_at(at.stamp)?;
             buckets.merge(Buckets::of_blocks(&inherited, &filter, self.group_by));
         }
@@ -296,7 +296,9 @@ impl Query {
             let share = rayon::current_thread_index().unwrap_or(0) % shares.len();
             if let Some(share) = shares.get(share) {
                 let mut buckets = share.lock().unwrap_or_else(|lock| lock.into_inner());
-                buckets.add(block, self.group_by, rule.churn(lifetime));
+                // The index is there: it was asked for the lifetimes.
+                let last_end = to.recording.last_end(lifetime).ok().flatten();
+                buckets.add(block, self.group_by, rule.churn(lifetime, last_end));
             }
         })?;
         let mut buckets = Buckets::default();

@@ -5,6 +5,7 @@ use crate::support::model::{Life, Model};
 use crate::support::write::{Layout, tape};
 use heaptape::index::Peak;
 use heaptape::{OpenOptions, Recording};
+use heaptape_format::event::DomainId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -189,6 +190,19 @@ pub fn compare_lives(recording: &Recording, model: &Model, moments: &BTreeSet<u6
             &format!("born in {from}..={to}"),
         );
     }
+    let mapped = recording.lifetimes(0, u64::MAX).unwrap();
+    let mut found: Vec<(Life, Option<u64>)> = mapped
+        .iter()
+        .filter(|lifetime| lifetime.block.domain == DomainId::MMAP && !lifetime.block.is_remainder)
+        .map(|lifetime| {
+            let life = Life::of_block(recording.tape(), &lifetime.block);
+            (life, recording.last_end(lifetime).unwrap())
+        })
+        .collect();
+    found.sort();
+    let mut expected = model.end().mapped;
+    expected.sort();
+    assert_eq!(found, expected, "the last ends of mappings");
     let starts = all
         .iter()
         .flat_map(|life| [life.address, life.address + life.size / 2]);

@@ -107,6 +107,7 @@ fn blocks() -> impl Strategy<Value = Vec<Block>> {
             alignment_log2: 0,
             domain: DomainId(domain),
             born: 0,
+            allocated: 0,
             is_remainder: false,
         };
         blocks.into_iter().map(block).collect()
@@ -293,6 +294,7 @@ fn only_heap_domains_count_unless_asked() {
         alignment_log2: 0,
         domain,
         born: 0,
+        allocated: 0,
         is_remainder: false,
     };
     let admitted = |domains: &[&str]| {

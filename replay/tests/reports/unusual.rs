@@ -3,6 +3,7 @@
 
 use crate::tape::{Folder, Tape, app};
 use crate::verbs::{folder, sample};
+use heaptape_format::event::{Event, Operation};
 use heaptape_format::tables::{Child, CutReason, Frame};
 use serde_json::{Value, json};
 
@@ -156,4 +157,48 @@ fn mappings_that_were_not_recorded_are_told() {
     let output = folder.run(&["diff", "x.tape@start", "@end", "--domain", "mmap"]);
     let notes = String::from_utf8(output.stderr).unwrap();
     assert_eq!(notes.lines().count(), 1, "{notes}");
+}
+
+/// A mapping lives until its last byte is unmapped, and what is left of it was allocated with it.
+#[test]
+fn a_mapping_that_was_unmapped_in_part_lives_on() {
+    let folder = Folder::new();
+    let mut tape = sample();
+    let (start, whole) = (0x7000_0000_0000, 10 << 20);
+    let mut event = Event::new(Operation::MMAP, 710_000);
+    (event.address, event.size) = (start, whole);
+    tape.event(0, event);
+    let mut event = Event::new(Operation::MUNMAP, 720_000);
+    (event.old_address, event.old_size) = (start + whole - 4096, 4096);
+    tape.event(0, event);
+    tape.write(&folder.path("left.tape"));
+    let mut event = Event::new(Operation::MUNMAP, 910_000);
+    (event.old_address, event.old_size) = (start, whole);
+    tape.event(0, event);
+    tape.write(&folder.path("gone.tape"));
+    for (name, life, left) in [("left.tape", 290_000, 1), ("gone.tape", 200_000, 0)] {
+        let churn = folder.json(&["churn", name, "--domain", "mmap"]);
+        assert_eq!(churn["total"]["allocations"], 1, "{churn:#}");
+        assert_eq!(churn["total"]["mean_lifetime_ns"], life, "{churn:#}");
+        assert_eq!(churn["total"]["max_lifetime_ns"], life, "{churn:#}");
+        let leaks = folder.json(&["leaks", name, "--domain", "mmap"]);
+        let bytes = left * (whole - 4096);
+        assert_eq!(leaks["total"], json!({"bytes": bytes, "count": left}));
+        // It was allocated before.
+        let leaks = folder.json(&["leaks", name, "--domain", "mmap", "--from", "715us"]);
+        assert_eq!(leaks["total"], json!({"bytes": 0, "count": 0}));
+    }
+    let text = folder.text(&["object", "left.tape", "0x700000000000"]);
+    for words in [
+        "2 owners",
+        "allocated by mmap in thread",
+        "unmapped in part by munmap in thread",
+        "left of what was mapped at 710.0 µs by mmap in thread",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(!text.contains("ended by"), "{text}");
+    let object = folder.json(&["object", "left.tape", "0x700000000000"]);
+    assert_eq!(object["owners"][0]["mapped_ns"], Value::Null);
+    assert_eq!(object["owners"][1]["mapped_ns"], 710_000);
 }

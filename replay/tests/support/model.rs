@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Life {
     pub born: u64,
+    /// Of what was left of a mapping: when that was mapped; else as `born`.
+    pub allocated: u64,
     pub domain: DomainId,
     pub address: u64,
     pub size: u64,
@@ -39,6 +41,7 @@ impl Life {
     pub fn of_block(tape: &Tape, block: &Block) -> Self {
         Self {
             born: block.born,
+            allocated: block.allocated,
             domain: block.domain,
             address: block.address,
             size: block.size,
@@ -96,8 +99,11 @@ pub struct Counts {
 pub struct State {
     /// Blocks by address space and address, each with the place of its event in its stream.
     blocks: BTreeMap<(u16, u64), (Life, usize)>,
-    /// Mappings: first address, address behind, life.
-    mappings: Vec<(u64, u64, Life, usize)>,
+    /// Mappings: first address, address behind, life, place of the event in its stream,
+    /// and place in `mapped`.
+    mappings: Vec<(u64, u64, Life, usize, usize)>,
+    /// Every mapping as it was made, and when the last byte of it was unmapped.
+    pub mapped: Vec<(Life, Option<u64>)>,
     /// Lives that have ended.
     pub ended: Vec<Life>,
     pub counts: Counts,
@@ -107,7 +113,7 @@ impl State {
     /// Who is alive, sorted.
     pub fn live(&self) -> Vec<Life> {
         let blocks = self.blocks.values().map(|(life, _)| life.clone());
-        let mappings = self.mappings.iter().map(|(_, _, life, _)| life.clone());
+        let mappings = self.mappings.iter().map(|(_, _, life, ..)| life.clone());
         let mut live: Vec<Life> = blocks.chain(mappings).collect();
         live.sort();
         live
@@ -203,7 +209,7 @@ impl Model {
                 let end = life.address + life.size.next_multiple_of(4096);
                 state
                     .mappings
-                    .push((life.address, end, life.clone(), usize::MAX));
+                    .push((life.address, end, life.clone(), usize::MAX, usize::MAX));
             } else {
                 let key = key(life.domain, life.address);
                 state.blocks.insert(key, (life.clone(), usize::MAX));
@@ -298,6 +304,7 @@ impl Model {
         let event = &half.event;
         Life {
             born: half.stamp,
+            allocated: half.stamp,
             domain: event.domain,
             address: event.address,
             size: event.size,
@@ -360,9 +367,9 @@ impl Model {
         let is_remap = half.event.operation.kind() == OperationKind::Remap;
         state.counts.maps += u64::from(!is_remap || !half.is_new);
         let (start, end) = range(half);
-        for (from, to, life, place) in std::mem::take(&mut state.mappings) {
+        for (from, to, life, place, origin) in std::mem::take(&mut state.mappings) {
             if to <= start || from >= end {
-                state.mappings.push((from, to, life, place));
+                state.mappings.push((from, to, life, place, origin));
                 continue;
             }
             state.ended.push(self.ended((life.clone(), place), half));
@@ -374,7 +381,7 @@ impl Model {
                         size,
                         ..life.clone()
                     };
-                    state.mappings.push((left, right, rest, usize::MAX));
+                    state.mappings.push((left, right, rest, usize::MAX, origin));
                 }
             };
             keep(
@@ -388,10 +395,17 @@ impl Model {
                 life.size.saturating_sub(end - from.min(end)),
             );
         }
+        for (origin, (_, gone)) in state.mapped.iter_mut().enumerate() {
+            let is_left = state.mappings.iter().any(|mapping| mapping.4 == origin);
+            if gone.is_none() && !is_left {
+                *gone = Some(half.stamp);
+            }
+        }
         if half.is_new && end > start {
-            state
-                .mappings
-                .push((start, end, self.life(half), half.place));
+            let (life, origin) = (self.life(half), state.mapped.len());
+            state.mapped.push((life.clone(), None));
+            let mapping = (start, end, life, half.place, origin);
+            state.mappings.push(mapping);
         }
     }
 }
