@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 
 /// What tells a mapping, as it was made, from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub(crate) struct Origin {
+pub(crate) struct Mapped {
     pub(crate) born: u64,
     pub(crate) address: u64,
     pub(crate) size: u64,
 }
 
-impl Origin {
+impl Mapped {
     /// That of a mapping that is no remainder.
     pub(crate) fn of(block: &Block) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Origin {
 /// A mapping that was unmapped in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Parted {
-    pub(crate) origin: Origin,
+    pub(crate) origin: Mapped,
     /// When its last part was unmapped; `u64::MAX` while one is left.
     pub(crate) end: u64,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Parted {
 #[derive(Debug, Clone, Copy)]
 struct Mapping {
     live: Live,
-    origin: Origin,
+    origin: Mapped,
     /// The address behind it: whole pages, except for the break.
     end: u64,
 }
@@ -63,7 +63,7 @@ impl Mapping {
 pub(crate) struct Mappings {
     by_start: BTreeMap<u64, Mapping>,
     /// How many parts are left of mappings of which parts were unmapped.
-    parts: FxHashMap<Origin, u64>,
+    parts: FxHashMap<Mapped, u64>,
     /// Those of which none is left.
     gone: Vec<Parted>,
     page_size: u64,
@@ -83,9 +83,9 @@ impl Mappings {
     pub(crate) fn preload(&mut self, block: &Block, live: Live) {
         let end = self.end(block.address, live.size, live.operation);
         // Of a remainder no more is known of it, and nobody asks.
-        let origin = Origin {
+        let origin = Mapped {
             born: block.allocated,
-            ..Origin::of(block)
+            ..Mapped::of(block)
         };
         let mapping = Mapping { live, origin, end };
         self.by_start.insert(block.address, mapping);
@@ -170,7 +170,7 @@ impl Mappings {
             let block = step.block();
             let mapping = Mapping {
                 live: Live::of(&block, step.allocated),
-                origin: Origin::of(&block),
+                origin: Mapped::of(&block),
                 end,
             };
             self.by_start.insert(step.address, mapping);

@@ -11,7 +11,7 @@ use super::steps::{Step, put_steps, take_steps};
 use super::survivors::{Borders, is_above, put_survivors, take_survivors};
 use super::{HeapTotal, Peak, Summary};
 use crate::block::{Block, Lifetime};
-use crate::history::mappings::{Origin, Parted};
+use crate::history::mappings::{Mapped, Parted};
 use crate::history::transitions::is_mapping;
 use crate::tape::open::Bytes;
 use heaptape_format::chunk::{CHUNK_HEADER_BYTES, ChunkEncoder, ChunkInfo, ChunkKind};
@@ -347,7 +347,7 @@ impl Index {
         if !is_mapping(block.operation) || block.is_remainder {
             return Some(death);
         }
-        let origin = Origin::of(block);
+        let origin = Mapped::of(block);
         let found = self
             .parted
             .binary_search_by_key(&origin, |parted| parted.origin);
@@ -438,7 +438,7 @@ fn take_numbers(cursor: &mut Cursor<'_>, count: u32) -> Result<Vec<u64>, DecodeE
 fn take_parted(cursor: &mut Cursor<'_>, count: u32) -> Result<Vec<Parted>, DecodeError> {
     let mut all = Vec::new();
     for _ in 0..count {
-        let origin = Origin {
+        let origin = Mapped {
             born: cursor.varint()?,
             address: cursor.varint()?,
             size: cursor.varint()?,
