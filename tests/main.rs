@@ -24,6 +24,7 @@ mod harmless;
 mod harmless_ways;
 mod holes;
 mod images;
+mod job_control;
 mod libraries;
 mod lineage;
 mod live;

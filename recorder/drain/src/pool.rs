@@ -56,6 +56,12 @@ impl Drainer {
         ready.saturating_sub(used) <= ready / 8 && waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// True when producers wait for chunks that only a pass can give them.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        self.is_awaited(self.count_used())
+    }
+
     /// Chunks that have an owner.
     pub(crate) fn count_used(&self) -> u32 {
         let memory = &self.session.map;

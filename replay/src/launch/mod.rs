@@ -17,7 +17,8 @@
 //! | [`open_files`] | may enough files be open? |
 //! | [`last_words`] | what is still done when memory is used up |
 //! | [`spawn`] | fork and exec |
-//! | [`signals`] | signals on their way to the command, job control |
+//! | [`signals`] | signals on their way to the command |
+//! | [`job`] | stopping when the command stops |
 //! | [`witness`] | was a signal sent to us alone? |
 //! | [`started`] | what this process was started with |
 //! | [`detach`] | going on in the background |
@@ -28,6 +29,7 @@ pub(crate) mod detach;
 pub(crate) mod executed;
 pub(crate) mod glibc;
 pub(crate) mod image;
+pub(crate) mod job;
 pub(crate) mod last_words;
 pub(crate) mod library;
 pub(crate) mod memory_limits;

@@ -3,9 +3,9 @@
 //! In: signals that are sent to us. Out: the same signals, sent on to the command, when it does
 //! not get them itself. What the terminal or a program sends goes to the whole process group, the
 //! command included ([`super::witness`] tells); what is sent by our process id is meant for the
-//! command. We stop when the command stops on the terminal's demand, so that the shell has its
-//! prompt.
+//! command. What happens when the command stops stands in [`super::job`].
 
+use super::job;
 use super::memory_limits::MemoryLimits;
 use super::started::{self, is_ignored};
 use super::witness::Witness;
@@ -13,12 +13,10 @@ use heaptape_drain::tape_file::file_size_limit;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
 
 /// Signals that are caught and sent on; so are those of real time. The others are SIGCHLD, which is
-/// ours, those that stop who reads or writes the terminal in the background, those that nobody can
-/// catch, and those of faults (see `last_words`).
-const CAUGHT: [libc::c_int; 19] = [
+/// ours, those that nobody can catch, and those of faults (see `last_words`).
+const CAUGHT: [libc::c_int; 21] = [
     libc::SIGINT,
     libc::SIGQUIT,
     libc::SIGTERM,
@@ -28,6 +26,8 @@ const CAUGHT: [libc::c_int; 19] = [
     libc::SIGALRM,
     libc::SIGWINCH,
     libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
     libc::SIGCONT,
     libc::SIGPIPE,
     libc::SIGSTKFLT,
@@ -39,8 +39,6 @@ const CAUGHT: [libc::c_int; 19] = [
     libc::SIGIO,
     libc::SIGPWR,
 ];
-/// How long after a demand to stop the command's stopping is taken as its answer.
-const STOP_WINDOW: Duration = Duration::from_secs(2);
 
 fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) {
     // SAFETY: SIG_DFL or SIG_IGN for a valid signal.
@@ -108,7 +106,8 @@ pub(crate) struct Signals {
     descriptor: OwnedFd,
     /// None: there could be none, and what is sent to the group comes twice.
     witness: Option<Witness>,
-    stop_wanted: Option<Instant>,
+    /// Who continues us while the command is stopped, not the command; 0: nobody yet.
+    watcher: libc::pid_t,
 }
 
 /// Prepares this process: signals are caught, a full disk is an error and no signal, and many
@@ -169,7 +168,7 @@ pub(crate) fn catch() -> io::Result<(Signals, Inherited)> {
     let signals = Signals {
         descriptor,
         witness: Witness::start(),
-        stop_wanted: None,
+        watcher: 0,
     };
     Ok((signals, inherited))
 }
@@ -208,7 +207,7 @@ impl Signals {
         Some(Self {
             descriptor: self.descriptor.try_clone().ok()?,
             witness: self.witness.as_ref().and_then(Witness::try_clone),
-            stop_wanted: self.stop_wanted,
+            watcher: self.watcher,
         })
     }
 
@@ -225,16 +224,16 @@ impl Signals {
             // SAFETY: zeroed or filled in, and all-zero bytes are valid.
             let info = unsafe { info.assume_init() };
             let signal = info.ssi_signo as libc::c_int;
-            if signal == libc::SIGTSTP {
-                self.stop_wanted = Some(Instant::now());
-            }
             let Some(pid) = pid else { continue };
             // Always asked, or the answer would be taken for that to a later signal.
             let is_for_group = self.witness.as_mut().is_some_and(|it| it.saw(signal));
+            // What continues our group continues the command, which may have one of its own.
+            let is_for_group =
+                is_for_group && (signal != libc::SIGCONT || job::is_in_our_group(pid));
             let by_kernel = info.ssi_code == libc::SI_KERNEL;
             // Writing to a closed pipe, or too large a file, is ours.
-            let by_us_or_command =
-                info.ssi_code <= 0 && [pid, std::process::id()].contains(&info.ssi_pid);
+            let us = [pid, std::process::id(), self.watcher.cast_unsigned()];
+            let by_us_or_command = info.ssi_code <= 0 && us.contains(&info.ssi_pid);
             if is_for_group || by_kernel || by_us_or_command {
                 continue;
             }
@@ -250,12 +249,6 @@ impl Signals {
                 unsafe { libc::kill(pid, signal) };
             }
         }
-    }
-
-    /// True when the command's stopping would be the answer to a demand.
-    pub(crate) fn expects_stop(&self) -> bool {
-        self.stop_wanted
-            .is_some_and(|moment| moment.elapsed() < STOP_WINDOW)
     }
 
     /// The command has ended: what was meant for it is dropped, and from now on signals do to us
@@ -275,13 +268,14 @@ impl Signals {
         };
     }
 
-    /// The command was stopped: stop too when that was demanded of us, until we are continued.
-    pub(crate) fn command_stopped(&mut self) {
-        let is_expected = self.expects_stop();
-        self.stop_wanted = None;
-        if is_expected {
-            // SAFETY: stops this process; SIGCONT continues it.
-            unsafe { libc::raise(libc::SIGSTOP) };
-        }
+    /// The command, process `pid`, was stopped by `signal`: stops too, until somebody continues us
+    /// or `is_needed`. What demanded it was sent on already.
+    pub(crate) fn stop_too(&mut self, pid: u32, signal: libc::c_int, is_needed: impl Fn() -> bool) {
+        job::stop(pid, signal, is_needed, |watcher| {
+            self.watcher = watcher;
+            // A stop takes away what was to continue us: it comes first. When that continues the
+            // command, the watcher sees it.
+            self.forward(Some(pid));
+        });
     }
 }

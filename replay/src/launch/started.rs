@@ -4,13 +4,17 @@
 //! the same, and for verbs whose standard output is closed: Rust opens `/dev/null` in its place,
 //! and nobody would notice that the answer went nowhere.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 /// What this program takes, in bytes, and with less it does not even read its command line.
 const STACK_WANTED: u64 = 8 << 20;
 const STACK_NEEDED: u64 = 128 << 10;
+/// Closed one by one where the kernel is older than `close_range`: we have a handful.
+const DESCRIPTORS_MAX: RawFd = 1024;
 /// The limit before it was raised; `u64::MAX`: it was not.
 static STACK_SOFT: AtomicU64 = AtomicU64::new(u64::MAX);
 static STACK_HARD: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -123,7 +127,7 @@ fn close_what_was_closed() {
 
 /// Makes this process one without arguments, as `ps` and `pkill` see it. For a forked child that
 /// is alone in its memory.
-pub(crate) fn hide_command_line() {
+fn hide_command_line() {
     let arguments = ARGUMENTS.load(Ordering::Relaxed);
     for index in 0..COUNT.load(Ordering::Relaxed) {
         // SAFETY: the C library's own array, of that length.
@@ -137,6 +141,34 @@ pub(crate) fn hide_command_line() {
         let length = unsafe { libc::strlen(argument) };
         // SAFETY: the string, in memory that a program may write to.
         unsafe { argument.write_bytes(0, length) };
+    }
+}
+
+/// For a forked child of ours that waits beside the command: it gets no signals, has no command
+/// line and the name `name`, so that who looks for ours finds us alone, and ends with its parent.
+pub(crate) fn keep_out_of_the_way(name: &CStr) {
+    hide_command_line();
+    let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: valid for the call to fill in.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: filled in above.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) };
+    // SAFETY: the name ends with zero.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    // SAFETY: takes a signal.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Closes all descriptors from `first` on, in a forked child: whoever reads our pipes must not wait
+/// for it.
+pub(crate) fn close_from(first: RawFd) {
+    // SAFETY: descriptors of this process, in which nothing else runs.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } == 0 {
+        return;
+    }
+    for descriptor in first..DESCRIPTORS_MAX {
+        // SAFETY: as above.
+        unsafe { libc::close(descriptor) };
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: a started command and the drainer of its session. Out: how it ended, and what became of the
 //! tapes. The command is waited for here and nowhere else.
 
+use super::job;
 use super::signals::Signals;
 use heaptape_drain::process_info::ProcessHandle;
 use heaptape_drain::{Drainer, Outcome};
@@ -26,13 +27,14 @@ pub(crate) fn until_command_ends(drainer: &mut Drainer, signals: &mut Signals, p
         if is_woken {
             signals.forward(Some(pid));
         }
-        // Its end is told by the handle; that it stopped is only asked for when it matters.
-        if (is_woken || handle.is_none() || signals.expects_stop())
-            && let Some(status) = ended(Some(signals), pid)
-        {
-            drainer.root_ended(status);
-            drainer.pass();
-            return status;
+        match change(pid) {
+            Some(Change::Ended(status)) => {
+                drainer.root_ended(status);
+                drainer.pass();
+                return status;
+            }
+            Some(Change::Stopped(signal)) => stop_too(Some(drainer), signals, pid, signal),
+            None => {}
         }
     }
 }
@@ -43,26 +45,56 @@ pub(crate) fn until_bare_command_ends(mut signals: Option<&mut Signals>, pid: u3
         if let Some(signals) = &mut signals {
             signals.forward(Some(pid));
         }
-        if let Some(status) = ended(signals.as_deref_mut(), pid) {
-            return status;
+        match (change(pid), &mut signals) {
+            (Some(Change::Ended(status)), _) => return status,
+            (Some(Change::Stopped(signal)), Some(signals)) => stop_too(None, signals, pid, signal),
+            _ => {}
         }
         std::thread::sleep(BARE_SLEEP);
     }
 }
 
-/// The command's status when it has ended. When it was stopped, we may stop too.
-fn ended(signals: Option<&mut Signals>, pid: u32) -> Option<i32> {
+/// What became of the command.
+enum Change {
+    /// Its status.
+    Ended(i32),
+    /// The signal that stopped it.
+    Stopped(libc::c_int),
+}
+
+fn change(pid: u32) -> Option<Change> {
     let mut status = 0;
     let options = libc::WNOHANG | libc::WUNTRACED;
     // SAFETY: a child of ours; the status is valid for the call to fill in.
     let changed = unsafe { libc::waitpid(pid as libc::pid_t, &raw mut status, options) };
     if changed == pid as libc::pid_t && libc::WIFSTOPPED(status) {
-        if let Some(signals) = signals {
-            signals.command_stopped();
-        }
-        return None;
+        return Some(Change::Stopped(libc::WSTOPSIG(status)));
     }
-    (changed != 0).then_some(status)
+    (changed != 0).then_some(Change::Ended(status))
+}
+
+/// The command was stopped by `signal`: stops too, but makes room when recorders wait for it.
+fn stop_too(
+    mut drainer: Option<&mut Drainer>,
+    signals: &mut Signals,
+    pid: u32,
+    signal: libc::c_int,
+) {
+    loop {
+        // What demanded the stop must not be taken for another demand later.
+        signals.forward(Some(pid));
+        if let Some(drainer) = &mut drainer {
+            drainer.pass();
+        }
+        if !job::is_stopped(pid) {
+            return;
+        }
+        let is_needed = || drainer.as_ref().is_some_and(|drainer| drainer.is_needed());
+        signals.stop_too(pid, signal, is_needed);
+        if !is_needed() {
+            return;
+        }
+    }
 }
 
 /// True when processes of the tree are left.

@@ -16,9 +16,6 @@ const SIGNALS: usize = 65;
 /// How long an answer is waited for: the witness may be stopped, and the machine busy.
 const ANSWER_MILLISECONDS: libc::c_int = 100;
 
-/// Closed one by one where the kernel is older than `close_range`: we have a handful.
-const DESCRIPTORS_MAX: RawFd = 1024;
-
 /// How many of each signal the witness got.
 type Counts = [u8; SIGNALS];
 
@@ -128,17 +125,13 @@ impl Witness {
 
 /// The witness itself, after the fork: answers until the other end is closed. System calls alone.
 fn testify(socket: RawFd, parent: libc::pid_t) -> ! {
-    started::hide_command_line();
+    started::keep_out_of_the_way(c"signal-witness");
+    // SAFETY: descriptors of this process, in which nothing else runs.
+    unsafe { libc::dup2(socket, 0) };
+    started::close_from(1);
     let mut all = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: valid for the call to fill in.
     unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: filled in above.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) };
-    // SAFETY: the name ends with zero.
-    unsafe { libc::prctl(libc::PR_SET_NAME, c"signal-witness".as_ptr()) };
-    // SAFETY: takes a signal.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    keep_only(socket);
     // SAFETY: takes no arguments.
     let mut is_asked = unsafe { libc::getppid() } == parent;
     while is_asked {
@@ -151,21 +144,6 @@ fn testify(socket: RawFd, parent: libc::pid_t) -> ! {
     }
     // SAFETY: ends this process without any of its parent's work.
     unsafe { libc::_exit(0) }
-}
-
-/// Closes all other descriptors: whoever reads our pipes must not wait for this process. The
-/// socket becomes descriptor 0.
-fn keep_only(socket: RawFd) {
-    // SAFETY: descriptors of this process, in which nothing else runs.
-    unsafe { libc::dup2(socket, 0) };
-    // SAFETY: as above.
-    if unsafe { libc::syscall(libc::SYS_close_range, 1, u32::MAX, 0) } == 0 {
-        return;
-    }
-    for descriptor in 1..DESCRIPTORS_MAX {
-        // SAFETY: as above.
-        unsafe { libc::close(descriptor) };
-    }
 }
 
 /// Takes all signals that wait for this process.
