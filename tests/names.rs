@@ -56,6 +56,39 @@ fn force_replaces_the_tape_and_its_index() {
     assert_eq!(command_of(&room, "x.tape"), "true");
 }
 
+/// `-o NAME -- ./NAME` is soon typed: only a tape, or what is left of one, makes way for a tape.
+#[test]
+fn force_replaces_nothing_but_tapes() {
+    let room = Room::new();
+    let program = build::c("nothing.c", &[]);
+    fs::copy(program, room.path("app")).unwrap();
+    room.write("text.tape", "no tape");
+    for name in ["app", "text.tape"] {
+        let before = fs::read(room.path(name)).unwrap();
+        let run = ["run", "--force", "-o", name, "--", "touch", "ran"];
+        let outcome = room.heaptape(&run);
+        assert_eq!(outcome.code, 125, "{outcome:?}");
+        let expected = format!("{name} is not a tape, and --force replaces tapes alone");
+        assert!(outcome.stderr.contains(&expected), "{outcome:?}");
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+        assert_eq!(fs::read(room.path(name)).unwrap(), before);
+    }
+    assert!(!room.path("ran").exists(), "the command ran");
+    run(&room, &[], &["true"]);
+    let whole = fs::read(room.path("x.tape")).unwrap();
+    for left in [&whole[..], &[], &whole[..3], &whole[..whole.len() / 2]] {
+        room.write("x.tape", left);
+        room.write("x.tape.idx", "somebody's");
+        assert_eq!(
+            run(&room, &["--force"], &["true"]),
+            "heaptape: recorded to x.tape\n"
+        );
+        assert_eq!(fs::read(room.path("x.tape.idx")).unwrap(), b"somebody's");
+        fs::remove_file(room.path("x.tape.idx")).unwrap();
+        room.assert_clean("x.tape");
+    }
+}
+
 /// The first image moves aside under the name that was really taken; children have it too.
 #[test]
 fn images_and_children_follow_the_name_that_was_taken() {

@@ -96,6 +96,15 @@ fn a_repacked_tape_is_smaller_and_says_the_same() {
         assert!(!room.path(other).is_file());
     }
     assert!(fs::read_dir(room.path("folder")).unwrap().next().is_none());
+    room.write("program", "not a tape");
+    let outcome = room.heaptape(&["repack", &tape, "-o", "program", "--force"]);
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("is not a tape"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(fs::read(room.path("program")).unwrap(), b"not a tape");
     // Nothing is left beside the tapes and their indexes.
     let names = fs::read_dir(room.path(".")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());

@@ -12,6 +12,7 @@
 //! | [`symbols`] | code places → source frames; which frame is an allocation's place |
 //! | [`stats`] | blocks, grouped and filtered: numbers only |
 //! | [`repack`] | the same tape, smaller |
+//! | [`replaceable`] | which files a new tape may replace |
 //! | [`report`] | text for people, JSON, CSV |
 pub mod block;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod index;
 pub mod moment;
 pub mod recording;
 pub mod repack;
+pub mod replaceable;
 pub mod report;
 mod snapshot;
 pub mod stats;

@@ -6,6 +6,7 @@
 //! does not become smaller is copied as it is.
 
 use crate::error::Error;
+use crate::replaceable::{NotReplaceable, check_tape};
 use crate::tape::Tape;
 use crate::tape::open::{Bytes, locked_by_another};
 use heaptape_format::TapeHeader;
@@ -54,6 +55,9 @@ pub enum RepackError {
         /// What is there and what to do.
         what: &'static str,
     },
+    /// What is there is not a tape.
+    #[error(transparent)]
+    NotReplaceable(#[from] NotReplaceable),
     /// The new tape cannot be written.
     #[error(
         "{}: cannot write the repacked tape: {source}; the tape is as before, -o names another \
@@ -85,7 +89,7 @@ pub enum Target<'p> {
     InPlace,
     /// To this path, where nothing may be.
     New(&'p Path),
-    /// To this path, where a file may be that it replaces.
+    /// To this path, where a tape may be that it replaces.
     Replacing(&'p Path),
 }
 
@@ -108,6 +112,10 @@ impl Target<'_> {
                 taken("this is a folder, a device or a pipe; name a file")
             }
             Ok(_) if !may_be => taken("there is a file of this name; --force replaces it"),
+            Ok(_) if matches!(self, Self::Replacing(_)) => {
+                check_tape(path)?;
+                Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+            }
             _ => Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())),
         }
     }

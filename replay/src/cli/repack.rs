@@ -21,7 +21,7 @@ pub(super) struct Repack {
     /// Write the new tape there and leave this one as it is.
     #[arg(short, long, value_name = "TAPE")]
     output: Option<PathBuf>,
-    /// Replace a file that is there.
+    /// Replace a tape that is there.
     #[arg(long, requires = "output")]
     force: bool,
     /// How hard: zstd's level.

@@ -21,7 +21,7 @@ use heaptape_format::varint::{Cursor, put_varint};
 use rayon::prelude::*;
 
 /// The first bytes of every index.
-const MAGIC: [u8; 8] = *b"\x89HTIDX\r\n";
+pub(crate) const MAGIC: [u8; 8] = *b"\x89HTIDX\r\n";
 /// Rises when the bytes or the meaning of an index change: older indexes are built again.
 const VERSION: u64 = 5;
 /// Length of the header.

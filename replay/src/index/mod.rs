@@ -22,7 +22,7 @@ pub(crate) mod place;
 pub(crate) mod steps;
 pub(crate) mod survivors;
 
-pub(crate) use file::Index;
+pub(crate) use file::{Index, MAGIC};
 
 /// Live bytes and blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`record`] | all of it, step by step: start here |
 //! | [`command`] | finding the program |
+//! | [`output`] | where the tape may be |
 //! | [`executed`] | which program runs: through scripts and the dynamic loader |
 //! | [`image`] | can it be recorded? |
 //! | [`library`] | where `libheaptape.so` is |
@@ -34,6 +35,7 @@ pub(crate) mod last_words;
 pub(crate) mod library;
 pub(crate) mod memory_limits;
 pub(crate) mod open_files;
+mod output;
 pub(crate) mod record;
 pub(crate) mod signals;
 pub(crate) mod spawn;

@@ -10,7 +10,7 @@ use super::library::{self, Library};
 use super::memory_limits::TooLow;
 use super::signals::{self, Inherited, Signals};
 use super::spawn::{Prepared, Start};
-use super::{detach, executed, glibc, last_words, watch};
+use super::{detach, executed, glibc, last_words, output, watch};
 use anyhow::Context;
 use heaptape::report::info::shell_word;
 use heaptape_drain::process_info::Stat;
@@ -21,9 +21,6 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// More links one after another are a circle.
-const LINKS_MAX: usize = 40;
 
 /// What to record, and where to.
 #[derive(Debug)]
@@ -96,7 +93,7 @@ impl Recording {
         };
         let folder = std::env::current_dir().context("the current folder")?;
         let named = match &self.output {
-            Some(output) => Some(self.check_output(&folder, output)?),
+            Some(output) => Some(output::check(&folder, output, self.force)?),
             None => None,
         };
         let shown = named.clone().unwrap_or_else(|| folder.clone());
@@ -220,37 +217,6 @@ impl Recording {
         })
     }
 
-    /// The absolute path of the tape that was named. What is there may be another tape, nothing
-    /// else: numbers behind the name of a device would make files among devices.
-    fn check_output(&self, folder: &Path, output: &Path) -> Result<PathBuf, NotStarted> {
-        let path = folder.join(output);
-        if path.file_name().is_none() || path.is_dir() {
-            return Err(anyhow::anyhow!("{} is a folder, not a tape", output.display()).into());
-        }
-        if path.metadata().is_ok_and(|file| !file.is_file()) || is_among_devices(&path) {
-            return Err(anyhow::anyhow!(
-                "{} is a device or a pipe, not a tape: name a file, in a folder of yours",
-                output.display()
-            )
-            .into());
-        }
-        Ok(path)
-    }
-
-    /// Takes away what has the name of the tape that is to be replaced, and its index.
-    fn remove_old(path: &Path) -> Result<(), NotStarted> {
-        for old in [path.to_owned(), index_of(path)] {
-            match std::fs::remove_file(&old) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let text = format!("cannot replace {}", old.display());
-                    return Err(anyhow::Error::from(error).context(text).into());
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     fn start(
         &self,
         drainer: &mut Drainer,
@@ -275,7 +241,7 @@ impl Recording {
         let pid = prepared.pid();
         let command = self.command.first().map_or(OsStr::new(""), |word| word);
         if let Some(path) = named.as_deref().filter(|_| self.force)
-            && let Err(error) = Self::remove_old(path)
+            && let Err(error) = output::remove_old(path)
         {
             prepared.cancel();
             return Err(error);
@@ -365,34 +331,6 @@ fn not_started(program: &Path, error: io::Error) -> NotStarted {
         exit_code: if missing { 127 } else { 126 },
         error: anyhow::Error::from(error).context(place),
     }
-}
-
-/// True when `path`, or what it leads to, stands among devices or processes: `/dev/stdout` is a
-/// file when that was redirected to one, but the names beside it are not ours.
-fn is_among_devices(path: &Path) -> bool {
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
-        let (Some(folder), Some(name)) = (folder, path.file_name()) else {
-            return false;
-        };
-        let is_memory = folder.starts_with("/dev/shm");
-        if (folder.starts_with("/dev") || folder.starts_with("/proc")) && !is_memory {
-            return true;
-        }
-        let Ok(target) = std::fs::read_link(folder.join(name)) else {
-            return false;
-        };
-        path = folder.join(target);
-    }
-    false
-}
-
-/// The tape's index.
-fn index_of(tape: &Path) -> PathBuf {
-    let mut name = tape.as_os_str().to_owned();
-    name.push(".idx");
-    PathBuf::from(name)
 }
 
 /// Our environment, and in it what a recorder must know.
