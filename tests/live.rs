@@ -77,3 +77,29 @@ fn it_can_be_moved_away() {
         assert_eq!(there.as_deref(), replacement);
     }
 }
+
+/// One line says so: nothing is looked for in a tape that is not there.
+#[test]
+fn it_can_be_removed() {
+    for what in ["g/t.tape", "-r g"] {
+        let room = Room::new();
+        fs::create_dir(room.path("g")).unwrap();
+        let script = format!("ls > list; rm {what}; exit 4");
+        let run = [
+            "run",
+            "-o",
+            "g/t.tape",
+            "--no-follow",
+            "--",
+            "sh",
+            "-c",
+            &script,
+        ];
+        let outcome = room.heaptape(&run);
+        assert_eq!(outcome.code, 4, "{outcome:?}");
+        assert_eq!(
+            outcome.stderr,
+            "heaptape: g/t.tape: this tape was moved, removed or replaced while it was written\n"
+        );
+    }
+}

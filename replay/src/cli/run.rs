@@ -179,7 +179,7 @@ impl Run {
             Some(tape) if tape.not_recorded.is_some() => largest(tapes),
             _ => root,
         };
-        let path = main.and_then(|tape| tape.path.as_deref());
+        let path = main.and_then(path_of);
         if let Some(path) = path {
             let name = shell_word(&shown(path).display().to_string());
             let message = format!("recorded to {name}; for the summary: heaptape stats {name}");
@@ -188,7 +188,7 @@ impl Run {
         }
         let others = tapes
             .iter()
-            .filter(|tape| tape.not_recorded.is_none() && tape.path.is_some());
+            .filter(|tape| tape.not_recorded.is_none() && path_of(tape).is_some());
         let others = others.count() - usize::from(path.is_some());
         if others > 0 {
             let others = counted(others as u64, "more tape");
@@ -236,7 +236,7 @@ fn without_symbols(paths: &[&Path]) -> String {
 fn largest(tapes: &[TapeOutcome]) -> Option<&TapeOutcome> {
     tapes
         .iter()
-        .filter(|tape| tape.path.is_some() && tape.counts.events() > 0)
+        .filter(|tape| tape_to_symbolize(tape).is_some())
         .max_by_key(|tape| tape.counts.events())
 }
 
@@ -250,7 +250,13 @@ fn shown(path: &Path) -> &Path {
 
 /// The path of a tape that has events, and so needs symbols.
 pub(super) fn tape_to_symbolize(tape: &TapeOutcome) -> Option<&Path> {
-    tape.path.as_deref().filter(|_| tape.counts.events() > 0)
+    path_of(tape).filter(|_| tape.counts.events() > 0)
+}
+
+/// The path of a tape that is still there.
+fn path_of(tape: &TapeOutcome) -> Option<&Path> {
+    let is_lost = tape.problem.as_deref() == Some(LOST);
+    tape.path.as_deref().filter(|_| !is_lost)
 }
 
 /// Puts symbols into the tapes; a progress bar when that is seen.
