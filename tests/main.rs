@@ -24,6 +24,7 @@ mod harmless;
 mod harmless_ways;
 mod holes;
 mod images;
+mod interrupted;
 mod job_control;
 mod libraries;
 mod lineage;

@@ -128,8 +128,9 @@ impl Run {
         }
         match recording.run(detached) {
             Ok(recorded) => {
-                self.report(&recorded, output);
-                Ok(Exit(recorded.exit_code))
+                let exit = Exit(recorded.exit_code);
+                self.report(recorded, output);
+                Ok(exit)
             }
             Err(NotStarted { exit_code, error }) => {
                 complain(&told(&error));
@@ -158,20 +159,37 @@ impl Run {
     }
 
     /// Symbols, then the last lines.
-    fn report(&self, recorded: &Recorded, output: &Output) {
+    fn report(&self, recorded: Recorded, output: &Output) {
         let tapes = &recorded.outcome.tapes;
         // What needs little memory comes first.
-        say_problems(recorded, self.quiet);
+        say_problems(&recorded, self.quiet);
         if !self.quiet {
-            say_refused(recorded);
+            say_refused(&recorded);
         }
+        let paths: Vec<&Path> = match self.no_symbolize || recorded.is_interrupted {
+            true => Vec::new(),
+            false => tapes.iter().filter_map(tape_to_symbolize).collect(),
+        };
+        let words = if paths.is_empty() {
+            String::new()
+        } else {
+            without_symbols(&paths)
+        };
+        last_words::are(words, recorded.exit_code);
+        last_words::for_interruptions();
+        drop(recorded.endings);
         memory_limits::fit_threads();
-        if !self.no_symbolize {
-            let paths: Vec<&Path> = tapes.iter().filter_map(tape_to_symbolize).collect();
-            last_words::are(without_symbols(&paths), recorded.exit_code);
+        if !paths.is_empty() {
             symbolize(&paths, self.quiet);
         }
-        if self.quiet {
+        last_words::are("", recorded.exit_code);
+        if recorded.is_interrupted {
+            complain(
+                "interrupted: processes of its tree live on; \
+                 their tapes are finished in the background when they end",
+            );
+        }
+        if self.quiet || recorded.is_interrupted {
             return;
         }
         let root = recorded.outcome.root_tape();

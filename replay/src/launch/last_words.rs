@@ -8,6 +8,7 @@
 
 use super::record::exit_code;
 use super::signals::Signals;
+use super::started::is_ignored;
 use super::watch;
 use heaptape_session::layout::state;
 use heaptape_session::sync::AtomicU32;
@@ -29,6 +30,9 @@ const FATAL: [libc::c_int; 7] = [
     libc::SIGTRAP,
     libc::SIGSYS,
 ];
+
+/// What people and systems end a program with.
+const INTERRUPTIONS: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
 /// Where a verb has come to.
 #[derive(Debug)]
@@ -119,6 +123,42 @@ pub(crate) fn for_any_failure() {
         // SAFETY: a valid structure; the handler makes system calls alone.
         unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
     }
+}
+
+/// The work at the end can be interrupted: the present stage's message is said, and the exit code
+/// is 128 and the signal's number, not the command's: whoever interrupts wants no more to be done,
+/// and a script must see that.
+pub(crate) fn for_interruptions() {
+    for signal in INTERRUPTIONS {
+        if !is_ignored(signal) {
+            let handler: extern "C" fn(_) = on_interruption;
+            // SAFETY: a valid signal; the handler makes system calls alone.
+            unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+        }
+    }
+}
+
+extern "C" fn on_interruption(signal: libc::c_int) {
+    let code = 128 + signal;
+    // SAFETY: a plain call.
+    let thread = unsafe { libc::gettid() };
+    let first = ENDING.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed);
+    // Acquire: pairs with Release in `enter`.
+    let stage = STAGE.load(Ordering::Acquire);
+    // SAFETY: a stage that is never freed.
+    if let Some(stage) = unsafe { stage.as_ref() }.filter(|_| first.is_ok()) {
+        // The end of the terminal's line: the progress, or what the key shows.
+        // SAFETY: a plain call.
+        let line_end: &[u8] = match unsafe { libc::isatty(2) } {
+            1 if !stage.message.is_empty() => b"\n",
+            _ => b"",
+        };
+        // SAFETY: valid for reads of that length.
+        unsafe { libc::write(2, line_end.as_ptr().cast(), line_end.len()) };
+        say(b"interrupted", &stage.message);
+    }
+    // SAFETY: ends the process at once; a tape is amended wholly or not at all.
+    unsafe { libc::_exit(code) };
 }
 
 extern "C" fn on_signal(

@@ -19,6 +19,7 @@
 //! | [`last_words`] | what is still done when memory is used up |
 //! | [`spawn`] | fork and exec |
 //! | [`signals`] | signals on their way to the command |
+//! | [`endings`] | signals that would end us before the tapes are done |
 //! | [`job`] | stopping when the command stops |
 //! | [`witness`] | was a signal sent to us alone? |
 //! | [`started`] | what this process was started with |
@@ -27,6 +28,7 @@
 
 pub(crate) mod command;
 pub(crate) mod detach;
+pub(crate) mod endings;
 pub(crate) mod executed;
 pub(crate) mod glibc;
 pub(crate) mod image;

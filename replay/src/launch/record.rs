@@ -5,6 +5,7 @@
 //! command's own exit code counts.
 
 use super::command::{self, NotFound};
+use super::endings::Endings;
 use super::image::{self, Image};
 use super::library::{self, Library};
 use super::memory_limits::TooLow;
@@ -46,6 +47,10 @@ pub(crate) struct Recorded {
     pub(crate) outcome: Outcome,
     /// Processes of the tree live on; a detached drainer finishes their tapes.
     pub(crate) goes_on: bool,
+    /// A signal ended the waiting for them: the detached drainer sees to the symbols, too.
+    pub(crate) is_interrupted: bool,
+    /// Holds signals back that would end us, until there is something to say.
+    pub(crate) endings: Endings,
     /// Why nothing was recorded at all.
     pub(crate) bare: Option<Bare>,
 }
@@ -141,14 +146,8 @@ impl Recording {
         let status = watch::until_command_ends(&mut drainer, &mut signals, pid);
         let exit_code = exit_code(status);
         last_words::are(left, exit_code);
-        signals.release(&inherited);
-        let (outcome, goes_on) = self.finish(drainer, after);
-        Ok(Recorded {
-            exit_code,
-            outcome,
-            goes_on,
-            bare: None,
-        })
+        let endings = signals.release(&inherited);
+        Ok(self.finish(drainer, endings, exit_code, after))
     }
 
     /// Runs the command in the place of this process, where it cannot be recorded. Returns when
@@ -186,11 +185,12 @@ impl Recording {
         let pid = prepared.pid();
         self.go(prepared, &program)?;
         let status = watch::until_bare_command_ends(Some(&mut signals), pid);
-        signals.release(inherited);
         Ok(Recorded {
             exit_code: exit_code(status),
             outcome: Outcome::default(),
             goes_on: false,
+            is_interrupted: false,
+            endings: signals.release(inherited),
             bare: Some(bare),
         })
     }
@@ -283,28 +283,58 @@ impl Recording {
         (PathBuf::from("/bin/sh"), arguments)
     }
 
-    /// The command has ended: ends the recording, or leaves it to a detached drainer.
-    fn finish(&self, mut drainer: Drainer, after: impl FnOnce(&Outcome)) -> (Outcome, bool) {
-        if !watch::has_descendants(&mut drainer) {
-            return (drainer.finish(), false);
-        }
-        if self.wait {
-            return (watch::until_tree_is_gone(drainer), false);
+    /// The command has ended with `exit_code`: ends the recording, or leaves it to a detached
+    /// drainer, also when a signal ends the waiting for the tree.
+    fn finish(
+        &self,
+        mut drainer: Drainer,
+        endings: Endings,
+        exit_code: u8,
+        after: impl FnOnce(&Outcome),
+    ) -> Recorded {
+        let mut recorded = Recorded {
+            exit_code,
+            outcome: Outcome::default(),
+            goes_on: false,
+            is_interrupted: false,
+            endings,
+            bare: None,
+        };
+        let mut goes_on = watch::has_descendants(&mut drainer);
+        if goes_on && self.wait {
+            let signal = watch::until_tree_is_gone_or_signal(&mut drainer, &recorded.endings);
+            goes_on = signal.is_some();
+            if let Some(signal) = signal {
+                recorded.is_interrupted = true;
+                recorded.exit_code = 128u8.wrapping_add(signal as u8);
+            }
         }
         let launcher = std::process::id();
-        match detach::fork() {
-            Ok(true) => {
+        // Without a process for it the tapes end here, and say so.
+        let forked = goes_on.then(detach::fork).and_then(Result::ok);
+        match forked {
+            Some(true) => {
                 // Nobody is there to be told.
                 last_words::are("", 0);
+                drop(recorded.endings);
+                let without_symbols = if recorded.is_interrupted {
+                    drainer.outcome().tapes.clone()
+                } else {
+                    Vec::new()
+                };
                 drainer.take_over(launcher);
-                let outcome = watch::until_tree_is_gone(drainer);
+                let mut outcome = watch::until_tree_is_gone(drainer);
+                outcome.tapes.extend(without_symbols);
                 after(&outcome);
                 std::process::exit(0);
             }
-            Ok(false) => (drainer.leave(), true),
-            // No process for it: the tapes end here, and say so.
-            Err(_) => (drainer.finish(), false),
+            Some(false) => {
+                recorded.outcome = drainer.leave();
+                recorded.goes_on = true;
+            }
+            None => recorded.outcome = drainer.finish(),
         }
+        recorded
     }
 }
 

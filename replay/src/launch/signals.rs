@@ -5,6 +5,7 @@
 //! command included ([`super::witness`] tells); what is sent by our process id is meant for the
 //! command. What happens when the command stops stands in [`super::job`].
 
+use super::endings::Endings;
 use super::job;
 use super::memory_limits::MemoryLimits;
 use super::started::{self, is_ignored};
@@ -252,20 +253,13 @@ impl Signals {
     }
 
     /// The command has ended: what was meant for it is dropped, and from now on signals do to us
-    /// what they do to any program.
-    pub(crate) fn release(mut self, inherited: &Inherited) {
+    /// what they do to any program; those that would end us wait until we can be ended.
+    pub(crate) fn release(mut self, inherited: &Inherited) -> Endings {
         self.forward(None);
         if let Some(witness) = self.witness {
             witness.end();
         }
-        // SAFETY: a valid mask, as we were given it.
-        unsafe {
-            libc::sigprocmask(
-                libc::SIG_SETMASK,
-                &raw const inherited.mask,
-                std::ptr::null_mut(),
-            )
-        };
+        Endings::hold(self.descriptor, inherited.mask)
     }
 
     /// The command, process `pid`, was stopped by `signal`: stops too, until somebody continues us

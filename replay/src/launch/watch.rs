@@ -3,10 +3,12 @@
 //! In: a started command and the drainer of its session. Out: how it ended, and what became of the
 //! tapes. The command is waited for here and nowhere else.
 
+use super::endings::Endings;
 use super::job;
 use super::signals::Signals;
 use heaptape_drain::process_info::ProcessHandle;
 use heaptape_drain::{Drainer, Outcome};
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 /// How often the system is asked for processes of the tree that no slot tells of.
@@ -110,21 +112,53 @@ pub(crate) fn has_descendants(drainer: &mut Drainer) -> bool {
 
 /// Drains until no process of the tree is left, and ends the recording.
 pub(crate) fn until_tree_is_gone(mut drainer: Drainer) -> Outcome {
-    let mut asked: Option<Instant> = None;
+    let mut rest = Rest::default();
+    while !rest.is_gone(&mut drainer, &[]) {}
+    drainer.finish()
+}
+
+/// Drains until no process of the tree is left, or until a signal would end us: which.
+pub(crate) fn until_tree_is_gone_or_signal(
+    drainer: &mut Drainer,
+    endings: &Endings,
+) -> Option<libc::c_int> {
+    let mut rest = Rest::default();
     loop {
+        if let Some(signal) = endings.take() {
+            return Some(signal);
+        }
+        if rest.is_gone(drainer, &[endings.raw()]) {
+            return None;
+        }
+    }
+}
+
+/// The waiting for what the command has left.
+#[derive(Default)]
+struct Rest {
+    /// When the system was asked for processes that no slot tells of.
+    asked: Option<Instant>,
+}
+
+impl Rest {
+    /// One pass and a sleep, which an event on one of `others` ends; true when no process is left.
+    fn is_gone(&mut self, drainer: &mut Drainer, others: &[RawFd]) -> bool {
         let sleep = drainer.pass();
         if drainer.is_empty() {
-            let due = asked.is_none_or(|moment| moment.elapsed() >= MEMBERS_GAP);
+            let due = self
+                .asked
+                .is_none_or(|moment| moment.elapsed() >= MEMBERS_GAP);
             if due && drainer.members().is_empty() {
-                return drainer.finish();
+                return true;
             }
             if due {
-                asked = Some(Instant::now());
+                self.asked = Some(Instant::now());
             }
-            drainer.wait(MEMBERS_SLEEP, &[]);
+            drainer.wait(MEMBERS_SLEEP, others);
         } else {
-            asked = None;
-            drainer.wait(sleep, &[]);
+            self.asked = None;
+            drainer.wait(sleep, others);
         }
+        false
     }
 }
