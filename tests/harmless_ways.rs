@@ -21,6 +21,22 @@ const IMAGE: (u64, u64) = (50, 50 * 20);
 /// Nobody, as a user and as a group.
 const NOBODY: u32 = 65534;
 
+/// What leads nowhere is the kernel's to refuse.
+#[test]
+fn bad_pointers_to_exec() {
+    let room = Room::new();
+    let outcome = room.record_as_bare("t.tape", &[program("bad_pointers.c")]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stdout);
+    let refused = outcome
+        .stdout
+        .lines()
+        .filter(|line| *line == "-1 14")
+        .count();
+    assert_eq!(refused, 18, "{}", outcome.stdout);
+    // The long environment came through: the image that has it is recorded too.
+    assert_eq!(room.tapes().len(), 2, "{:?}", room.tapes());
+}
+
 #[test]
 fn a_storm_of_libraries() {
     let [a, b] = ["a", "b"].map(|letter| {

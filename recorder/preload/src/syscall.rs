@@ -13,19 +13,29 @@ pub const PAGE_BYTES: usize = 4096;
 /// `process_vm_readv` is refused in many sandboxes.)
 #[must_use]
 pub fn is_readable(address: usize) -> bool {
-    const NO_SUCH_HOW: usize = u32::MAX as usize;
-    const SIGNAL_SET_BYTES: usize = 8;
     /// No address of a program is as high; numbers, texts and the like often are.
     const USER_BITS: u32 = 56;
     if address == 0 || address >> USER_BITS != 0 {
         // The kernel takes a null set for none and does not look.
         return false;
     }
+    // Anything else (a filter of the program's) says nothing.
+    probe(address) == -(libc::EINVAL as isize)
+}
+
+/// True when the eight bytes at `address` surely cannot be read: where the program forbids itself
+/// the call that tells, nobody knows. Costs a system call; never faults.
+#[must_use]
+pub fn is_unreadable(address: usize) -> bool {
+    address == 0 || probe(address) == -(libc::EFAULT as isize)
+}
+
+fn probe(address: usize) -> isize {
+    const NO_SUCH_HOW: usize = u32::MAX as usize;
+    const SIGNAL_SET_BYTES: usize = 8;
     let arguments = [NO_SUCH_HOW, address, 0, SIGNAL_SET_BYTES, 0, 0];
     // SAFETY: with an invalid `how` the signal mask stays as it is.
-    let answer = unsafe { syscall6(libc::SYS_rt_sigprocmask, arguments) };
-    // Anything else (a filter of the program's) says nothing.
-    answer == -(libc::EINVAL as isize)
+    unsafe { syscall6(libc::SYS_rt_sigprocmask, arguments) }
 }
 
 /// True when the address space of this process has a limit, or nobody can say.

@@ -9,6 +9,7 @@
 
 use crate::environment::{self, ADDED_MAX, Carry, Text};
 use crate::hooks::exec_image::{Image, judge};
+use crate::hooks::exec_readable::Readable;
 use crate::{api, clock, gate, library, next, process, recording, sandbox, thread};
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
@@ -40,7 +41,7 @@ enum Fate {
 /// Calls `real` with the environment that the new image is to get.
 ///
 /// # Safety
-/// The pointers must be valid as the C functions ask.
+/// The pointers must be valid as the C functions ask, or lead to memory that cannot be read.
 unsafe fn start(
     image: Image,
     arguments: List,
@@ -53,9 +54,10 @@ unsafe fn start(
         process::start();
     }
     let is_recording = matches!(gate::mode(), gate::PLAIN | gate::GENERAL);
-    let may_start = sandbox::may_start();
-    let is_tight = limits::are_too_low();
-    if !process::is_started() || !is_recording && may_start && !is_tight {
+    let (may_start, is_tight) = (sandbox::may_start(), limits::are_too_low());
+    let has_nothing_to_do = !process::is_started() || !is_recording && may_start && !is_tight;
+    // A bad pointer is the kernel's to refuse.
+    if has_nothing_to_do || !Readable::new().all(image.text(), &[arguments, list]) {
         return real(list);
     }
     let real = |list| {
@@ -355,9 +357,9 @@ pub unsafe extern "C" fn execveat(
         next::set_errno(-result as c_int);
         -1
     };
-    // SAFETY: the caller's string.
-    let is_descriptor = flags & libc::AT_EMPTY_PATH != 0
-        && (path.is_null() || unsafe { CStr::from_ptr(path) }.is_empty());
+    // SAFETY: the first byte of a text that can be read.
+    let is_empty = || Readable::new().text(path) && unsafe { path.read() } == 0;
+    let is_descriptor = flags & libc::AT_EMPTY_PATH != 0 && (path.is_null() || is_empty());
     let image = if is_descriptor {
         Image::Open(folder)
     } else {

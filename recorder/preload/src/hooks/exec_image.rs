@@ -19,6 +19,16 @@ pub(super) enum Image {
     Open(c_int),
 }
 
+impl Image {
+    /// How the caller names it.
+    pub(super) fn text(self) -> Option<*const c_char> {
+        match self {
+            Self::At(_, text) | Self::Named(text) => Some(text),
+            Self::Open(_) => None,
+        }
+    }
+}
+
 /// What is known of the image, and whether it is there at all. `name` becomes its path. Where the
 /// program forbids itself to look, nothing is known, and it is taken to be there.
 ///

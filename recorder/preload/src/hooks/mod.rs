@@ -70,6 +70,7 @@ pub mod bundled;
 pub mod exec;
 mod exec_image;
 pub mod exec_lists;
+mod exec_readable;
 pub mod general;
 pub mod image;
 mod image_file;
