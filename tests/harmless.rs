@@ -32,6 +32,7 @@
 //! | spawns with closed descriptors | `spawned_without_descriptors` |
 //! | clones with `CLONE_VM` | `children_in_the_same_memory` |
 //! | gives exec bad pointers | `bad_pointers_to_exec` |
+//! | removes files that it did not make | `a_session_whose_file_is_removed` |
 //! | execs from a thread | `another_image_from_a_thread` |
 //! | becomes a daemon | `daemons`, processes, lineage |
 //! | calls `closefrom`, `close_range` | `closed_from_below`, faults |

@@ -2,7 +2,7 @@
 //! begin, to go on and to end, and a drainer that is stopped or killed. The table of all that is
 //! tried stands in `harmless.rs`.
 
-use crate::harmless::{alike_and_made, in_tape, program, same_and_made};
+use crate::harmless::{alike_and_made, assert_made, in_tape, program, same_and_made};
 use crate::terminals::state_of;
 use crate::truth_of;
 use heaptape_tests::answers::{array, number, text};
@@ -35,6 +35,17 @@ fn bad_pointers_to_exec() {
     assert_eq!(refused, 18, "{}", outcome.stdout);
     // The long environment came through: the image that has it is recorded too.
     assert_eq!(room.tapes().len(), 2, "{:?}", room.tapes());
+}
+
+/// The recorder reaches the rest of the session though its file has no name any more.
+#[test]
+fn a_session_whose_file_is_removed() {
+    let room = Room::new();
+    let outcome = room
+        .record("t.tape", &[], &[program("unlinker.c")])
+        .success();
+    assert_made(&room, "t.tape", &outcome.stdout);
+    room.assert_clean("t.tape");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! The control area is mapped as a whole (about 1.5 MiB), the chunks in segments of 1 MiB when
 //! they are first met: a process with a tight address space limit pays for what it uses. A
-//! segment is mapped by opening the file again, so no descriptor stays open in the target.
+//! segment is mapped by opening the file again, so no descriptor stays open in the target. Where
+//! the file's name does not lead to it any more, what is mapped already leads to the rest.
 
 use crate::SESSION_VERSION;
 use crate::layout::{
@@ -17,6 +18,8 @@ use core::sync::atomic::AtomicU64 as PrivateAtomicU64;
 
 /// Longest path of a session, its terminating zero included.
 pub const PATH_BYTES_MAX: usize = 256;
+
+const PAGE_BYTES: usize = 4096;
 
 /// A segment that could not be mapped is not tried again: a process that can no longer open the
 /// file (another root folder, other rights) must not ask for every chunk anew.
@@ -252,12 +255,36 @@ impl SessionMap {
     fn map_segment(&self, index: usize) -> Option<*mut u8> {
         let fd = sys::open(self.path(), libc::O_RDWR | libc::O_NOFOLLOW);
         if fd < 0 {
-            return None;
+            return self.map_from_mapped(index);
         }
         let offset = self.layout.chunks_offset() + index * SEGMENT_BYTES;
         let mapped = sys::map_shared(fd, offset, SEGMENT_BYTES);
         sys::close(fd);
         mapped
+    }
+
+    /// Maps segment `index` by mapping the last page before it that is mapped once more, with all
+    /// that follows it in the file: `mremap` does so for a shared mapping when the old length is 0.
+    fn map_from_mapped(&self, index: usize) -> Option<*mut u8> {
+        let address = |number: usize| {
+            let known = self.segments.get(number)?.load(Ordering::Acquire);
+            (known > OUT_OF_REACH).then_some((number + 1, known as *mut u8, SEGMENT_BYTES))
+        };
+        let control = (0, self.base, self.layout.chunks_offset());
+        let (next, start, bytes) = (0..index).rev().find_map(address).unwrap_or(control);
+        let page = start.addr() + bytes - PAGE_BYTES;
+        let before = PAGE_BYTES + (index - next) * SEGMENT_BYTES;
+        let flags = libc::MREMAP_MAYMOVE as usize;
+        let call = [page, 0, before + SEGMENT_BYTES, flags, 0, 0];
+        // SAFETY: a page of ours, which stays mapped; the new mapping lies where nothing is.
+        let result = unsafe { sys::syscall6(libc::SYS_mremap, call) };
+        if (-4095..0).contains(&result) {
+            return None;
+        }
+        let mapped = result as *mut u8;
+        // SAFETY: nobody has seen the mapping that was just made; its first part is not wanted.
+        unsafe { sys::unmap(mapped, before) };
+        Some(mapped.wrapping_add(before))
     }
 }
 
