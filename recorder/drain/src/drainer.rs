@@ -186,6 +186,12 @@ impl Drainer {
         self.root.adopts_first = true;
     }
 
+    /// True when the process that was started is known, also when it has ended since.
+    #[must_use]
+    pub fn has_first_process(&self) -> bool {
+        !self.root.adopts_first
+    }
+
     /// Says that the started command runs without being recorded, and why.
     pub fn root_not_recorded(&mut self, command: String, reason: String) {
         self.root.not_recorded = Some((command, reason));

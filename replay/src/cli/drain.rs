@@ -56,7 +56,7 @@ impl Drain {
         }
         detach::detach();
         let start = Instant::now();
-        while drainer.is_empty() && start.elapsed() < JOIN_LIMIT {
+        while !drainer.has_first_process() && start.elapsed() < JOIN_LIMIT {
             let sleep = drainer.pass();
             drainer.wait(sleep.min(Duration::from_millis(1)), &[]);
         }
