@@ -18,6 +18,11 @@ int main(int count, char **arguments) {
             struct rlimit limit = {0, 0};
             CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
         }
+        if (!strcmp(arguments[i], "full")) {
+            free(malloc(24));
+            struct rlimit limit = {0, 0};
+            CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+        }
         if (!strcmp(arguments[i], "files")) {
             struct rlimit limit = {0, 0};
             CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
