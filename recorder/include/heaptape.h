@@ -3,7 +3,8 @@
  *
  * All functions are weak: a program that includes this header links and runs without heaptape, and
  * the calls cost one test of an address, also in programs at a fixed address (-no-pie) and in
- * static ones (which are not recorded). Under `heaptape run` they are in the preloaded library.
+ * static ones. Under `heaptape run` they are in the preloaded library; static programs are recorded
+ * when they are linked with heaptape_recorder, which has them.
  * They may be called from any thread and from signal handlers, never fail, never change errno, and
  * do nothing while the process is not recorded.
  *

@@ -3,7 +3,7 @@
 //! Names of domains are kept per process, and written again into the first stream of a forked
 //! child, whose tape knows nothing of the parent's.
 
-use crate::hooks::Caller;
+use crate::caller::Caller;
 use crate::level::Level;
 use crate::recording::{self, operation};
 use crate::thread::{self, Thread};
@@ -83,7 +83,10 @@ fn until_zero(bytes: &[u8]) -> &[u8] {
 ///
 /// # Safety
 /// `name` must be null or a C string.
-#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+#[cfg_attr(
+    any(feature = "interpose", target_feature = "crt-static"),
+    unsafe(no_mangle)
+)]
 pub unsafe extern "C" fn heaptape_mark(name: *const c_char) {
     if name.is_null() {
         return;
@@ -124,7 +127,10 @@ pub unsafe fn with_level(thread: NonNull<Thread>, write: impl FnOnce(&mut Level)
 ///
 /// # Safety
 /// `name` must be null or a C string.
-#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+#[cfg_attr(
+    any(feature = "interpose", target_feature = "crt-static"),
+    unsafe(no_mangle)
+)]
 pub unsafe extern "C" fn heaptape_domain(name: *const c_char) -> u16 {
     // SAFETY: as for this function.
     let name = unsafe { padded(name) };
@@ -299,7 +305,10 @@ pub(crate) unsafe extern "C" fn report_free(
 ///
 /// # Safety
 /// `address` is only noted.
-#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+#[cfg_attr(
+    any(feature = "interpose", target_feature = "crt-static"),
+    unsafe(no_mangle)
+)]
 #[unsafe(naked)]
 pub unsafe extern "C" fn heaptape_report_alloc(domain: u16, address: *const c_void, size: usize) {
     core::arch::naked_asm!(
@@ -316,7 +325,10 @@ pub unsafe extern "C" fn heaptape_report_alloc(domain: u16, address: *const c_vo
 ///
 /// # Safety
 /// The addresses are only noted.
-#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+#[cfg_attr(
+    any(feature = "interpose", target_feature = "crt-static"),
+    unsafe(no_mangle)
+)]
 #[unsafe(naked)]
 pub unsafe extern "C" fn heaptape_report_realloc(
     domain: u16,
@@ -338,7 +350,10 @@ pub unsafe extern "C" fn heaptape_report_realloc(
 ///
 /// # Safety
 /// `address` is only noted.
-#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
+#[cfg_attr(
+    any(feature = "interpose", target_feature = "crt-static"),
+    unsafe(no_mangle)
+)]
 #[unsafe(naked)]
 pub unsafe extern "C" fn heaptape_report_free(domain: u16, address: *const c_void) {
     core::arch::naked_asm!(

@@ -192,8 +192,9 @@ pub enum Carry<'a> {
         slot: u32,
         /// Its generation.
         generation: u32,
-        /// The library that it is to load; empty: unknown, as in the list.
-        library: &'a [u8],
+        /// The library that it is to load; empty: unknown, as in the list. `None`: none of ours,
+        /// it is linked with the recorder.
+        library: Option<&'a [u8]>,
     },
     /// The new image must not load us.
     Off,
@@ -267,10 +268,11 @@ pub unsafe fn build(
 fn preload_entry(old: &[u8], carry: Carry<'_>, text: &mut Text<'_>) -> Option<*const c_char> {
     let is_separator = |byte: &u8| matches!(byte, b':' | b' ');
     let parts = || old.split(is_separator).filter(|part| !part.is_empty());
-    let (is_on, wanted) = match carry {
-        Carry::On { library, .. } => (true, library),
-        Carry::Off => (false, &[] as &[u8]),
+    let library = match carry {
+        Carry::On { library, .. } => library,
+        Carry::Off => None,
     };
+    let (is_on, wanted) = (library.is_some(), library.unwrap_or_default());
     let has_us = parts().any(library::is_ours);
     let mut is_first = true;
     let ours = (is_on && !has_us && !wanted.is_empty()).then_some(wanted);
@@ -363,7 +365,7 @@ mod tests {
         session: b"/run/s",
         slot: 4_294_967_295,
         generation: 10,
-        library: b"/x/libus.so",
+        library: Some(b"/x/libus.so"),
     };
 
     /// The entries that `build` makes of `list`, with our library's path as `US`.
@@ -411,6 +413,29 @@ mod tests {
             "HEAPTAPE_OUT=x",
         ];
         expect(&old, &["HEAPTAPE_OUT=x", "LD_PRELOAD=US"]);
+    }
+
+    #[test]
+    fn an_image_that_records_itself_gets_the_session_alone() {
+        let Carry::On {
+            session,
+            slot,
+            generation,
+            ..
+        } = ON
+        else {
+            panic!("it is on");
+        };
+        let linked = Carry::On {
+            session,
+            slot,
+            generation,
+            library: None,
+        };
+        let added = ["HEAPTAPE_SESSION=/run/s", "HEAPTAPE_PARENT=4294967295.10"];
+        assert_eq!(built(&[], linked), added);
+        let kept = built(&["LD_PRELOAD=US:a.so", "HEAPTAPE_SESSION=/old"], linked);
+        assert_eq!(kept, ["LD_PRELOAD=a.so", added[0], added[1]]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! A level opens when its thread is born (or interrupted), which claims a stream in the session,
 //! and closes when the thread ends.
 
-use crate::hooks::Caller;
+use crate::caller::Caller;
 use crate::stack::{StackCapture, StackConfig};
 use crate::waiting::Wait;
 use crate::{clock, process};

@@ -6,9 +6,10 @@
 //! | step | file |
 //! |---|---|
 //! | the program calls; the real function is called | [`hooks`], [`next`], [`bootstrap`] |
-//! | does this process record? | [`gate`], [`process`], [`objects`] |
+//! | or: the program's allocator calls | [`linked`], in programs that are linked with us |
+//! | does this process record? | [`gate`], [`process`], [`presence`], [`objects`], [`c_library`] |
 //! | who is it, and who started it? | [`identity`], [`lineage`], [`environment`], [`library`] |
-//! | the thread's state, its guard and its stream | [`thread`], [`level`] |
+//! | the thread's state, its guard and its stream | [`thread`], [`level`], [`caller`] |
 //! | the stamp | [`clock`] |
 //! | the stack | [`stack`], [`modules`] |
 //! | the record in the ring; waiting, loss | [`recording`], [`waiting`] |
@@ -19,19 +20,28 @@
 
 pub mod api;
 pub mod arena;
+#[cfg(target_env = "gnu")]
 pub mod bootstrap;
+pub mod c_library;
+pub mod caller;
 pub mod clock;
 pub mod drainer;
 pub mod environment;
 pub mod gate;
+#[cfg(target_env = "gnu")]
 pub mod hooks;
 pub mod identity;
 pub mod level;
 pub mod library;
 pub mod lineage;
+#[cfg(not(feature = "interpose"))]
+pub mod linked;
 pub mod modules;
+#[cfg(target_env = "gnu")]
 pub mod next;
+#[cfg(target_env = "gnu")]
 pub mod objects;
+pub mod presence;
 pub mod process;
 pub mod recording;
 pub mod sandbox;

@@ -6,10 +6,13 @@
 //! recorded (any more), the slot that was written into its environment.
 //!
 //! A fork knows its parent by what it inherits: the parent's slot may be somebody else's by then.
+//!
+//! What this image starts without us stands in its own tape.
 
-use crate::{environment, identity, process};
+use crate::{api, environment, identity, process, recording, thread};
 use heaptape_session::layout::{ProcessSlot, paused, phase};
 use heaptape_session::map::SessionMap;
+use heaptape_session::record::blob;
 use heaptape_session::slots::{self, ProcessOwner};
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -238,4 +241,20 @@ impl Parent {
         (owner.generation == generation && owner.phase != phase::FREE)
             .then(|| Self::of(index, owner, image, 0))
     }
+}
+
+/// Writes down that a command is not recorded, and why.
+pub fn note_not_recorded(reason: &str, name: &[u8]) {
+    let Some(thread) = thread::admitted() else {
+        return;
+    };
+    let command = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    let length = [reason.len() as u8];
+    let parts: [&[u8]; 3] = [&length, reason.as_bytes(), command];
+    // SAFETY: it is the calling thread's state.
+    unsafe {
+        api::with_level(thread, |level| {
+            recording::append_blob(level, blob::NOT_RECORDED, &parts)
+        })
+    };
 }

@@ -179,6 +179,12 @@ pub fn start() {
     program::start();
 }
 
+/// As [`start`], in a static program: its objects stay, and it is its own file.
+pub fn start_static() {
+    find::refresh();
+    program::start_static();
+}
+
 /// Forgets all numbers: for a forked child, which writes a tape of its own. Only one thread may
 /// run in the process; unloads that other threads of the parent ran will not end here.
 pub fn forget() {
@@ -401,7 +407,8 @@ fn name_of(object: &Object) -> &[u8] {
 
 /// The path to record: that of the executable for the nameless object, an absolute one otherwise.
 fn path_of<'a>(name: &'a [u8], buffer: &'a mut PathBuffer) -> &'a [u8] {
-    if name.is_empty() {
+    // In a static program musl calls it by this name.
+    if name.is_empty() || name == b"/proc/self/exe" {
         return executable(buffer);
     }
     let PathBuffer(bytes) = buffer;

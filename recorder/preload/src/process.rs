@@ -4,13 +4,11 @@
 //! forked child starts again with its own slot. Anything that cannot be had turns recording off,
 //! and the target runs as if bare.
 
-use crate::hooks::exec;
 use crate::level::Level;
-use crate::lineage::{Parent, origin};
+use crate::lineage::{self, Parent, origin};
 use crate::thread::{self, Thread};
 use crate::{
-    clock, drainer, environment, gate, identity, lineage, modules, next, objects, recording,
-    sandbox,
+    c_library, clock, drainer, environment, gate, identity, modules, presence, recording, sandbox,
 };
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -195,12 +193,8 @@ fn start_or_follow() -> bool {
 }
 
 fn start_fresh() -> bool {
-    if !environment::is_there() {
+    if !environment::is_there() || !presence::is_ready() {
         // So early that the C library does not know it yet: try again later.
-        STAGE.store(FRESH, Ordering::Release);
-        return false;
-    }
-    if next::malloc_address() == 0 && !next::resolve() {
         STAGE.store(FRESH, Ordering::Release);
         return false;
     }
@@ -214,10 +208,7 @@ fn start_fresh() -> bool {
         gate::set(gate::OFF);
         return false;
     };
-    next::find_early();
-    modules::start();
-    // The end of a load is never told: see `hooks::loader`.
-    modules::load_started();
+    presence::start();
     thread::start();
     watch_ends();
     // Where the kernel cannot, only the C library's forks are noticed.
@@ -233,18 +224,22 @@ fn start_fresh() -> bool {
 }
 
 fn find_session() -> Option<SessionMap> {
-    if environment::is_turned_off() {
+    if environment::is_turned_off() || !presence::may_record() {
         return None;
     }
-    identity::find_library();
+    presence::find_library();
     let mut path = [0u8; heaptape_session::map::PATH_BYTES_MAX];
     let path = match environment::session_path() {
         Some(path) => path,
         None => drainer::start(environment::tape_path()?, &mut path)?,
     };
     let session = SessionMap::open(path).ok()?;
-    let is_open = session.header().state.load(Ordering::Relaxed) != state::CLOSED;
-    is_open.then_some(session)
+    let header = session.header();
+    let is_open = header.state.load(Ordering::Relaxed) != state::CLOSED;
+    // A static program passes its environment on as it is.
+    let is_first = header.process_high.load(Ordering::Relaxed) == 0;
+    let is_followed = header.options.load(Ordering::Relaxed) & options::NO_FOLLOW == 0;
+    (is_open && (is_first || is_followed)).then_some(session)
 }
 
 /// Claims a process slot and fills it in; the gate's mode to be.
@@ -304,14 +299,10 @@ fn mode_of(chosen: u32) -> u32 {
 
 /// Finds out which object holds the real allocator, and whether calls come through us at all.
 fn find_allocator() {
-    let allocator = objects::object_of(next::malloc_address());
-    let library = libc::getauxval as *const () as usize;
-    // Functions around the allocator mark what they call in any case.
-    let is_foreign =
-        cfg!(feature = "allocators") || !objects::is_same(next::malloc_address(), library);
-    IS_FOREIGN.store(u32::from(is_foreign), Ordering::Relaxed);
-    ALLOCATOR_PATH.store(allocator.dli_fname as u64, Ordering::Relaxed);
-    IS_BYPASSED.store(u32::from(objects::is_malloc_bypassed()), Ordering::Relaxed);
+    let allocator = presence::find_allocator();
+    IS_FOREIGN.store(u32::from(allocator.is_foreign), Ordering::Relaxed);
+    ALLOCATOR_PATH.store(allocator.path as u64, Ordering::Relaxed);
+    IS_BYPASSED.store(u32::from(allocator.is_bypassed), Ordering::Relaxed);
 }
 
 /// Writes who we are into the first stream of the process.
@@ -328,30 +319,11 @@ pub fn introduce(level: &mut Level, stream: u32) {
     crate::api::write_domains(level);
 }
 
-unsafe extern "C" {
-    fn __register_atfork(
-        prepare: Option<unsafe extern "C" fn()>,
-        parent: Option<unsafe extern "C" fn()>,
-        child: Option<unsafe extern "C" fn()>,
-        object: *mut c_void,
-    ) -> c_int;
-    fn on_exit(handler: unsafe extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
-}
-
 /// Asks the C library to tell us of forks and of the exit. Registered early, so that our part of a
 /// fork's preparation runs last and the child's first.
 fn watch_ends() {
-    // SAFETY: the handlers stay as long as the process.
-    unsafe {
-        __register_atfork(
-            Some(before_fork),
-            Some(after_fork_in_parent),
-            Some(after_fork_in_child),
-            ptr::null_mut(),
-        )
-    };
-    // SAFETY: as above.
-    unsafe { on_exit(at_exit, ptr::null_mut()) };
+    c_library::watch_forks(before_fork, after_fork_in_parent, after_fork_in_child);
+    c_library::watch_exit(at_exit);
 }
 
 /// Ticks before the fork that is under way, for a thread that has no state of its own; 0: none.
@@ -373,7 +345,7 @@ unsafe extern "C" fn after_fork_in_parent() {
     thread::note_fork(0);
     if matches!(gate::mode(), gate::PLAIN | gate::GENERAL) && !sandbox::may_fork() {
         let mut path = modules::PathBuffer::default();
-        exec::note(FORBIDDEN_CALLS, modules::executable(&mut path));
+        lineage::note_not_recorded(FORBIDDEN_CALLS, modules::executable(&mut path));
     }
 }
 

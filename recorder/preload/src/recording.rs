@@ -4,7 +4,7 @@
 //! silent for two seconds, or a closed session, turns the whole process off. What cannot be stored
 //! is counted in the stream's slot with the time of the first and the last.
 
-use crate::hooks::Caller;
+use crate::caller::Caller;
 use crate::level::Level;
 use crate::modules::ModuleRecord;
 use crate::stack::{CallerContext, CutReason, StackSink};
@@ -88,6 +88,33 @@ pub unsafe fn allocated<const PLAIN: bool>(
     }
     // SAFETY: it is the level that was entered.
     unsafe { Thread::leave(level) };
+}
+
+/// As [`allocated`], off the short path: also of entry points that tell an alignment.
+///
+/// # Safety
+/// As for [`allocated`].
+pub unsafe fn allocated_generally(
+    thread: NonNull<Thread>,
+    operation: u8,
+    block: *mut c_void,
+    size: usize,
+    alignment: usize,
+    caller: Caller,
+) {
+    if !record::has_extra(operation) {
+        // SAFETY: as for this function.
+        return unsafe { allocated::<false>(thread, operation, block, size, caller) };
+    }
+    let fill = |event: &mut RingEvent| {
+        event.address = block as u64;
+        event.size = size as u64;
+        // The C library takes the next power of two where it does not refuse.
+        let power = alignment.checked_next_power_of_two();
+        event.alignment_log2 = power.map_or(0, |power| power.trailing_zeros() as u8);
+    };
+    // SAFETY: as for this function.
+    unsafe { happened(thread, operation, caller, fill) };
 }
 
 #[cold]

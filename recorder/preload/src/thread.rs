@@ -5,7 +5,7 @@
 //! waits in a pool for the next thread. Whatever a thread allocates even later opens a stream of
 //! its own, which the drainer finds without owner.
 
-use crate::hooks::Caller;
+use crate::caller::Caller;
 use crate::level::{self, Level};
 use crate::{gate, process};
 use core::ffi::c_void;

@@ -22,6 +22,7 @@
 //! | [`record`] | the words of a record, encoding and decoding side by side |
 //! | [`limits`] | limits under which an image is not recorded |
 //! | [`loader`] | what the dynamic loader does when it is started as a command |
+//! | [`linked`] | which static programs are linked with the recorder |
 //! | [`allocators`] | which programs bring an allocator of their own |
 //! | [`reasons`] | why an image cannot be recorded, in words |
 //!
@@ -35,6 +36,7 @@
 pub mod allocators;
 pub mod layout;
 pub mod limits;
+pub mod linked;
 pub mod loader;
 pub mod map;
 pub mod reasons;

@@ -24,17 +24,17 @@ pub const STACK_MIN: u64 = 32 << 10;
 /// itself to ask for is none.
 #[must_use]
 pub fn are_too_low() -> bool {
-    soft(libc::RLIMIT_DATA) < DATA_MIN
-        || soft(libc::RLIMIT_STACK) < STACK_MIN
-        || soft(libc::RLIMIT_AS) < ADDRESSES_MIN
-        || soft(libc::RLIMIT_NOFILE) < FILES_MIN
+    soft(libc::RLIMIT_DATA as usize) < DATA_MIN
+        || soft(libc::RLIMIT_STACK as usize) < STACK_MIN
+        || soft(libc::RLIMIT_AS as usize) < ADDRESSES_MIN
+        || soft(libc::RLIMIT_NOFILE as usize) < FILES_MIN
 }
 
 /// `u64::MAX`: there is none.
-fn soft(resource: libc::__rlimit_resource_t) -> u64 {
+fn soft(resource: usize) -> u64 {
     let mut limit = [u64::MAX; 2];
     let place = limit.as_mut_ptr() as usize;
-    let arguments = [0, resource as usize, 0, place, 0, 0];
+    let arguments = [0, resource, 0, place, 0, 0];
     // SAFETY: valid for the kernel to fill in; nothing is changed.
     let result = unsafe { syscall6(libc::SYS_prlimit64, arguments) };
     let [soft, _] = limit;
@@ -48,6 +48,6 @@ mod tests {
     #[test]
     fn a_usual_process_has_enough() {
         assert!(!are_too_low());
-        assert!(soft(libc::RLIMIT_NOFILE) >= FILES_MIN);
+        assert!(soft(libc::RLIMIT_NOFILE as usize) >= FILES_MIN);
     }
 }

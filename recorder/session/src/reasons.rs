@@ -5,6 +5,8 @@
 
 /// No dynamic loader: nothing can be preloaded.
 pub const STATIC: &str = "static executable";
+/// As [`STATIC`], and the recorder in it speaks another language than we do.
+pub const OTHER_RECORDER: &str = "links another version of heaptape_recorder";
 /// Another C library.
 pub const MUSL: &str = "musl executable";
 /// Another dynamic loader, and not musl's.

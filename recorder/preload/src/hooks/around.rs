@@ -14,7 +14,7 @@
 //! pools are its own affair.
 
 use super::Caller;
-use super::general::{self, Inside};
+use super::general::Inside;
 use super::served;
 use super::shapes::{ARGUMENTS, Action, Shape};
 use crate::recording::{self, Change, operation};
@@ -381,7 +381,9 @@ impl Call {
         let block = block as *mut c_void;
         let caller = self.caller();
         // SAFETY: the thread is the calling one, the caller alive.
-        unsafe { general::note_allocated(kept.thread, operation, block, bytes, alignment, caller) };
+        unsafe {
+            recording::allocated_generally(kept.thread, operation, block, bytes, alignment, caller)
+        };
     }
 
     fn has_changed(&self, kept: Kept, moved: usize, bytes: usize) {

@@ -3,20 +3,20 @@
 //! The new image gets an environment that carries the session on, also when the program brings one
 //! of its own; unless it cannot be recorded: then it gets one without us, and the reason goes into
 //! this process's tape. A static image cannot be recorded either and takes no harm, but what it
-//! starts can: it carries the session on. Nothing here allocates through the hooks, since it may
-//! run in a child of `vfork`, which shares our memory. The real functions do the work, and their
-//! errors are theirs.
+//! starts can: it carries the session on. One that is linked with the recorder gets the session and
+//! no library. Nothing here allocates through the hooks, since it may run in a child of `vfork`,
+//! which shares our memory. The real functions do the work, and their errors are theirs.
 
-use crate::environment::{self, ADDED_MAX, Carry, Text};
+use crate::environment::{self, ADDED_MAX, Carry, Loading, Text};
 use crate::hooks::exec_image::{Image, judge};
 use crate::hooks::exec_readable::Readable;
-use crate::{api, clock, gate, library, next, process, recording, sandbox, thread};
+use crate::hooks::image::Verdict;
+use crate::{api, clock, gate, library, lineage, next, process, recording, sandbox, thread};
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use heaptape_session::layout::{options, phase};
 use heaptape_session::limits;
-use heaptape_session::reasons::{FORBIDDEN_CALLS, STATIC, TIGHT_LIMITS};
-use heaptape_session::record::blob;
+use heaptape_session::reasons::{FORBIDDEN_CALLS, OTHER_RECORDER, STATIC, TIGHT_LIMITS};
 use heaptape_session::slots;
 use heaptape_session::sync::Ordering;
 use heaptape_session::sys;
@@ -80,14 +80,14 @@ unsafe fn start(
     let is_elsewheres =
         may_start && unsafe { environment::leads_elsewhere(list, process::session().path()) };
     // SAFETY: as for this function.
-    let loading = unsafe { environment::loading(list) };
+    let loading = unsafe { loading_of(verdict, list) };
     // SAFETY: as for this function.
     let stays_out = unsafe { environment::turns_off(list) }
         || is_elsewheres
         || verdict.starts_nothing
         || loading.starts_nothing
         || process::has(options::NO_FOLLOW);
-    let library = library_for(verdict.brings_allocator || loading.brings_allocator);
+    let library = library_for(verdict, loading);
     let reason = verdict.reason.or(loading.reason).or(match library {
         _ if !may_start => Some(FORBIDDEN_CALLS),
         _ if is_tight => Some(TIGHT_LIMITS),
@@ -107,7 +107,7 @@ unsafe fn start(
     };
     let reason = reason.filter(|_| !stays_out);
     if let Some(reason) = reason.filter(|_| fate == Fate::Replaced) {
-        note(reason, &name);
+        lineage::note_not_recorded(reason, &name);
     }
     let owned = (fate == Fate::Replaced && process::is_owner()).then(process::slot);
     if let Some(slot) = owned.flatten() {
@@ -126,7 +126,7 @@ unsafe fn start(
         slots::set_process_phase(slot, phase::RUNNING);
     }
     if let Some(reason) = reason.filter(|_| fate == Fate::Stays && result == 0) {
-        note(reason, &name);
+        lineage::note_not_recorded(reason, &name);
     }
     result
 }
@@ -135,19 +135,35 @@ unsafe fn start(
 /// library is a word in the environment, no more. What they start is not judged by anybody, and an
 /// image that cannot take our library would be harmed: so only when the user asks for it.
 fn is_passed_through(reason: &str) -> bool {
-    reason == STATIC && process::has(options::THROUGH_STATIC)
+    (reason == STATIC || reason == OTHER_RECORDER) && process::has(options::THROUGH_STATIC)
 }
 
 /// The reason for an image that would find neither us nor the session.
 const OUT_OF_REACH: &str = "recorder out of reach (another user or root folder)";
 
-/// The library for the new image, empty when nobody knows where ours is. `None`: with this thread's
-/// rights and root folder the image cannot open it, or the session: the dynamic loader would
-/// complain on its standard error.
-fn library_for(brings_allocator: bool) -> Option<&'static [u8]> {
+/// What decides how the image is loaded; nothing does where no loader is.
+///
+/// # Safety
+/// `list` must be null or an environment.
+unsafe fn loading_of(verdict: Verdict, list: List) -> Loading {
+    if verdict.records_itself {
+        return Loading::default();
+    }
+    // SAFETY: as for this function.
+    unsafe { environment::loading(list) }
+}
+
+/// The library for the new image, empty when nobody knows where ours is, `None` within when it
+/// needs none. `None`: with this thread's rights and root folder the image cannot open it, or the
+/// session: the dynamic loader would complain on its standard error.
+fn library_for(verdict: Verdict, loading: Loading) -> Option<Option<&'static [u8]>> {
     if is_denied(process::session().path(), libc::R_OK | libc::W_OK) {
         return None;
     }
+    if verdict.records_itself && !process::has(options::THROUGH_STATIC) {
+        return Some(None);
+    }
+    let brings_allocator = verdict.brings_allocator || loading.brings_allocator;
     let usual = library::path();
     let twin = library::path_with_allocators();
     // Either is right for any image; the other one records less, or more slowly.
@@ -157,13 +173,13 @@ fn library_for(brings_allocator: bool) -> Option<&'static [u8]> {
         (usual, twin)
     };
     if first.is_none() && second.is_none() {
-        return Some(&[]);
+        return Some(Some(&[]));
     }
     let reachable = |path: &&CStr| !is_denied(path, libc::R_OK);
     first
         .filter(reachable)
         .or(second.filter(reachable))
-        .map(CStr::to_bytes)
+        .map(|library| Some(library.to_bytes()))
 }
 
 /// True when an image that takes this thread's place cannot open the file for `access`. Asked with
@@ -179,22 +195,6 @@ fn is_denied(path: &CStr, access: c_int) -> bool {
         -result as c_int,
         libc::EACCES | libc::EPERM | libc::ENOENT | libc::ENOTDIR | libc::ELOOP
     )
-}
-
-/// Writes down that a command is not recorded, and why.
-pub fn note(reason: &str, name: &[u8]) {
-    let Some(thread) = thread::admitted() else {
-        return;
-    };
-    let command = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    let length = [reason.len() as u8];
-    let parts: [&[u8]; 3] = [&length, reason.as_bytes(), command];
-    // SAFETY: it is the calling thread's state.
-    unsafe {
-        api::with_level(thread, |level| {
-            recording::append_blob(level, blob::NOT_RECORDED, &parts)
-        })
-    };
 }
 
 /// Calls `real` with a copy of `list` that says what `carry` tells; with `list` itself when there

@@ -85,34 +85,11 @@ unsafe fn allocate(
     let thread = inside.leave();
     if !block.is_null() && process::wants(size) {
         // SAFETY: the thread is the calling one, the caller alive.
-        unsafe { note_allocated(thread, operation, block, size, alignment, caller) };
-    }
-    block
-}
-
-pub(super) unsafe fn note_allocated(
-    thread: NonNull<Thread>,
-    operation: u8,
-    block: *mut c_void,
-    size: usize,
-    alignment: usize,
-    caller: Caller,
-) {
-    if !heaptape_session::record::has_extra(operation) {
-        // SAFETY: as for this function.
-        return unsafe {
-            recording::allocated::<false>(thread, operation, block, size, caller);
+        unsafe {
+            recording::allocated_generally(thread, operation, block, size, alignment, caller)
         };
     }
-    let fill = |event: &mut RingEvent| {
-        event.address = block as u64;
-        event.size = size as u64;
-        // The C library takes the next power of two where it does not refuse.
-        let power = alignment.checked_next_power_of_two();
-        event.alignment_log2 = power.map_or(0, |power| power.trailing_zeros() as u8);
-    };
-    // SAFETY: as for this function.
-    unsafe { recording::happened(thread, operation, caller, fill) };
+    block
 }
 
 #[cold]
@@ -201,7 +178,9 @@ pub(super) unsafe extern "C" fn posix_memalign(
         let operation = operation::POSIX_MEMALIGN;
         if !block.is_null() {
             // SAFETY: the thread is the calling one, the caller alive.
-            unsafe { note_allocated(thread, operation, block, size, alignment, caller) };
+            unsafe {
+                recording::allocated_generally(thread, operation, block, size, alignment, caller)
+            };
         }
     }
     result

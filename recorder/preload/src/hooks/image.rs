@@ -14,7 +14,7 @@ use super::image_tables::{
 use core::ffi::CStr;
 use heaptape_session::loader::{self, Command, LOADER};
 use heaptape_session::sys::{self, syscall6};
-use heaptape_session::{allocators, reasons};
+use heaptape_session::{allocators, linked, reasons};
 
 /// How many `#!` lines the kernel follows.
 const SCRIPTS_MAX: u32 = 5;
@@ -67,6 +67,8 @@ pub struct Verdict {
     pub reason: Option<&'static str>,
     /// It is linked with an allocator that has entry points of its own.
     pub brings_allocator: bool,
+    /// It is static, and linked with the recorder.
+    pub records_itself: bool,
     /// It is the dynamic loader, which is asked to tell something: it would tell of us too.
     pub starts_nothing: bool,
 }
@@ -215,7 +217,9 @@ fn reason_against_elf(
 ) -> Option<&'static str> {
     let headers = ProgramHeaders::of(file, start)?;
     let Some(interpreter) = headers.find(PT_INTERP) else {
-        return (!is_loader).then_some(reasons::STATIC);
+        let reason = linked::reason_against(recorder_in(file, &headers));
+        verdict.records_itself = reason.is_none();
+        return reason.filter(|_| !is_loader);
     };
     let mut name = [0; FIRST_BYTES];
     let name = file.read(&mut name, interpreter.offset);
@@ -230,6 +234,18 @@ fn reason_against_elf(
     }
     let dynamic = headers.find(PT_DYNAMIC)?;
     reason_against_libraries(file, &headers, &dynamic, verdict)
+}
+
+/// The version of the recorder that the image is linked with.
+fn recorder_in(file: &File, headers: &ProgramHeaders<'_>) -> Option<u32> {
+    let mut notes = headers.iter().filter(|part| part.kind == linked::PT_NOTE);
+    notes.find_map(|part| {
+        let read = |memory: &mut [u8], at: u64| {
+            let offset = part.offset.checked_add(at);
+            offset.map_or(0, |offset| file.read(memory, offset).len())
+        };
+        linked::version_in(part.bytes, part.alignment, read)
+    })
 }
 
 /// The kernel gives such programs rights that their starter lacks; the loader then ignores what

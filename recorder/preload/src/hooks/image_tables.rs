@@ -40,10 +40,11 @@ pub(super) struct ProgramHeaders<'a> {
 
 /// The part of a program header that matters here.
 pub(super) struct Segment {
-    kind: u32,
+    pub(super) kind: u32,
     pub(super) offset: u64,
     address: u64,
-    bytes: u64,
+    pub(super) bytes: u64,
+    pub(super) alignment: u64,
 }
 
 impl<'a> ProgramHeaders<'a> {
@@ -54,7 +55,7 @@ impl<'a> ProgramHeaders<'a> {
         Some(Self { file, table, count })
     }
 
-    fn iter(&self) -> impl Iterator<Item = Segment> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Segment> + '_ {
         (0..self.count).filter_map(|index| {
             let mut bytes = [0; PROGRAM_HEADER_BYTES as usize];
             let offset = self.table.checked_add(index * PROGRAM_HEADER_BYTES)?;
@@ -64,6 +65,7 @@ impl<'a> ProgramHeaders<'a> {
                 offset: u64_at(bytes, 8)?,
                 address: u64_at(bytes, 16)?,
                 bytes: u64_at(bytes, 32)?,
+                alignment: u64_at(bytes, 48)?,
             })
         })
     }

@@ -7,6 +7,7 @@ use crate::stack::reader::{Reader, Section};
 use crate::syscall::{PAGE_BYTES, is_readable};
 
 const PT_LOAD: u32 = 1;
+const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
 const PT_PHDR: u32 = 6;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
@@ -131,6 +132,12 @@ impl<'a> Headers<'a> {
     pub fn holds(&self, address: usize) -> bool {
         self.stretches()
             .any(|(start, end)| (start..end).contains(&address))
+    }
+
+    /// True when the object names a loader that is to load it.
+    #[must_use]
+    pub fn has_interpreter(&self) -> bool {
+        self.segments().any(|segment| segment.kind == PT_INTERP)
     }
 
     /// Address of `.eh_frame_hdr` by its program header.

@@ -10,6 +10,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use heaptape_session::sys;
 
 use super::PATH_BYTES_MAX;
+use super::elf::Headers;
+use super::find::Object;
 use crate::syscall;
 
 /// Memory for the list of mappings: more than its longest line.
@@ -24,10 +26,15 @@ static PATH_BYTES: AtomicUsize = AtomicUsize::new(0);
 pub fn start() {
     // Without memory the loader's path is better than none.
     if !was_started_by_command() || !keep_mapped() {
-        let mut buffer = [0u8; PATH_BYTES_MAX];
-        if let Some(path) = syscall::read_link(c"/proc/self/exe", &mut buffer) {
-            keep(path);
-        }
+        start_static();
+    }
+}
+
+/// As [`start`], where the program itself is what the kernel started.
+pub fn start_static() {
+    let mut buffer = [0u8; PATH_BYTES_MAX];
+    if let Some(path) = syscall::read_link(c"/proc/self/exe", &mut buffer) {
+        keep(path);
     }
 }
 
@@ -42,7 +49,9 @@ pub fn path(buffer: &mut [u8]) -> &[u8] {
     buffer.get(..length).unwrap_or(&[])
 }
 
-fn auxiliary(kind: c_ulong) -> usize {
+/// A word of what the kernel told the process when it started; 0: nothing.
+#[must_use]
+pub fn auxiliary(kind: c_ulong) -> usize {
     // SAFETY: getauxval only looks into the auxiliary vector.
     unsafe { libc::getauxval(kind) as usize }
 }
@@ -50,6 +59,23 @@ fn auxiliary(kind: c_ulong) -> usize {
 /// True when the loader is what the kernel started: then it had no loader to load.
 fn was_started_by_command() -> bool {
     auxiliary(libc::AT_BASE) == 0
+}
+
+/// True when the program names no loader: it is static.
+#[must_use]
+pub fn is_static() -> bool {
+    let headers = (auxiliary(libc::AT_PHDR), auxiliary(libc::AT_PHNUM));
+    let object = Object {
+        start: 0,
+        end: usize::MAX,
+        bias: 0,
+        identity: 0,
+        name: 0,
+        unwind_header: 0,
+        headers: (headers.0 != 0).then_some(headers),
+    };
+    object.headers.is_some()
+        && Headers::of(&object).is_some_and(|headers| !headers.has_interpreter())
 }
 
 /// Keeps the path of the file that holds the program headers; false when it is not found. The
