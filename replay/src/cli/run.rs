@@ -381,8 +381,10 @@ fn say_root_refused(command: &str, reason: &str, tape: Option<&Path>) {
 fn remedy(reason: &str) -> Option<&'static str> {
     Some(match reason {
         reasons::STATIC => {
-            "to record it, link it dynamically; to record what it starts, use --through-static"
+            "to record it, link it dynamically or link heaptape_recorder; \
+             to record what it starts, use --through-static"
         }
+        reasons::OTHER_RECORDER => "to record it, build it with the one of this heaptape",
         reasons::MUSL | reasons::OTHER_LOADER => "to record it, build it for glibc",
         reasons::BITS_32 | reasons::OTHER_PROCESSOR => "to record it, build it for x86-64",
         reasons::SET_USER | reasons::SET_GROUP | reasons::CAPABILITIES => {

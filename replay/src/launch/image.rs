@@ -6,7 +6,7 @@
 
 use super::executed::{self, Executed, Program};
 use heaptape_session::loader::LOADER;
-use heaptape_session::{allocators, reasons};
+use heaptape_session::{allocators, linked, reasons};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -22,6 +22,8 @@ const TABLE_BYTES_MAX: u64 = 16 << 20;
 pub(crate) enum Image {
     /// It can be recorded.
     Recordable,
+    /// It is static, and linked with the recorder: it needs no library.
+    Linked,
     /// It cannot, but programs that it starts may: it can pass the environment on.
     Opaque(&'static str),
     /// It cannot, and must not even be told.
@@ -124,6 +126,7 @@ struct Segment {
     offset: u64,
     address: u64,
     bytes: u64,
+    alignment: u64,
 }
 
 const PT_LOAD: u32 = 1;
@@ -153,7 +156,8 @@ fn elf_image(program: &Program) -> Option<Image> {
     let segments = elf.segments(head)?;
     let of_kind = |kind| segments.iter().find(move |segment| segment.kind == kind);
     let Some(interpreter) = of_kind(PT_INTERP) else {
-        return Some(Image::Opaque(reasons::STATIC));
+        let reason = linked::reason_against(elf.recorder(&segments));
+        return Some(reason.map_or(Image::Linked, Image::Opaque));
     };
     let loader = elf.read(interpreter.offset, interpreter.bytes)?;
     let loader = loader.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -199,9 +203,23 @@ impl Elf<'_> {
                     offset: number::<8>(entry, 8)?,
                     address: number::<8>(entry, 16)?,
                     bytes: number::<8>(entry, 32)?,
+                    alignment: number::<8>(entry, 48)?,
                 })
             })
             .collect()
+    }
+
+    /// The version of the recorder that the image is linked with.
+    fn recorder(&self, segments: &[Segment]) -> Option<u32> {
+        let mut notes = segments.iter().filter(|part| part.kind == linked::PT_NOTE);
+        notes.find_map(|part| {
+            let read = |memory: &mut [u8], at: u64| {
+                let offset = part.offset.checked_add(at);
+                let count = offset.map(|offset| self.file.read_at(memory, offset));
+                count.and_then(Result::ok).unwrap_or(0)
+            };
+            linked::version_in(part.bytes, part.alignment, read)
+        })
     }
 
     /// Where the names of needed libraries are in the dynamic string table, and that table: it

@@ -226,8 +226,10 @@ impl Recording {
         named: Option<PathBuf>,
         folder: &Path,
     ) -> Result<(u32, Option<Library>), NotStarted> {
+        let passes_on = self.settings.options & options::THROUGH_STATIC != 0;
         let library = match image {
             Image::Refused(_) => None,
+            Image::Linked if !passes_on => None,
             _ => Some(library::locate()?),
         };
         let session = drainer.session_path();
@@ -235,7 +237,8 @@ impl Recording {
         let path = library
             .as_ref()
             .map(|library| library.path_for(&program, self.arguments()));
-        let environment = environment(path.as_deref(), &session);
+        let is_told = !matches!(image, Image::Refused(_));
+        let environment = environment(path.as_deref(), is_told.then_some(&*session));
         let start = Start::new(&program, &arguments, &environment)?;
         let prepared = start.prepare(inherited).context("cannot fork")?;
         let pid = prepared.pid();
@@ -364,7 +367,7 @@ fn not_started(program: &Path, error: io::Error) -> NotStarted {
 }
 
 /// Our environment, and in it what a recorder must know.
-fn environment(library: Option<&Path>, session: &Path) -> Vec<(OsString, OsString)> {
+fn environment(library: Option<&Path>, session: Option<&Path>) -> Vec<(OsString, OsString)> {
     let ours = [
         "HEAPTAPE_SESSION",
         "HEAPTAPE_PARENT",
@@ -379,7 +382,7 @@ fn environment(library: Option<&Path>, session: &Path) -> Vec<(OsString, OsStrin
     if !preload.is_empty() {
         environment.push(("LD_PRELOAD".into(), preload));
     }
-    if library.is_some() {
+    if let Some(session) = session {
         environment.push(("HEAPTAPE_SESSION".into(), session.as_os_str().to_owned()));
     }
     environment

@@ -67,6 +67,10 @@ pub const WRAPPERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "the recorder that a program is linked with",
+        &["heaptape_recorder::*", "<heaptape_recorder::*"],
+    ),
+    (
         "the malloc family and its aliases",
         &[
             "malloc",
