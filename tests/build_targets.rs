@@ -71,6 +71,85 @@ pub fn rust(name: &str, options: &[&str]) -> PathBuf {
 /// No built-ins: a compiler may remove a malloc whose block is only freed.
 const C_OPTIONS: [&str; 5] = ["-O2", "-g", "-pthread", "-fno-builtin", "-Wall"];
 
+/// How a program that is linked with the recorder is linked with the C library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linkage {
+    /// As usual.
+    Dynamic,
+    /// With glibc inside, at any address.
+    StaticPie,
+    /// With glibc inside, at a fixed address.
+    Static,
+    /// With musl inside.
+    Musl,
+}
+
+impl Linkage {
+    fn flags(self) -> &'static str {
+        match self {
+            Self::Dynamic | Self::Musl => "",
+            Self::StaticPie => "-C target-feature=+crt-static",
+            Self::Static => "-C target-feature=+crt-static -C relocation-model=static",
+        }
+    }
+
+    fn target(self) -> &'static str {
+        match self {
+            Self::Musl => "x86_64-unknown-linux-musl",
+            _ => "x86_64-unknown-linux-gnu",
+        }
+    }
+
+    /// False, and says so, when Rust cannot build for it here.
+    #[must_use]
+    pub fn is_possible(self) -> bool {
+        let output = Command::new("rustc")
+            .args(["--print", "target-libdir", "--target", self.target()])
+            .output()
+            .expect("rustc runs");
+        let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let is_there = Path::new(&folder).is_dir();
+        if !is_there {
+            eprintln!("SKIPPED: rustup target add {}", self.target());
+        }
+        is_there
+    }
+}
+
+/// A program that is linked with the recorder: an example of `heaptape_recorder`. All of them are
+/// built together, once.
+#[must_use]
+pub fn linked(name: &str, linkage: Linkage) -> PathBuf {
+    static BUILT: Mutex<Vec<Linkage>> = Mutex::new(Vec::new());
+    let folder = cache_folder().join(format!("linked-{linkage:?}"));
+    let mut built = BUILT
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !built.contains(&linkage) {
+        build_linked(linkage, &folder);
+        built.push(linkage);
+    }
+    let folder = folder.join(linkage.target());
+    folder.join("release/examples").join(name)
+}
+
+fn build_linked(linkage: Linkage, folder: &Path) {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["build", "--release", "--locked", "--quiet", "--examples"])
+        .args(["--package", "heaptape-recorder"])
+        .args(["--target", linkage.target(), "--target-dir"])
+        .arg(folder)
+        .current_dir(repository())
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUSTFLAGS", linkage.flags())
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "true")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off");
+    let result = command.output().expect("cargo runs");
+    let words = String::from_utf8_lossy(&result.stderr);
+    assert!(result.status.success(), "{command:?}:\n{words}");
+}
+
 /// Compiles `targets/NAME` to a file called `output` by `compiler`; fails with its words.
 #[must_use]
 pub fn build(compiler: &str, name: &str, output: &str, options: &[&str]) -> PathBuf {

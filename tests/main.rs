@@ -28,6 +28,7 @@ mod interrupted;
 mod job_control;
 mod libraries;
 mod lineage;
+mod linked;
 mod live;
 mod loader;
 mod messages;
