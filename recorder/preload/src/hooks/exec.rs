@@ -11,7 +11,7 @@ use crate::environment::{self, ADDED_MAX, Carry, Loading, Text};
 use crate::hooks::exec_image::{Image, judge};
 use crate::hooks::exec_readable::Readable;
 use crate::hooks::image::Verdict;
-use crate::{api, clock, gate, library, lineage, next, process, recording, sandbox, thread};
+use crate::{clock, gate, library, lineage, next, process, sandbox, thread};
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use heaptape_session::layout::{options, phase};
