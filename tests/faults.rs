@@ -208,7 +208,7 @@ fn a_launcher_that_may_open_few_files() {
         let outcome = launched_under(&room, &format!("-n {limit}"));
         assert_eq!(
             (outcome.code, outcome.stdout.as_str()),
-            (125, ""),
+            (17, "end work\n"),
             "{limit}"
         );
         assert_eq!(outcome.stderr.lines().count(), 1, "{limit}: {outcome:?}");
