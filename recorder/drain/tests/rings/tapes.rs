@@ -3,12 +3,12 @@
 use crate::history::{History, Item};
 use heaptape_format::TapeHeader;
 use heaptape_format::chunk::ChunkKind;
-use heaptape_format::event::{Event, EventReader};
+use heaptape_format::event::{Event, EventReader, OperationKind};
 use heaptape_format::scan::{Found, Scan};
 use heaptape_format::stack::{CutReason, Frame, StackNode, stack_nodes};
 use heaptape_format::tables::{
     Child, ClockPair, Domain, End, Epoch, Lost, Mark, Module, Process, ResidentSample, Stream,
-    records,
+    Totals, records,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -140,6 +140,16 @@ impl Content {
             }
             ChunkKind::PROCESS => {
                 self.process = records::<Process>(payload, count).unwrap().pop();
+            }
+            ChunkKind::TOTALS => {
+                let events = self.events.values().flatten();
+                let sizes = events.filter(|event| {
+                    let kind = event.operation.kind();
+                    matches!(kind, OperationKind::Alloc | OperationKind::Realloc)
+                });
+                let allocated_bytes = sizes.map(|event| event.size).sum();
+                let totals = records::<Totals>(payload, count).unwrap();
+                assert_eq!(totals, [Totals { allocated_bytes }]);
             }
             ChunkKind::END => self.end = records::<End>(payload, count).unwrap().pop(),
             kind => panic!("a chunk of kind {}", kind.name()),
