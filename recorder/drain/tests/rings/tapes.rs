@@ -142,17 +142,23 @@ impl Content {
                 self.process = records::<Process>(payload, count).unwrap().pop();
             }
             ChunkKind::TOTALS => {
-                let events = self.events.values().flatten();
-                let sizes = events.filter(|event| {
-                    let kind = event.operation.kind();
-                    matches!(kind, OperationKind::Alloc | OperationKind::Realloc)
-                });
-                let allocated_bytes = sizes.map(|event| event.size).sum();
                 let totals = records::<Totals>(payload, count).unwrap();
-                assert_eq!(totals, [Totals { allocated_bytes }]);
+                assert_eq!(totals, [self.totals()]);
             }
             ChunkKind::END => self.end = records::<End>(payload, count).unwrap().pop(),
             kind => panic!("a chunk of kind {}", kind.name()),
+        }
+    }
+
+    /// What the events so far add up to.
+    fn totals(&self) -> Totals {
+        let events = self.events.values().flatten();
+        let sizes = events.filter(|event| {
+            let kind = event.operation.kind();
+            matches!(kind, OperationKind::Alloc | OperationKind::Realloc)
+        });
+        Totals {
+            allocated_bytes: sizes.map(|event| event.size).sum(),
         }
     }
 
