@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 /// Record every allocation of a command and of the processes that it starts
 ///
 /// Writes one tape for each process image that allocates; the name that is given with -o is that
-/// of the command's own. Ends with the command's exit code (128+N when signal N killed it; 127: not
-/// found, 126: not executable, 125: heaptape itself failed).
+/// of the command's own. Ends with the command's exit code (128+N when signal N killed it, or when
+/// it interrupts us after the command has ended; 127: not found, 126: not executable, 125: heaptape
+/// itself failed).
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  heaptape run -o app.tape -- ./app --flag\n  \

@@ -295,13 +295,13 @@ fn heap_lines(
     }
     lines.push(("at the end", heap(summary.end.bytes, summary.end.count)));
     if summary.unknown_frees > 0 {
-        lines.push((
-            "unknown",
-            format!(
-                "{} of blocks that are not known",
-                units::counted(summary.unknown_frees, "free")
-            ),
-        ));
+        let why = match tape.process.size_min {
+            0 => "",
+            _ => ": those below --min-size are among them",
+        };
+        let frees = units::counted(summary.unknown_frees, "free");
+        let text = format!("{frees} of blocks that are not known{why}");
+        lines.push(("unknown", text));
     }
     let heaps = (summary.inherited, summary.inherited_frees, "");
     let pools = summary.inherited_pools;
