@@ -22,6 +22,7 @@ mod last;
 mod leaves;
 pub mod reader;
 pub mod row;
+mod rows;
 pub mod rules;
 pub mod walk;
 mod words;

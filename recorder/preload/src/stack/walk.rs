@@ -18,16 +18,12 @@ use super::growing::Growing;
 use super::last::LastStack;
 use super::reader::Section;
 use super::row::{Row, RowKind};
+use super::rows::Rows;
 use super::rules::Scratch;
 use super::{CallerContext, CutReason};
 use crate::arena::Plain;
 use crate::modules::elf::Headers;
 use crate::modules::find::{self, Object};
-
-/// Rows that a thread remembers.
-const ROWS: usize = 8192;
-
-const _: () = assert!(ROWS.is_power_of_two());
 
 /// Marks a program counter that was interrupted, or is a signal trampoline's: it is no return
 /// address. No address of user memory has this bit.
@@ -107,13 +103,6 @@ pub struct Frame {
     pub row: Row,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct CachedRow {
-    /// The return address; 0 is none.
-    pc: usize,
-    row: Row,
-}
-
 /// Why a walk did not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -165,18 +154,10 @@ pub struct Position {
 /// What a thread needs to walk its stacks.
 #[derive(Debug)]
 pub struct Walker {
-    rows: [CachedRow; ROWS],
-    /// Some of them are in use; otherwise they are not touched, so that they cost no memory.
-    has_rows: bool,
+    rows: Rows,
     pub(super) bounds: StackBounds,
     pub(super) code: Code,
     pub(super) scratch: Scratch,
-}
-
-#[inline(always)]
-fn slot_of(pc: usize) -> usize {
-    const SHIFT: u32 = usize::BITS - ROWS.trailing_zeros();
-    pc.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> SHIFT
 }
 
 impl Walker {
@@ -189,17 +170,7 @@ impl Walker {
     /// Forgets all rows and what is known of code: objects were unloaded.
     pub fn forget(&mut self) {
         self.code.forget();
-        if self.has_rows {
-            let free = CachedRow {
-                pc: 0,
-                row: Row::bare(RowKind::Unknown),
-            };
-            self.rows.fill(free);
-            self.has_rows = false;
-        }
-        // The slot where address 0, the end of a chain, would be looked up must not hold 0.
-        let [first, ..] = &mut self.rows;
-        first.pc = usize::MAX;
+        self.rows.forget();
     }
 
     /// Fills `frames` from `caller` on until the walk ends or comes to a frame of `last` outside of
@@ -284,11 +255,10 @@ impl Walker {
                 // When it was at this place, then outer ones are above it.
                 limit = outer.sp.max(sp.wrapping_add(1));
             }
-            // In bounds by the shift; the compiler sees it.
-            let Some(&CachedRow { pc: key, row }) = self.rows.get(slot_of(pc)) else {
+            let Some(row) = self.rows.get(pc) else {
                 break;
             };
-            if key != pc || free == range.end {
+            if free == range.end {
                 break;
             }
             // SAFETY: not at the end, so this is an element of the array, which is borrowed alone.
@@ -333,9 +303,9 @@ impl Walker {
             return Err(End::Complete);
         }
         add_frame(at, frames)?;
-        let row = match self.rows.get(slot_of(at.pc)) {
-            Some(slot) if slot.pc == at.pc => slot.row,
-            _ => self.learn(at.pc),
+        let row = match self.rows.get(at.pc) {
+            Some(row) => row,
+            None => self.learn(at.pc),
         };
         if let Some(frame) = frames.last_mut(at.count) {
             frame.row = row;
@@ -394,10 +364,7 @@ impl Walker {
             return unknown;
         };
         let row = self.decode(&object, pc).unwrap_or(unknown);
-        if let Some(slot) = self.rows.get_mut(slot_of(pc)) {
-            *slot = CachedRow { pc, row };
-            self.has_rows = true;
-        }
+        self.rows.insert(pc, row);
         row
     }
 
