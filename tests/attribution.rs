@@ -36,6 +36,19 @@ const CPP: &[(&str, &str, Amount)] = &[
     ("template", "store::Holder<", AtLeast(48, 1)),
 ];
 
+/// What a resource takes at a time is its own matter: some 500 bytes for a pool's tables.
+const RESOURCES: &[(&str, &str, Amount)] = &[
+    ("plain", "store::take_plain(", AtLeast(777, 1)),
+    ("aligned", "store::take_aligned(", AtLeast(4096, 1)),
+    ("buffer", "store::take_buffer(", AtLeast(5000, 1)),
+    ("pooled", "store::take_pooled(", AtLeast(48, 2)),
+    ("large", "store::take_large(", AtLeast(8 << 20, 2)),
+    ("shared", "store::take_shared(", AtLeast(48, 4)),
+    ("vector", "store::fill_vector(", Exactly(8000, 1)),
+    ("string", "store::fill_string(", Exactly(501, 1)),
+    ("list", "store::fill_list(", AtLeast(240, 1)),
+];
+
 const RUST: &[(&str, &str, Amount)] = &[
     ("vec-capacity", "containers::fill_vector", Exactly(8000, 1)),
     ("vec-push", "containers::grow_vector", Exactly(512, 1)),
@@ -159,6 +172,40 @@ fn containers_without_debug_information() {
     for level in ["-O0", "-O3"] {
         let program = build::cpp("containers.cpp", &["-std=c++20", level, "-g0"]);
         check_names(&program, CPP);
+    }
+}
+
+#[test]
+fn memory_resources_of_cpp() {
+    for level in ["-O0", "-O1", "-O2", "-O3"] {
+        let options = ["-std=c++20", level];
+        let program = build::cpp("resources.cpp", &options);
+        check(&program, &build::source("resources.cpp"), RESOURCES);
+        check_names(
+            &build::cpp("resources.cpp", &[&options[..], &["-g0"]].concat()),
+            RESOURCES,
+        );
+    }
+}
+
+/// Where nothing in the program has a name, its module is the place all the same.
+#[test]
+fn memory_resources_of_a_stripped_program() {
+    for level in ["-O0", "-O1", "-O2", "-O3"] {
+        let program = build::cpp("resources.cpp", &["-std=c++20", level, "-s"]);
+        let room = Room::new();
+        room.record_as_bare("t.tape", &[program]);
+        let stats = ["stats", "t.tape", "--at", "end", "--group-by"];
+        let modules = rows(&room.json(&[&stats[..], &["module"]].concat()));
+        let (bytes, blocks) = modules["resources"];
+        assert!(bytes > 8 << 20 && blocks == 17, "{level}: {modules:#?}");
+        // The runtime keeps what it takes when it is loaded: room for exceptions.
+        let runtime: Vec<_> = modules.iter().filter(|row| row.0 != "resources").collect();
+        let is_its_own = runtime.len() == 1 && runtime[0].1.1 == 1;
+        assert!(
+            is_its_own && runtime[0].0.starts_with("libstdc++"),
+            "{modules:#?}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
 use super::pattern::Pattern;
 use super::standard_library::is_standard_library;
-use super::wrappers::{C_LIBRARY, WRAPPERS};
+use super::wrappers::{C_LIBRARY, LOADERS, RUNTIME_LIBRARIES, WRAPPERS};
 use rustc_hash::FxHashMap;
 
 /// How allocations are given a place.
@@ -16,6 +16,7 @@ pub struct Attribution {
     raw_sites: bool,
     extra: Vec<Pattern>,
     table: Vec<Pattern>,
+    runtimes: Vec<Pattern>,
     known: FxHashMap<FrameId, bool>,
 }
 
@@ -28,6 +29,10 @@ impl Attribution {
             raw_sites,
             extra: extra.iter().map(|text| Pattern::new(text)).collect(),
             table: table.map(|text| Pattern::new(text)).collect(),
+            runtimes: RUNTIME_LIBRARIES
+                .iter()
+                .map(|it| Pattern::new(it))
+                .collect(),
             known: FxHashMap::default(),
         }
     }
@@ -46,15 +51,25 @@ impl Attribution {
             return candidates.next();
         }
         let mut outermost = None;
+        let mut nameless = None;
         while let Some(id) = candidates.next() {
             outermost = Some(id);
             let is_wrapper = self.is_wrapper(id, table)
                 || self.is_inside_a_wrapper(id, candidates.clone(), table);
-            if !is_wrapper {
-                break;
+            if is_wrapper {
+                continue;
             }
+            let frame = table.get(id);
+            if self.is_nameless_in_runtime(frame) {
+                nameless = nameless.or(outermost);
+                continue;
+            }
+            return match nameless {
+                Some(inner) if is_of_system(frame) => Some(inner),
+                _ => outermost,
+            };
         }
-        outermost
+        nameless.or(outermost)
     }
 
     /// Rules 1 and 2.
@@ -88,6 +103,13 @@ impl Attribution {
                 .any(|pattern| pattern.matches(name) || pattern.matches(plain))
     }
 
+    /// Rule 4, but for who calls it.
+    fn is_nameless_in_runtime(&self, frame: &ResolvedFrame) -> bool {
+        frame.function.is_none()
+            && frame.language == Language::Native
+            && self.runtimes.iter().any(|it| it.matches(&frame.module))
+    }
+
     /// Rule 3. The C library's functions are followed through all their callers in it; elsewhere
     /// the first caller that has a name decides.
     fn is_inside_a_wrapper(
@@ -116,6 +138,15 @@ impl Attribution {
         }
         false
     }
+}
+
+/// True for frames of the C library and the dynamic loader.
+fn is_of_system(frame: &ResolvedFrame) -> bool {
+    let starts = LOADERS.iter().chain([&C_LIBRARY]);
+    frame.language == Language::Native
+        && starts
+            .into_iter()
+            .any(|start| frame.module.starts_with(start))
 }
 
 /// `pool::take(unsigned long) const` → `pool::take`.
@@ -291,6 +322,52 @@ mod tests {
         ];
         let mut attribution = Attribution::new(&[], false);
         assert_eq!(place_of(&mut attribution, &not_a_wrapper), "libc.so.6+0x77");
+    }
+
+    #[test]
+    fn nameless_frames_of_a_runtime_belong_to_the_program_that_called_it() {
+        let place = |frames: &[(&str, Option<&str>)]| {
+            let frames: Vec<ResolvedFrame> = frames
+                .iter()
+                .map(|&(module, function)| frame(module, function, None))
+                .collect();
+            place_of(&mut Attribution::new(&[], false), &frames)
+        };
+        let new = ("libstdc++.so.6", Some("operator new(unsigned long)"));
+        let main = ("app", Some("main"));
+        for runtime in [
+            "libstdc++.so.6",
+            "libstdc++.so.6.0.30",
+            "libc++.so.1",
+            "libc++abi.so.1.0",
+            "libstd-d1237ef7159db0a2.so",
+        ] {
+            let nameless = (runtime, None);
+            let allocate = ("app", Some("std::pmr::memory_resource::allocate()"));
+            assert_eq!(place(&[new, nameless, allocate, main]), "main");
+            assert_eq!(place(&[new, nameless, nameless, ("app", None)]), "app+0x77");
+            // Nobody of the program's stands next to it.
+            let alone = format!("{runtime}+0x77");
+            let loader = ("ld-linux-x86-64.so.2", Some("call_init"));
+            let dlopen = ("libc.so.6", Some("dlopen"));
+            assert_eq!(place(&[new, nameless]), alone);
+            assert_eq!(place(&[nameless, ("app", Some("std::get()"))]), alone);
+            assert_eq!(place(&[new, nameless, loader]), alone);
+            assert_eq!(place(&[nameless, loader, dlopen, main]), alone);
+            assert_eq!(place(&[nameless, ("libc.so.6", None)]), alone);
+            // Names are judged as ever.
+            let demangle = (runtime, Some("__cxa_demangle"));
+            assert_eq!(place(&[nameless, demangle, main]), "__cxa_demangle");
+        }
+        for other in [
+            "libstdc++extra.so",
+            "libc++filt.so",
+            "libstd.so",
+            "libz.so.1",
+        ] {
+            let own = format!("{other}+0x77");
+            assert_eq!(place(&[new, (other, None), main]), own);
+        }
     }
 
     #[test]

@@ -12,6 +12,10 @@
 //!    program that grew it.
 //! 3. It stands between a wrapper of its own module and the allocation, and it belongs to the C
 //!    library or has no name: an internal function that does the wrapper's work.
+//! 4. It has no name and lies in a library that is the standard library of C++ or Rust
+//!    ([`RUNTIME_LIBRARIES`]; distributions strip them), and what calls it is neither of the C
+//!    library nor of the dynamic loader. What such a library allocates for itself, as when it is
+//!    loaded, stays its own.
 //!
 //! When every frame is a wrapper, the outermost counts. `--raw-sites` turns the rule off: then the
 //! most recent frame counts. Tracebacks keep every frame in any case.
@@ -128,6 +132,21 @@ pub const WRAPPERS: &[(&str, &[&str])] = &[
 
 /// Start of the C library's file name.
 pub const C_LIBRARY: &str = "libc.so";
+
+/// Starts of the file names of dynamic loaders.
+pub const LOADERS: &[&str] = &["ld-linux", "ld-musl"];
+
+/// File names of the libraries that are the standard library of C++ or Rust, as patterns. Wheels of
+/// Python have theirs with a hash in the name.
+pub const RUNTIME_LIBRARIES: &[&str] = &[
+    "libstdc++.so*",
+    "libstdc++-*.so*",
+    "libc++.so*",
+    "libc++-*.so*",
+    "libc++abi.so*",
+    "libc++abi-*.so*",
+    "libstd-*.so",
+];
 
 /// Parts of the paths of standard library sources that are compiled into the libraries: C++'s own,
 /// and what Rust's depend on.
