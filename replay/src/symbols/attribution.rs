@@ -8,13 +8,15 @@ use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
 use super::pattern::Pattern;
 use super::standard_library::is_standard_library;
 use super::wrappers::{C_LIBRARY, LOADERS, RUNTIME_LIBRARIES, WRAPPERS};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How allocations are given a place.
 #[derive(Debug, Default)]
 pub struct Attribution {
     raw_sites: bool,
     extra: Vec<Pattern>,
+    /// The table's patterns that are plain names: most of them.
+    names: FxHashSet<&'static str>,
     table: Vec<Pattern>,
     runtimes: Vec<Pattern>,
     known: FxHashMap<FrameId, bool>,
@@ -24,11 +26,13 @@ impl Attribution {
     /// The rule with the wrappers of `extra` patterns added, or none at all (`raw_sites`).
     #[must_use]
     pub fn new(extra: &[String], raw_sites: bool) -> Self {
-        let table = WRAPPERS.iter().flat_map(|(_, patterns)| *patterns);
+        let table = WRAPPERS.iter().flat_map(|(_, patterns)| *patterns).copied();
+        let (table, names) = table.partition::<Vec<&str>, _>(|text| text.contains(['*', '?', '[']));
         Self {
             raw_sites,
             extra: extra.iter().map(|text| Pattern::new(text)).collect(),
-            table: table.map(|text| Pattern::new(text)).collect(),
+            names: names.into_iter().collect(),
+            table: table.into_iter().map(Pattern::new).collect(),
             runtimes: RUNTIME_LIBRARIES
                 .iter()
                 .map(|it| Pattern::new(it))
@@ -97,6 +101,7 @@ impl Attribution {
         self.extra
             .iter()
             .any(|pattern| pattern.matches(name) || pattern.matches(bare))
+            || [name, plain].iter().any(|name| self.names.contains(name))
             || self
                 .table
                 .iter()
@@ -236,6 +241,14 @@ mod tests {
             "__GI___strdup",
             "_IO_getdelim",
             "_rjem_malloc",
+            "je_mallocx",
+            "_rjem_je_arena_palloc",
+            "mi_heap_zalloc_aligned_at",
+            "mi_new_n",
+            "_mi_malloc_generic",
+            "tc_malloc_skip_new_handler",
+            "tc_newarray_nothrow",
+            "tcmalloc::allocate_full_cpp_throw_oom(unsigned long)",
             "std::allocator<int>::allocate(unsigned long)",
             "std::allocator_traits<std::allocator<int> >::allocate(std::allocator<int>&)",
             "__gnu_cxx::new_allocator<int>::allocate(unsigned long, void const*)",
@@ -256,6 +269,13 @@ mod tests {
             "Foo::operator new(unsigned long)",
             "fopen",
             "malloc_stats",
+            "je_malloc_stats_of_mine",
+            "je_malloc_usable_size",
+            "rjem_reallocate",
+            "mi_malloc_cfg",
+            "mi_newton",
+            "tc_malloc_lines",
+            "tc_newline",
             "std::sort<int*>(int*, int*)",
             "PyObject_Call",
             "operator newt",
