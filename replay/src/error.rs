@@ -80,6 +80,24 @@ pub enum Error {
         /// The names of the tape's marks, each with how often it was set.
         known: Vec<(String, u64)>,
     },
+    /// A name that ends in a number is that of a mark, and of one among several of another name.
+    #[error(
+        "{}: mark:{1} is the first mark called {1}, at {named_ns}ns, and one of those called {2}, \
+         at {numbered_ns}ns: write the time of the one you mean",
+        path.display(), shortened(name), mark_name(numbered)
+    )]
+    AmbiguousMark {
+        /// The tape.
+        path: PathBuf,
+        /// What was asked for, which is also the name of a mark.
+        name: String,
+        /// When that mark was set.
+        named_ns: u64,
+        /// The name without its number.
+        numbered: String,
+        /// When the mark of this name was set that has the number.
+        numbered_ns: u64,
+    },
     /// The tape has fewer peaks.
     #[error(
         "{}: there is no peak:{asked}; this tape has {}", path.display(),

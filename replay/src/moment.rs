@@ -145,7 +145,7 @@ impl Tape {
 }
 
 /// The mark that `text` names: `NAME` for the first of that name, `NAME:K` for the K-th. A name
-/// may itself end in `:K`; it is tried as a whole first.
+/// may itself end in `:K`: where the tape has both marks, neither is guessed.
 fn find_mark<'t>(tape: &'t Tape, text: &str) -> Result<&'t Mark, Error> {
     let nth = |name: &str, place: usize| {
         let mut marks = tape.marks.iter().filter(|mark| mark.name == name);
@@ -156,7 +156,17 @@ fn find_mark<'t>(tape: &'t Tape, text: &str) -> Result<&'t Mark, Error> {
         let place = number.parse::<usize>().ok()?.checked_sub(1)?;
         nth(name, place)
     };
-    nth(text, 0).or_else(numbered).ok_or_else(|| {
+    let (named, numbered) = (nth(text, 0), numbered());
+    if let (Some(named), Some(numbered)) = (named, numbered) {
+        return Err(Error::AmbiguousMark {
+            path: tape.path.clone(),
+            name: text.to_owned(),
+            named_ns: tape.header.stamp_to_ns(named.stamp),
+            numbered: numbered.name.clone(),
+            numbered_ns: tape.header.stamp_to_ns(numbered.stamp),
+        });
+    }
+    named.or(numbered).ok_or_else(|| {
         let mut known: Vec<(String, u64)> = Vec::new();
         for mark in &tape.marks {
             match known.iter_mut().find(|(name, _)| *name == mark.name) {

@@ -61,7 +61,7 @@ impl Exit {
     version,
     arg_required_else_help = true,
     after_help = "Moments (T): 12.5s, 900ms, 1500000000 (ns), 37%, start, end, peak, peak:2, \
-                  rss-peak, mark:NAME, mark:NAME:K.\n\nExamples:\n  \
+                  rss-peak, mark:NAME, mark:NAME:K (the K-th such mark, from 1).\n\nExamples:\n  \
                   heaptape stats app.tape                     what the heap held at its peak\n  \
                   heaptape stats app.tape --at 90% --group-by function\n  \
                   heaptape diff app.tape@10s app.tape@20s     what changed in between"

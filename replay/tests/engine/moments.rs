@@ -117,7 +117,7 @@ fn moments_are_found_in_a_tape() {
         marks: vec![
             mark(70, "load"),
             mark(30, "load"),
-            mark(50, "a:2"),
+            mark(50, "a:7"),
             mark(90, "a"),
             mark(95, "a"),
             mark(60, ""),
@@ -139,9 +139,11 @@ fn moments_are_found_in_a_tape() {
     assert_eq!(at(&recording, "mark:load"), (30, 240));
     assert_eq!(at(&recording, "mark:load:1"), (30, 240));
     assert_eq!(at(&recording, "mark:load:2"), (70, 560));
-    // A name that looks like a number of another mark is found by its whole name.
-    assert_eq!(at(&recording, "mark:a:2"), (50, 400));
+    // A name may end like the number of another mark, as long as there is no such one.
+    assert_eq!(at(&recording, "mark:a:7"), (50, 400));
+    assert_eq!(at(&recording, "mark:a:7:1"), (50, 400));
     assert_eq!(at(&recording, "mark:a:1"), (90, 720));
+    assert_eq!(at(&recording, "mark:a:2"), (95, 760));
     // A mark may have no name.
     assert_eq!(at(&recording, "mark:"), (60, 480));
     assert_eq!(at(&recording, "mark::2"), (65, 520));
@@ -149,6 +151,43 @@ fn moments_are_found_in_a_tape() {
     let peaks = recording.peaks(2).unwrap();
     assert_eq!(at(&recording, "peak").0, peaks[0].stamp);
     assert_eq!(recording.summary().unwrap().peak, peaks[0]);
+}
+
+#[test]
+fn a_name_that_is_two_marks_is_refused() {
+    let layout = Layout {
+        marks: vec![
+            mark(30, "x"),
+            mark(40, "x:2"),
+            mark(50, "x"),
+            mark(60, "x:2"),
+            mark(70, ":1"),
+            mark(80, ""),
+        ],
+        stamp_shift: 3,
+        ..Layout::default()
+    };
+    let (_folder, recording, _) = recording(&layout);
+    let error = |text: &str| {
+        let moment = Moment::parse(text).unwrap();
+        recording.resolve(&moment).unwrap_err().to_string()
+    };
+    let both = error("mark:x:2");
+    for part in [
+        "x.tape: ",
+        "mark:x:2",
+        "called x:2, at 320ns",
+        "called x, at 400ns",
+    ] {
+        assert!(both.contains(part), "{both}");
+    }
+    assert!(error("mark::1").contains("called \"\", at 640ns"));
+    // Each of them has a name of its own, or its time.
+    assert_eq!(at(&recording, "mark:x:2:1"), (40, 320));
+    assert_eq!(at(&recording, "mark:x:2:2"), (60, 480));
+    assert_eq!(at(&recording, "400ns"), (50, 400));
+    assert_eq!(at(&recording, "mark:x"), (30, 240));
+    assert_eq!(at(&recording, "mark:x:1"), (30, 240));
 }
 
 #[test]
