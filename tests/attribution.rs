@@ -3,6 +3,7 @@
 
 use heaptape_tests::answers::{array, rows, text};
 use heaptape_tests::{Room, build};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What lives at a marked place at the end.
@@ -130,10 +131,7 @@ fn assert_no_librarys<'a>(functions: impl Iterator<Item = &'a String>) {
 
 /// Without debug information names alone tell the library's functions.
 fn check_names(program: &Path, places: &[(&str, &str, Amount)]) {
-    let room = Room::new();
-    room.record_as_bare("t.tape", &[program]);
-    let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
-    let functions = rows(&room.json(&stats));
+    let functions = functions_of(program);
     for (name, function, expected) in places {
         // Closures that are not inlined are functions of their own.
         let found = functions
@@ -206,6 +204,58 @@ fn memory_resources_of_a_stripped_program() {
             is_its_own && runtime[0].0.starts_with("libstdc++"),
             "{modules:#?}"
         );
+    }
+}
+
+/// What lives at the end, by function.
+fn functions_of(program: &Path) -> BTreeMap<String, (u64, u64)> {
+    let room = Room::new();
+    room.record_as_bare("t.tape", &[program]);
+    let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
+    rows(&room.json(&stats))
+}
+
+/// What a thread's closure allocates belongs to the closure, also when nothing but the standard
+/// library's names is left of it.
+#[test]
+fn closures_of_threads() {
+    let amounts = [
+        (10_010, 10, "work::first()::{lambda()#1}"),
+        (40_040, 20, "work::second()::{lambda()#1}"),
+        (90_090, 30, "work::task()::{lambda()#1}"),
+    ];
+    // Inlined, with debug information, they are called `operator()` and nothing more.
+    for options in [
+        ["-O0", "-g"],
+        ["-O0", "-g0"],
+        ["-O2", "-g0"],
+        ["-O3", "-g0"],
+    ] {
+        let program = build::cpp("closures.cpp", &[&["-std=c++20"], &options[..]].concat());
+        let functions = functions_of(&program);
+        for (bytes, blocks, closure) in amounts {
+            let owner = functions.iter().find(|row| *row.1 == (bytes, blocks));
+            assert!(
+                owner.is_some_and(|(name, _)| name.contains(closure)),
+                "{options:?}: {closure} has no row of its own in {functions:#?}"
+            );
+        }
+    }
+}
+
+/// The older names of Rust do not say which closure it is.
+#[test]
+fn closures_of_rusts_threads() {
+    let release = ["-Copt-level=3", "-Cdebuginfo=0"];
+    let older = functions_of(&build::rust("closures.rs", &release));
+    let entry = "std::sys::backtrace::__rust_begin_short_backtrace";
+    assert_eq!(older.get(entry), Some(&(50_050, 30)), "{older:#?}");
+
+    let options = [&release[..], &["-Csymbol-mangling-version=v0"]].concat();
+    let newer = functions_of(&build::rust("closures.rs", &options));
+    for (closure, amount) in [(0, (10_010, 10)), (1, (40_040, 20))] {
+        let name = format!("{entry}::<closures::main::{{closure#{closure}}}, ()>");
+        assert_eq!(newer.get(&name), Some(&amount), "{newer:#?}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! What comes in: the frames of a stack, the most recent first. What goes out: one of them. What
 //! was found out about a frame is remembered: a tape has few frames and many stacks.
 
+use super::entry;
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
 use super::pattern::Pattern;
 use super::standard_library::is_standard_library;
@@ -50,7 +51,8 @@ impl Attribution {
         language: Option<Language>,
     ) -> Option<FrameId> {
         let speaks = |id: &FrameId| language.is_none_or(|lang| table.get(*id).language == lang);
-        let mut candidates = frames.filter(speaks);
+        let all = frames.filter(speaks);
+        let mut candidates = all.clone();
         if self.raw_sites {
             return candidates.next();
         }
@@ -68,12 +70,23 @@ impl Attribution {
                 nameless = nameless.or(outermost);
                 continue;
             }
-            return match nameless {
-                Some(inner) if is_of_system(frame) => Some(inner),
-                _ => outermost,
-            };
+            if !is_of_system(frame) {
+                return outermost;
+            }
+            let inner = all.take_while(|other| *other != id);
+            return self.entry(inner, table).or(nameless).or(outermost);
         }
-        nameless.or(outermost)
+        nameless
+            .and_then(|_| self.entry(all, table))
+            .or(nameless)
+            .or(outermost)
+    }
+
+    /// Rule 5.
+    fn entry(&self, frames: impl Iterator<Item = FrameId>, table: &FrameTable) -> Option<FrameId> {
+        entry::entry(frames, table, |frame| {
+            is_of_system(frame) || self.is_of_runtime(frame)
+        })
     }
 
     /// Rules 1 and 2.
@@ -110,9 +123,11 @@ impl Attribution {
 
     /// Rule 4, but for who calls it.
     fn is_nameless_in_runtime(&self, frame: &ResolvedFrame) -> bool {
-        frame.function.is_none()
-            && frame.language == Language::Native
-            && self.runtimes.iter().any(|it| it.matches(&frame.module))
+        frame.function.is_none() && frame.language == Language::Native && self.is_of_runtime(frame)
+    }
+
+    fn is_of_runtime(&self, frame: &ResolvedFrame) -> bool {
+        self.runtimes.iter().any(|it| it.matches(&frame.module))
     }
 
     /// Rule 3. The C library's functions are followed through all their callers in it; elsewhere
@@ -371,7 +386,6 @@ mod tests {
             let loader = ("ld-linux-x86-64.so.2", Some("call_init"));
             let dlopen = ("libc.so.6", Some("dlopen"));
             assert_eq!(place(&[new, nameless]), alone);
-            assert_eq!(place(&[nameless, ("app", Some("std::get()"))]), alone);
             assert_eq!(place(&[new, nameless, loader]), alone);
             assert_eq!(place(&[nameless, loader, dlopen, main]), alone);
             assert_eq!(place(&[nameless, ("libc.so.6", None)]), alone);
@@ -388,6 +402,61 @@ mod tests {
             let own = format!("{other}+0x77");
             assert_eq!(place(&[new, (other, None), main]), own);
         }
+    }
+
+    #[test]
+    fn a_closure_that_was_inlined_is_where_its_thread_enters_the_program() {
+        let place = |frames: &[(&str, Option<&str>)]| {
+            let frames: Vec<ResolvedFrame> = frames
+                .iter()
+                .map(|&(module, function)| frame(module, function, None))
+                .collect();
+            place_of(&mut Attribution::new(&[], false), &frames)
+        };
+        let new = ("libstdc++.so.6", Some("operator new(unsigned long)"));
+        let runtime = ("libstdc++.so.6", None);
+        let start = ("libc.so.6", Some("start_thread"));
+        let run = "std::thread::_State_impl<std::thread::_Invoker<std::tuple<work()::{lambda()#1}> \
+                   > >::_M_run()";
+        let grow = ("app", Some("std::vector<int>::resize(unsigned long)"));
+        assert_eq!(place(&[new, grow, ("app", Some(run)), runtime, start]), run);
+        assert_eq!(place(&[new, grow, ("app", Some(run)), runtime]), run);
+        // What a function of the C library calls back is named after the closure, too.
+        let set = ("app", Some("std::__future_base::_State::_M_do_set()"));
+        let once = ("libc.so.6", Some("__pthread_once_slow"));
+        assert_eq!(place(&[new, ("app", Some(run)), set, once, start]), run);
+        // Without one it is the outermost; with a function of the program it is that.
+        assert_eq!(
+            place(&[new, grow, set, once]),
+            "std::__future_base::_State::_M_do_set()"
+        );
+        let body = ("app", Some("body()"));
+        assert_eq!(
+            place(&[new, grow, body, ("app", Some(run)), start]),
+            "body()"
+        );
+        // The library's own threads have nothing of the program.
+        let worker = ("libstdc++.so.6", Some("std::pool::work()"));
+        assert_eq!(place(&[new, worker, start]), "start_thread");
+
+        let short = "std::sys::backtrace::__rust_begin_short_backtrace";
+        let rust = [
+            (
+                "app",
+                Some("<alloc::vec::Vec<T> as alloc::vec::spec_from_elem>::from_elem"),
+            ),
+            ("app", Some(short)),
+            (
+                "app",
+                Some("std::thread::Builder::spawn_unchecked_::{closure#1}"),
+            ),
+            (
+                "app",
+                Some("std::sys::thread::unix::Thread::new::thread_start"),
+            ),
+            start,
+        ];
+        assert_eq!(place(&rust), short);
     }
 
     #[test]

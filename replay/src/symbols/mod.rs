@@ -22,6 +22,7 @@ pub mod attribution;
 mod batch;
 mod companions;
 pub mod embed;
+mod entry;
 pub mod frames;
 pub mod names;
 pub mod native;
