@@ -55,6 +55,48 @@ fn debug_files_are_found_beside_the_program_and_in_its_debug_folder() {
     assert_eq!(phase_a(&room, &app), [None, amount]);
 }
 
+/// A debug file that is there and does not belong to the program is told of once, with the reason.
+#[test]
+fn a_debug_file_that_is_passed_over_is_told() {
+    let room = Room::new();
+    let app = linking(&room);
+    let told = |arguments: &[&str]| {
+        let outcome = room.heaptape(arguments).success();
+        let lines = outcome.stderr.lines();
+        let of_file = lines.filter(|line| line.contains("app.debug"));
+        of_file.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let app = app.to_str().unwrap();
+    let twice = ["sh", "-c", "./app; ./app; :"];
+    let run = |options: &[&str]| {
+        let head = ["run", "--force", "-o", "t.tape"];
+        told(&[&head[..], options, &["--"], &twice].concat())
+    };
+    assert_eq!(run(&[]), [""; 0], "the right one");
+    let right = fs::read(room.path("app.debug")).unwrap();
+    let mut damaged = right.clone();
+    damaged.extend_from_slice(b"more");
+    let other = fs::read(build::c("churn.c", &[])).unwrap();
+    for (content, why) in [
+        (damaged, "it belongs to another build or is damaged"),
+        (other, "its build-id is another one"),
+        (b"other".to_vec(), "it is no ELF file"),
+    ] {
+        let debug_file = room.write("app.debug", content);
+        let line = format!(
+            "heaptape: note: {app}: the debug file {} was passed over: {why}",
+            debug_file.display()
+        );
+        assert_eq!(run(&[]), [line.as_str()]);
+        assert_eq!(run(&["--quiet"]), [""; 0]);
+        assert_eq!(run(&["--no-symbolize"]), [""; 0]);
+        room.record("u.tape", &["--force", "--no-symbolize"], &[app])
+            .success();
+        assert_eq!(told(&["symbolize", "u.tape"]), [line.as_str()]);
+        assert_eq!(told(&["stats", "u.tape"]), [""; 0], "told before");
+    }
+}
+
 /// A pipe would be waited for without end; the program's own symbols are there all the same.
 #[test]
 fn pipes_are_not_opened_for_debug_information() {

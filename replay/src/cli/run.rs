@@ -14,6 +14,7 @@ use heaptape_drain::{LOST, NOT_STARTED, Settings, TapeOutcome};
 use heaptape_session::layout::options;
 use heaptape_session::reasons;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -278,7 +279,8 @@ fn path_of(tape: &TapeOutcome) -> Option<&Path> {
     tape.path.as_deref().filter(|_| !is_lost)
 }
 
-/// Puts symbols into the tapes; a progress bar when that is seen.
+/// Puts symbols into the tapes; a progress bar when that is seen. A debug file that is not used is
+/// told once, unless `quiet`.
 pub(super) fn symbolize(paths: &[&Path], quiet: bool) {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
     if quiet || !io::stderr().is_terminal() {
@@ -299,12 +301,18 @@ pub(super) fn symbolize(paths: &[&Path], quiet: bool) {
         bar.set_length(total);
         bar.set_position(done);
     };
-    symbolize_tapes(paths, progress, |path, result| {
-        if let Err(error) = result {
+    let mut notes = BTreeSet::new();
+    symbolize_tapes(paths, progress, |path, result| match result {
+        Ok(done) => notes.extend(done.debug_file_notes),
+        Err(error) => {
             output::note(&format!("no symbols in {}: {error}", shown(path).display()));
         }
     });
     bar.finish_and_clear();
+    if !quiet {
+        let notes: Vec<String> = notes.into_iter().collect();
+        output::notes(&notes);
+    }
 }
 
 /// What went wrong, `--quiet` or not.

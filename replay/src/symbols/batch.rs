@@ -5,7 +5,7 @@
 //! when they were met). The answer never depends on which tapes are together: where a file makes
 //! the symbol library fail, each tape asks alone.
 
-use super::native::{self, CodePlace, LookUp, RecordedFile};
+use super::native::{self, CodePlace, LookUp, Note, RecordedFile};
 use heaptape_format::symbols::SourceFrame;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -94,7 +94,7 @@ pub(super) struct Answers<'b> {
     /// By the number of the place.
     frames: Vec<Vec<SourceFrame>>,
     /// By the number of the module.
-    notes: FxHashMap<u32, String>,
+    notes: FxHashMap<u32, Note>,
     /// Modules at which the symbol library failed.
     failed: FxHashSet<u32>,
 }
@@ -109,8 +109,7 @@ impl Answers<'_> {
             }
         }
         let notes = found.notes.into_iter();
-        self.notes
-            .extend(notes.map(|note| (note.module, note.text)));
+        self.notes.extend(notes.map(|note| (note.module, note)));
         self.failed.extend(found.failed);
     }
 
@@ -142,9 +141,9 @@ impl Answers<'_> {
     }
 
     /// The notes on the modules of a tape, by path.
-    pub(super) fn notes(&self, numbers: &ModuleNumbers) -> Vec<String> {
+    pub(super) fn notes(&self, numbers: &ModuleNumbers) -> Vec<Note> {
         let modules: FxHashSet<u32> = numbers.0.values().copied().collect();
-        let mut notes: Vec<(&RecordedFile, &String)> = modules
+        let mut notes: Vec<(&RecordedFile, &Note)> = modules
             .into_iter()
             .filter_map(|number| Some((self.batch.module(number)?, self.notes.get(&number)?)))
             .collect();

@@ -1,9 +1,9 @@
 //! The files that the symbol library opens beside an ELF file: where its links to separate debug
 //! information lead, and its package of split debug information.
 //!
-//! What comes in: the path of an ELF file. What goes out: the folders to look in, and whether only
-//! files would be opened. The links' files are opened where they are, whatever they are, and
-//! opening a pipe waits for its writer.
+//! What comes in: the path of an ELF file. What goes out: the folders to look in, whether only
+//! files would be opened, and why a separate debug file that is there is not used. The links' files
+//! are opened where they are, whatever they are, and opening a pipe waits for its writer.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -27,6 +27,8 @@ pub(super) struct Companions {
     pub(super) folders: Vec<PathBuf>,
     /// Nothing that may be opened is a pipe or a device.
     pub(super) are_files: bool,
+    /// The separate debug file that the library takes by the link, and the file's own build-id.
+    linked: Option<(PathBuf, Vec<u8>)>,
 }
 
 impl Companions {
@@ -44,6 +46,7 @@ impl Companions {
             }
         }
         let separate = links.separate.as_deref();
+        let linked = separate.and_then(|name| linked(&real, name, &folders, &links.build_id));
         let separate: Vec<PathBuf> = separate
             .map(|name| candidates(&real, name, &folders))
             .unwrap_or_default()
@@ -63,8 +66,46 @@ impl Companions {
                 paths.iter().all(|path| is_harmless(path))
             });
         }
-        Self { folders, are_files }
+        Self {
+            folders,
+            are_files,
+            linked: linked.map(|file| (file, links.build_id)),
+        }
     }
+
+    /// Why the separate debug file that is linked to cannot be used, when it cannot; None where
+    /// there is none.
+    pub(super) fn passed_over(&self) -> Option<String> {
+        let (file, build_id) = self.linked.as_ref()?;
+        let why = match blazesym::helper::read_elf_build_id(file) {
+            Err(_) => "it is no ELF file",
+            Ok(Some(other)) if *other != **build_id => ANOTHER_BUILD_ID,
+            Ok(_) => "it belongs to another build or is damaged",
+        };
+        Some(passed_over(file, why))
+    }
+}
+
+/// Why a debug file with another build-id is not used.
+pub(super) const ANOTHER_BUILD_ID: &str = "its build-id is another one";
+
+/// Says of a debug file why it is not used.
+pub(super) fn passed_over(debug_file: &Path, why: &str) -> String {
+    format!(
+        "the debug file {} was passed over: {why}",
+        debug_file.display()
+    )
+}
+
+/// The file that the symbol library finds for a link to `name` in the file at `from`: it looks in
+/// this order and takes what is there first.
+fn linked(from: &Path, name: &OsStr, folders: &[PathBuf], build_id: &[u8]) -> Option<PathBuf> {
+    let by_build_id = separate_debug_file_paths(build_id).into_iter();
+    let by_name = folders.iter().map(|folder| folder.join(name));
+    let mut all = by_build_id
+        .chain(by_name)
+        .chain(candidates(from, name, folders));
+    all.find(|file| file != from && file.exists())
 }
 
 /// `/usr/lib/debug/.build-id/ab/cdef….debug`, when it is there.

@@ -57,8 +57,10 @@ pub struct Symbolized {
     pub added: u64,
     /// Of these, symbols that say where the place is in the source or at least its function.
     pub named: u64,
-    /// One line for each module file that could not be used.
+    /// One line for each module file that could not be used, or whose debug file could not.
     pub notes: Vec<String>,
+    /// Of these, the lines about debug files.
+    pub debug_file_notes: Vec<String>,
 }
 
 /// Symbols are written once and read often.
@@ -215,11 +217,14 @@ impl Unfinished<'_> {
             append(self.path, &symbols, encoder)?;
         }
         let named = symbols.iter().filter(|symbol| !symbol.frames.is_empty());
+        let notes = answers.notes(&self.modules);
+        let of_debug_files = notes.iter().filter(|note| note.is_of_debug_file);
         Ok(Symbolized {
             places: self.places,
             added: symbols.len() as u64,
             named: named.count() as u64,
-            notes: answers.notes(&self.modules),
+            debug_file_notes: of_debug_files.map(|note| note.text.clone()).collect(),
+            notes: notes.into_iter().map(|note| note.text).collect(),
         })
     }
 }

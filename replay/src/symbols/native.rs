@@ -4,7 +4,7 @@
 //! [`Symbol`] for each place, with inlined functions expanded, and notes on modules that have no
 //! usable file. It never guesses: a file whose build-id is not the recorded one names nothing.
 
-use super::companions::{Companions, separate_debug_file};
+use super::companions::{ANOTHER_BUILD_ID, Companions, passed_over, separate_debug_file};
 use super::names;
 use super::paths::{on_disk, tidy};
 use super::shield::shielded;
@@ -90,18 +90,20 @@ impl CodePlace {
 pub struct LookUp {
     /// One symbol for each place, in no order; without frames where nothing is known.
     pub symbols: Vec<Symbol>,
-    /// One for each module file that cannot be used.
+    /// One for each module file that cannot be used, or whose debug file cannot.
     pub notes: Vec<Note>,
     /// Modules at whose files the symbol library failed: what is known of their places depends on
     /// which of them were looked up together.
     pub failed: Vec<u32>,
 }
 
-/// Why a module has no symbols.
+/// Why a module has no symbols, or not those of a debug file that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// Number of the module.
     pub module: u32,
+    /// It is about a debug file.
+    pub is_of_debug_file: bool,
     /// One line for a person.
     pub text: String,
 }
@@ -176,12 +178,13 @@ pub fn look_up(
                 work.extend(
                     places
                         .chunks(part)
-                        .map(|part| (files.clone(), part.to_vec())),
+                        .map(|part| (file, files.clone(), part.to_vec())),
                 );
             }
             Err(note) => {
                 found.notes.extend(places.first().map(|place| Note {
                     module: place.module,
+                    is_of_debug_file: false,
                     text: format!("{path}: {note}"),
                 }));
                 found.symbols.extend(places.into_iter().map(unknown));
@@ -191,16 +194,28 @@ pub fn look_up(
     let progress = Progress::new(places.len(), found.symbols.len(), progress);
     let named: Vec<Named> = work
         .into_par_iter()
-        .map(|(files, places)| {
-            shielded(|| name_part(&files, &places, &progress)).unwrap_or_else(|| Named {
+        .map(|(file, files, places)| {
+            let named = shielded(|| name_part(file, &files, &places, &progress));
+            named.unwrap_or_else(|| Named {
                 symbols: places.into_iter().map(unknown).collect(),
                 has_failed: true,
+                note: None,
             })
         })
         .collect();
     for part in named {
-        let first = part.symbols.first().filter(|_| part.has_failed);
-        found.failed.extend(first.map(|symbol| symbol.module));
+        let module = part.symbols.first().map(|symbol| symbol.module);
+        found.failed.extend(module.filter(|_| part.has_failed));
+        // All parts of a file say the same.
+        if let (Some(text), Some(module)) = (part.note, module)
+            && found.notes.iter().all(|note| note.text != text)
+        {
+            found.notes.push(Note {
+                module,
+                is_of_debug_file: true,
+                text,
+            });
+        }
         found.symbols.extend(part.symbols);
     }
     found
@@ -211,6 +226,8 @@ struct Named {
     symbols: Vec<Symbol>,
     /// The symbol library failed at one of the places or more.
     has_failed: bool,
+    /// Why a debug file was not used.
+    note: Option<String>,
 }
 
 fn unknown(place: CodePlace) -> Symbol {
@@ -286,15 +303,19 @@ fn was_changed(path: &Path, unix_ns: u64) -> bool {
 }
 
 fn name_part<P: FnMut(u64, u64) + Send>(
+    file: &RecordedFile,
     files: &[PathBuf],
     places: &[CodePlace],
     progress: &Progress<P>,
 ) -> Named {
-    let Some((symbolizer, full, plain)) = usable_source(files) else {
+    let (source, note) = usable_source(files, &file.build_id);
+    let note = note.map(|note| format!("{}: {note}", file.path));
+    let Some((symbolizer, full, plain)) = source else {
         progress.add(places.len());
         return Named {
             symbols: places.iter().copied().map(unknown).collect(),
             has_failed: false,
+            note,
         };
     };
     let mut symbols = Vec::with_capacity(places.len());
@@ -316,33 +337,45 @@ fn name_part<P: FnMut(u64, u64) + Send>(
     Named {
         symbols,
         has_failed,
+        note,
     }
 }
 
-/// The first of `files` that can be opened: with its debug information, and its symbol table
-/// alone.
-fn usable_source<'d>(files: &[PathBuf]) -> Option<(Symbolizer, Source<'d>, Source<'d>)> {
+/// What names the places of a file: with its debug information, and by its symbol table alone.
+type Usable<'d> = (Symbolizer, Source<'d>, Source<'d>);
+
+/// The first of `files` that has the build-id and can be opened; and why a debug file is not used.
+fn usable_source<'d>(files: &[PathBuf], build_id: &[u8]) -> (Option<Usable<'d>>, Option<String>) {
+    let mut note = None;
     for file in files {
+        if read_elf_build_id(file).is_ok_and(|found| *found.unwrap_or_default() != *build_id) {
+            note = note.or_else(|| Some(passed_over(file, ANOTHER_BUILD_ID)));
+            continue;
+        }
         let companions = Companions::of(file);
         let symbolizer = Symbolizer::builder()
             .enable_auto_reload(false)
             .enable_demangling(false)
-            .set_debug_dirs(Some(companions.folders))
+            .set_debug_dirs(Some(companions.folders.clone()))
             .build();
         let mut plain = Elf::new(file);
         plain.debug_syms = false;
         let plain = Source::Elf(plain);
+        let opens = |source: &Source<'_>| {
+            let nothing = symbolizer.symbolize(source, Input::VirtOffset(&[]));
+            nothing.is_ok()
+        };
         let full = companions.are_files.then(|| Source::Elf(Elf::new(file)));
-        for source in full.into_iter().chain([plain.clone()]) {
-            if symbolizer
-                .symbolize(&source, Input::VirtOffset(&[]))
-                .is_ok()
-            {
-                return Some((symbolizer, source, plain));
-            }
+        match full {
+            Some(full) if opens(&full) => return (Some((symbolizer, full, plain)), note),
+            Some(_) => note = note.or_else(|| companions.passed_over()),
+            None => {}
+        }
+        if opens(&plain) {
+            return (Some((symbolizer, plain.clone(), plain)), note);
         }
     }
-    None
+    (None, note)
 }
 
 /// The frames of one symbol, the most recent first.
@@ -422,6 +455,22 @@ fn is_full_form(linked: &str, bare: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_with_another_build_id_names_nothing() {
+        let this = std::env::current_exe().unwrap();
+        let other = PathBuf::from("/bin/sh");
+        let build_id = |file| read_elf_build_id(file).unwrap().unwrap().into_owned();
+        let (of_this, of_other) = (build_id(&this), build_id(&other));
+        let both = [other.clone(), this];
+        let (source, note) = usable_source(&both, &of_this);
+        assert!(source.is_some());
+        assert!(note.is_some_and(|note| note.contains("/bin/sh was passed over: its build-id")));
+        let (source, note) = usable_source(&both, &of_other);
+        assert!(source.is_some() && note.is_none(), "{note:?}");
+        let (source, note) = usable_source(&[other], &of_this);
+        assert!(source.is_none() && note.is_some());
+    }
 
     #[test]
     fn the_symbol_table_completes_bare_names() {
