@@ -2,7 +2,7 @@
 //! outlive the process whose memory they work on.
 
 use crate::truth_of;
-use heaptape_tests::answers::{array, number, text};
+use heaptape_tests::answers::{array, number, rows, text};
 use heaptape_tests::{Room, build, repeats, send, wait_for};
 use serde_json::Value;
 use std::fs::File;
@@ -68,6 +68,39 @@ fn an_inherited_block_says_that_it_was() {
     let text = object("t.tape");
     assert!(text.contains("    allocated by calloc in thread"), "{text}");
     assert!(!text.contains("inherited"), "{text}");
+}
+
+/// Between a parent's tape and its child's, threads of one name are one row. What is inherited has
+/// a row of its own: no thread of the child's made it, and none whose name is not known.
+#[test]
+fn inherited_blocks_are_of_no_thread() {
+    let room = Room::new();
+    let argv = [program("inherits.c")];
+    room.record_as_bare_but_addresses("t.tape", &argv);
+    let tapes = room.tapes();
+    let child = tapes.iter().find(|tape| *tape != "t.tape").unwrap();
+    let by_thread = |arguments: &[&str]| {
+        let options = ["--inherited", "--group-by", "thread"];
+        room.json(&[arguments, &options].concat())
+    };
+    let at = |moment: &str| format!("{child}@{moment}");
+    let all = rows(&by_thread(&["stats", child, "--at", "start"]));
+    assert_eq!(all, [("<inherited>".to_owned(), (4321, 1))].into());
+    let changes = |moment: &str| {
+        let answer = by_thread(&["diff", "t.tape@end", &at(moment)]);
+        let change = |row: &Value| {
+            let of = |member: &str| row[member].as_i64().unwrap();
+            (text(row, "key").to_owned(), of("bytes"), of("bytes_diff"))
+        };
+        array(&answer, "rows")
+            .iter()
+            .map(change)
+            .collect::<Vec<_>>()
+    };
+    let main = |bytes: i64, diff| ("inherits".to_owned(), bytes, diff);
+    let inherited = ("<inherited>".to_owned(), 4321, 4321);
+    assert_eq!(changes("start"), [inherited, main(0, -4321)]);
+    assert_eq!(changes("end"), [main(10, 10 - 4321)]);
 }
 
 /// Without the parent's tape a child's tells that it does not know all that was inherited.

@@ -5,6 +5,9 @@ use crate::symbols::ResolvedFrame;
 /// The key of allocations with no known frame.
 pub const UNKNOWN: &str = "<unknown>";
 
+/// The thread of blocks that were inherited from the parent process: none of the tape's own.
+pub const INHERITED: &str = "<inherited>";
+
 /// What rows stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GroupBy {

@@ -5,8 +5,9 @@ use super::amount::{Amount, Change, Churn, Measure};
 use super::bucket::{Buckets, ChurnRule, Facet};
 use super::filter::{BlockFilter, FrameFilter, NoMatch, TapeFilter, thread_name};
 use super::group::{Cumulative, Grouper, Rows};
-use super::key::{GroupBy, KeyId, UNKNOWN};
+use super::key::{GroupBy, INHERITED, KeyId, UNKNOWN};
 use super::order::{SortBy, Sortable, sorted};
+use crate::block::StreamId;
 use crate::error::shortened;
 use crate::gap;
 use crate::recording::Recording;
@@ -436,6 +437,7 @@ fn grouped<M: Measure>(
     grouper.set_recorded(tape.header.start_realtime_ns);
     let frames = grouper.resolve(tape, &buckets.stacks());
     let facet_text = |facet| match facet {
+        Facet::Thread(StreamId::INHERITED) => INHERITED.to_owned(),
         Facet::Thread(stream) => tape.stream(stream).map_or_else(
             || UNKNOWN.to_owned(),
             |stream| {
