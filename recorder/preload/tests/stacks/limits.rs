@@ -49,6 +49,36 @@ fn a_stack_of_just_the_limit_is_complete() {
     );
 }
 
+#[inline(never)]
+fn with_room<const BYTES: usize>(inner: &dyn Fn()) {
+    let mut room = [0u8; BYTES];
+    black_box(&mut room);
+    inner();
+    black_box(&mut room);
+}
+
+/// Those of more than 4 MiB do not fit into the packed rules.
+#[test]
+fn frames_of_many_mebibytes() {
+    let run = || {
+        session(StackConfig::default(), || {
+            for _ in 0..3 {
+                with_room::<{ 3 << 20 }>(&|| probe());
+                with_room::<{ 5 << 20 }>(&|| with_room::<{ 1 << 20 }>(&|| probe()));
+                with_room::<{ 9 << 20 }>(&|| assert_eq!(recurse(3), 4));
+            }
+        })
+    };
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(run);
+    let taken = thread.expect("a thread").join().expect("no panic");
+    assert_eq!(
+        (taken.taken, taken.identical),
+        (9, 9),
+        "{}",
+        taken.explain()
+    );
+}
+
 /// A sink that refuses at any point: no stack then, and the next one is right.
 #[test]
 fn a_refused_record_leaves_the_state_whole() {
