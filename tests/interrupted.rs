@@ -79,26 +79,38 @@ fn send_when_caught(pid: u32, signal: i32) {
     }
 }
 
+/// Records `argv` to `t.tape` and interrupts the look-up of symbols: the room, and what was said.
+/// It may be done before the signal comes, and then it is tried again.
+fn interrupt_symbols(signal: i32, argv: &[&str]) -> (Room, String) {
+    wait_for("an interrupted look-up", || {
+        let room = Room::new();
+        for step in ["1", "2", "3"] {
+            room.write(step, "");
+        }
+        let running = room.start(&mut room.record_command("t.tape", &[], argv));
+        send_when_caught(running.pid(), signal);
+        let outcome = running.finish();
+        let said = Some(outcome.stderr).filter(|said| said.contains("without symbols"))?;
+        assert_eq!(outcome.code, 128 + signal, "{said}");
+        room.assert_clean("t.tape");
+        Some((room, said))
+    })
+}
+
 /// The launcher catches what would end it when all that is left to do is to look for symbols.
 #[test]
 fn symbols_can_be_interrupted() {
     let program = build::c("steps.c", &[]);
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-        // It may be done before the signal comes.
-        let said = wait_for("an interrupted look-up", || {
-            let room = Room::new();
-            let argv = [program.to_str().unwrap()];
-            let running = room.start(&mut room.record_command("t.tape", &[], &argv));
-            for step in ["1", "2", "3"] {
-                room.write(step, "");
-            }
-            send_when_caught(running.pid(), signal);
-            let outcome = running.finish();
-            let said = Some(outcome.stderr).filter(|said| said.contains("without symbols"))?;
-            assert_eq!(outcome.code, 128 + signal, "{said}");
-            room.assert_clean("t.tape");
-            Some(said)
-        });
+    let by_people = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+    let by_programs = [libc::SIGUSR1, libc::SIGALRM, libc::SIGPROF, libc::SIGXCPU];
+    let others = [
+        libc::SIGUSR2,
+        libc::SIGVTALRM,
+        libc::SIGIO,
+        libc::SIGRTMIN(),
+    ];
+    for signal in by_people.into_iter().chain(by_programs).chain(others) {
+        let (_room, said) = interrupt_symbols(signal, &[program.to_str().unwrap()]);
         assert_eq!(
             said,
             "heaptape: interrupted; recorded to t.tape, without symbols and summary; \

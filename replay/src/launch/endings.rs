@@ -8,8 +8,8 @@ use super::started::is_ignored;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-/// What ends any program that does not care; so do the signals of real time. What we cause
-/// ourselves (a closed pipe, a large file) is not among them.
+/// What ends any program that does not care; so do the signals of real time (see [`all`]). What we
+/// cause ourselves (a closed pipe, a large file) is not among them.
 const ENDING: [libc::c_int; 13] = [
     libc::SIGINT,
     libc::SIGQUIT,
@@ -26,6 +26,13 @@ const ENDING: [libc::c_int; 13] = [
     libc::SIGPWR,
 ];
 
+/// The signals that end any program, but those that are ignored here.
+pub(super) fn all() -> impl Iterator<Item = libc::c_int> {
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    let ending = ENDING.into_iter().chain(real_time);
+    ending.filter(|&signal| !is_ignored(signal))
+}
+
 /// Holds them back as long as it lives; then they do what they do.
 #[derive(Debug)]
 pub(crate) struct Endings {
@@ -39,10 +46,7 @@ impl Endings {
     /// `descriptor` tells of them.
     pub(super) fn hold(descriptor: OwnedFd, mask: libc::sigset_t) -> Self {
         let mut held = mask;
-        let all = ENDING
-            .into_iter()
-            .chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
-        for signal in all.filter(|&signal| !is_ignored(signal)) {
+        for signal in all() {
             // SAFETY: a valid set and signal.
             unsafe { libc::sigaddset(&raw mut held, signal) };
         }

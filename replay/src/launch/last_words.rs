@@ -8,8 +8,7 @@
 
 use super::record::exit_code;
 use super::signals::Signals;
-use super::started::is_ignored;
-use super::watch;
+use super::{endings, watch};
 use heaptape_session::layout::state;
 use heaptape_session::sync::AtomicU32;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -30,9 +29,6 @@ const FATAL: [libc::c_int; 7] = [
     libc::SIGTRAP,
     libc::SIGSYS,
 ];
-
-/// What people and systems end a program with.
-const INTERRUPTIONS: [libc::c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
 /// Where a verb has come to.
 #[derive(Debug)]
@@ -125,16 +121,14 @@ pub(crate) fn for_any_failure() {
     }
 }
 
-/// The work at the end can be interrupted: the present stage's message is said, and the exit code
-/// is 128 and the signal's number, not the command's: whoever interrupts wants no more to be done,
-/// and a script must see that.
+/// The work at the end can be interrupted, by any signal that ends programs: the present stage's
+/// message is said, and the exit code is 128 and the signal's number, not the command's: whoever
+/// interrupts wants no more to be done, and a script must see that.
 pub(crate) fn for_interruptions() {
-    for signal in INTERRUPTIONS {
-        if !is_ignored(signal) {
-            let handler: extern "C" fn(_) = on_interruption;
-            // SAFETY: a valid signal; the handler makes system calls alone.
-            unsafe { libc::signal(signal, handler as libc::sighandler_t) };
-        }
+    for signal in endings::all() {
+        let handler: extern "C" fn(_) = on_interruption;
+        // SAFETY: a valid signal; the handler makes system calls alone.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     }
 }
 
