@@ -118,3 +118,21 @@ fn symbols_can_be_interrupted() {
         );
     }
 }
+
+/// Of a process tree the command's own tape is named, though others are done before.
+#[test]
+fn symbols_of_a_tree_can_be_interrupted() {
+    let program = build::c("steps.c", &[]);
+    let script = format!("'{0}'; '{0}'; true", program.display());
+    let (room, said) = interrupt_symbols(libc::SIGINT, &["bash", "-c", &script]);
+    let more = room.tapes().len() - 1;
+    assert!(more >= 2, "{:?}", room.tapes());
+    assert_eq!(
+        said,
+        format!(
+            "heaptape: interrupted; recorded to t.tape and {more} more tapes of its process tree, \
+             without symbols and summary; later: heaptape symbolize t.tape (the others likewise), \
+             heaptape stats t.tape\n"
+        )
+    );
+}

@@ -10,7 +10,7 @@ use heaptape::report::info::shell_word;
 use heaptape::report::summary_for_run;
 use heaptape::report::units::counted;
 use heaptape::symbols::symbolize_tapes;
-use heaptape_drain::{LOST, NOT_STARTED, Settings, TapeOutcome};
+use heaptape_drain::{LOST, NOT_STARTED, Outcome as Drained, Settings, TapeOutcome};
 use heaptape_session::layout::options;
 use heaptape_session::reasons;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -113,7 +113,7 @@ impl Run {
             force: self.force,
             wait: self.wait,
         };
-        let detached = move |outcome: &heaptape_drain::Outcome| {
+        let detached = move |outcome: &Drained| {
             if symbolize {
                 memory_limits::fit_threads();
                 let paths: Vec<&Path> =
@@ -168,14 +168,14 @@ impl Run {
         if !self.quiet {
             say_refused(&recorded);
         }
+        let main = main_tape(&recorded.outcome);
         let paths: Vec<&Path> = match self.no_symbolize || recorded.is_interrupted {
             true => Vec::new(),
             false => tapes.iter().filter_map(tape_to_symbolize).collect(),
         };
-        let words = if paths.is_empty() {
-            String::new()
-        } else {
-            without_symbols(&paths)
+        let words = match paths.first() {
+            Some(first) => without_symbols(main.unwrap_or(first), &others(&recorded.outcome, main)),
+            None => String::new(),
         };
         last_words::are(words, recorded.exit_code);
         last_words::for_interruptions();
@@ -194,25 +194,15 @@ impl Run {
         if self.quiet || recorded.is_interrupted {
             return;
         }
-        let root = recorded.outcome.root_tape();
-        let main = match root {
-            Some(tape) if tape.not_recorded.is_some() => largest(tapes),
-            _ => root,
-        };
-        let path = main.and_then(path_of);
-        if let Some(path) = path {
+        if let Some(path) = main {
             let name = shell_word(&shown(path).display().to_string());
             let message = format!("recorded to {name}; for the summary: heaptape stats {name}");
             last_words::are(message, recorded.exit_code);
             self.say_recorded(path, output);
         }
-        let others = tapes
-            .iter()
-            .filter(|tape| tape.not_recorded.is_none() && path_of(tape).is_some());
-        let others = others.count() - usize::from(path.is_some());
-        if others > 0 {
-            let others = counted(others as u64, "more tape");
-            complain(&format!("and {others} of its process tree"));
+        let others = others(&recorded.outcome, main);
+        if !others.is_empty() {
+            complain(&others);
         }
         if recorded.goes_on {
             complain("processes of its tree live on; their tapes are finished when they end");
@@ -236,20 +226,43 @@ impl Run {
     }
 }
 
-/// What is said when there is no memory for symbols.
-fn without_symbols(paths: &[&Path]) -> String {
-    let Some(first) = paths.first() else {
-        return "no symbols".to_owned();
-    };
-    let name = shell_word(&shown(first).display().to_string());
-    let more = match paths.len() - 1 {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+/// What is said when there is no memory or no time for symbols; `others` as [`others`] has it.
+fn without_symbols(main: &Path, others: &str) -> String {
+    let name = shell_word(&shown(main).display().to_string());
+    let (more, likewise) = match others {
+        "" => (String::new(), ""),
+        others => (format!(" {others}"), " (the others likewise)"),
     };
     format!(
         "recorded to {name}{more}, without symbols and summary; \
-         later: heaptape symbolize {name}, heaptape stats {name}"
+         later: heaptape symbolize {name}{likewise}, heaptape stats {name}"
     )
+}
+
+/// The tape that the last lines name: the command's own, or the largest where that holds nothing.
+fn main_tape(outcome: &Drained) -> Option<&Path> {
+    let root = outcome.root_tape();
+    let main = match root {
+        Some(tape) if tape.not_recorded.is_some() => largest(&outcome.tapes),
+        _ => root,
+    };
+    main.and_then(path_of)
+}
+
+/// How many tapes there are beside `main`, in words; empty: none.
+fn others(outcome: &Drained, main: Option<&Path>) -> String {
+    let tapes = outcome.tapes.iter();
+    let others = tapes
+        .filter(|tape| tape.not_recorded.is_none() && path_of(tape).is_some())
+        .count()
+        .saturating_sub(usize::from(main.is_some()));
+    match others {
+        0 => String::new(),
+        others => format!(
+            "and {} of its process tree",
+            counted(others as u64, "more tape")
+        ),
+    }
 }
 
 /// The tape with the most events.
