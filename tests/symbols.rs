@@ -1,7 +1,7 @@
 //! The tapes of a tree get their symbols together, and each the same as if it were alone.
 
 use crate::truth_of;
-use heaptape_tests::answers::number;
+use heaptape_tests::answers::{array, functions, number};
 use heaptape_tests::{Room, build, wait_for};
 
 /// The code of chunks of symbols, SPEC.md §4.3.
@@ -107,4 +107,21 @@ fn a_tape_that_is_finished_in_the_background_has_symbols() {
     assert!(without_symbols(&tape).len() < tape.len());
     let grabs = truth_of(&room, daemon, "child_grabs");
     assert_eq!(grabs, (300 * 200, 300));
+}
+
+/// Names that are longer than a tape holds are cut, but no two functions become one.
+#[test]
+fn functions_of_long_names_stay_apart() {
+    let room = Room::new();
+    let program = build::cpp("long_names.cpp", &["-O1"]);
+    room.record("t.tape", &[], &[&program]).success();
+    for group in ["function", "traceback"] {
+        let stats = room.json(&["stats", "t.tape", "--at", "end", "--group-by", group]);
+        let deep = array(&stats, "rows").iter().filter(|row| {
+            let mut names = functions(row).into_iter();
+            names.any(|name| name.starts_with("Deep<") && name.contains("…#"))
+        });
+        let bytes: Vec<u64> = deep.map(|row| number(row, "bytes")).collect();
+        assert_eq!(bytes, [4004, 2002, 1001], "{group}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Functions, files and lines of native frames, by module and offset. SPEC.md §8.
+//! Functions, files and lines of native frames, by module and offset. SPEC.md §9.
 //!
 //! A symbol chunk is self-contained: its strings stand in front, each once. In: symbols, or a
 //! payload. Out: the other.
@@ -6,6 +6,7 @@
 use crate::TABLE_BYTES_MAX;
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::varint::{Cursor, put_bytes, put_delta, put_varint};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// One source-level frame.
@@ -34,7 +35,7 @@ pub struct Symbol {
     pub frames: Vec<SourceFrame>,
 }
 
-/// Longer names and paths are cut to this many bytes.
+/// Longer names and paths are cut to this many bytes, and end with a [`hash`] of the whole.
 pub const SYMBOL_TEXT_MAX: usize = 16 << 10;
 /// The most bytes of text in the symbols of one chunk, each string counted at every use.
 pub const SYMBOL_TEXTS_MAX: usize = 64 << 20;
@@ -67,8 +68,8 @@ fn largest_bytes(symbol: &Symbol) -> usize {
     bytes.sum::<usize>() + 24
 }
 
-/// Makes the payload of a symbol chunk. Texts longer than [`SYMBOL_TEXT_MAX`] are cut. A table of
-/// unknown length goes through [`parts`] first.
+/// Makes the payload of a symbol chunk. Texts longer than [`SYMBOL_TEXT_MAX`] are cut, and end with
+/// what tells them from others. A table of unknown length goes through [`parts`] first.
 #[must_use]
 pub fn put_symbols(symbols: &[Symbol]) -> Vec<u8> {
     let mut strings: Vec<&str> = Vec::new();
@@ -82,7 +83,7 @@ pub fn put_symbols(symbols: &[Symbol]) -> Vec<u8> {
         last_offset = symbol.offset;
         put_varint(&mut body, symbol.frames.len() as u64);
         for frame in &symbol.frames {
-            for string in [cut(&frame.function), cut(&frame.file)] {
+            for string in [frame.function.as_str(), frame.file.as_str()] {
                 let place = *places.entry(string).or_insert_with(|| {
                     strings.push(string);
                     strings.len() as u64 - 1
@@ -96,17 +97,29 @@ pub fn put_symbols(symbols: &[Symbol]) -> Vec<u8> {
     let mut payload = Vec::new();
     put_varint(&mut payload, strings.len() as u64);
     for string in strings {
-        put_bytes(&mut payload, string.as_bytes());
+        put_bytes(&mut payload, cut(string).as_bytes());
     }
     payload.extend_from_slice(&body);
     payload
 }
 
-/// The longest start of `text` that has at most [`SYMBOL_TEXT_MAX`] bytes.
-fn cut(text: &str) -> &str {
-    let limit = text.len().min(SYMBOL_TEXT_MAX);
+/// `text`, when it is not too long; else its start, an ellipsis, `#` and the hash of all of it: two
+/// long names that differ at their ends stay two.
+fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= SYMBOL_TEXT_MAX {
+        return Cow::Borrowed(text);
+    }
+    let end = format!("…#{:016x}", hash(text.as_bytes()));
+    let limit = SYMBOL_TEXT_MAX - end.len();
     let mut starts = (0..=limit).rev().filter_map(|end| text.get(..end));
-    starts.next().unwrap_or_default()
+    Cow::Owned(starts.next().unwrap_or_default().to_owned() + &end)
+}
+
+/// FNV-1a with 64 bits: the same in every build, as it stands in tapes.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Reads the `count` symbols of a payload.
@@ -284,10 +297,35 @@ mod tests {
             symbol(1, "x".repeat(20_000)),
         ];
         let found = symbols(&put_symbols(&table), 2).unwrap();
-        assert_eq!(found[0].frames[0].function, "ä".repeat(8192));
-        assert_eq!(found[1].frames[0].function, "x".repeat(16384));
+        let start = |text: &str, times| text.repeat(times) + "…#";
+        assert!(found[0].frames[0].function.starts_with(&start("ä", 8182)));
+        assert_eq!(found[0].frames[0].function.len(), 16384);
+        assert!(found[1].frames[0].function.starts_with(&start("x", 16364)));
+        assert_eq!(found[1].frames[0].function.len(), 16384);
         let odd = [symbol(0, "x".to_owned() + &"ä".repeat(9000))];
         let found = symbols(&put_symbols(&odd), 1).unwrap();
         assert_eq!(found[0].frames[0].function.len(), 16383);
+    }
+
+    #[test]
+    fn long_names_stay_apart() {
+        // The values of FNV-1a's authors.
+        assert_eq!(hash(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(hash(b"foobar"), 0x8594_4171_f739_67e8);
+        let name = |end: &str| "x".repeat(20_000) + end;
+        let table = [
+            symbol(0, name("a")),
+            symbol(1, name("b")),
+            symbol(2, name("a")),
+            symbol(3, "x".repeat(16384)),
+        ];
+        let found = symbols(&put_symbols(&table), 4).unwrap();
+        let of = |index: usize| &found[index].frames[0].function;
+        assert_ne!(of(0), of(1));
+        assert_eq!(of(0), of(2));
+        assert_eq!(*of(3), "x".repeat(16384), "not too long");
+        let hash = format!("#{:016x}", hash(name("a").as_bytes()));
+        assert!(of(0).ends_with(&hash));
+        assert_eq!(symbols(&put_symbols(&found), 4).unwrap(), found);
     }
 }
