@@ -1,6 +1,6 @@
 //! `heaptape repack`: a smaller tape that says the same, or the tape as it was.
 
-use heaptape_tests::{Room, heaptape_path, is_root, wait_for};
+use heaptape_tests::{Room, heaptape_path, is_root, send, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -197,4 +197,51 @@ fn a_tape_that_is_being_written_is_left_alone() {
     writer.finish().success();
     room.heaptape(&["repack", &tape]).success();
     room.assert_clean(&tape);
+}
+
+/// What is interrupted leaves the tape and nothing else, and says so.
+#[test]
+fn an_interrupted_repack_leaves_nothing() {
+    let room = Room::new();
+    record(&room);
+    let tape = larger(&room);
+    let before = (files(&room), fs::read(room.path(&tape)).unwrap());
+    let repack: [&[&str]; 2] = [&[], &["-o", "new.tape", "--force"]];
+    for (signal, target) in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1]
+        .into_iter()
+        .zip(repack.into_iter().cycle())
+    {
+        // It may be done before the signal comes.
+        wait_for("an interrupted repack", || {
+            let arguments = [&["repack", &tape, "--level", "22"], target].concat();
+            let mut running = room.start(&mut room.heaptape_command(&arguments));
+            let pid = format!(".{}.", running.pid());
+            wait_for("the new tape", || {
+                let is_begun = files(&room).iter().any(|name| name.contains(&pid));
+                (is_begun || !running.is_running()).then_some(())
+            });
+            send(running.pid(), signal);
+            let outcome = running.finish();
+            if outcome.code == 0 {
+                fs::write(room.path(&tape), &before.1).unwrap();
+                let _ = fs::remove_file(room.path("new.tape"));
+                return None;
+            }
+            assert_eq!(outcome.code, 128 + signal, "{outcome:?}");
+            let said = format!("heaptape: interrupted; {tape} holds the same as before\n");
+            assert_eq!((outcome.stdout.as_str(), outcome.stderr), ("", said));
+            Some(())
+        });
+        assert_eq!((files(&room), fs::read(room.path(&tape)).unwrap()), before);
+    }
+}
+
+/// The names of all files of the room but those that are hidden.
+fn files(room: &Room) -> Vec<String> {
+    let entries = fs::read_dir(room.path("")).unwrap();
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+    let names = entries.map(|entry| name(entry.unwrap()));
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort();
+    names
 }

@@ -13,6 +13,7 @@
 //! | [`stats`] | blocks, grouped and filtered: numbers only |
 //! | [`repack`] | the same tape, smaller |
 //! | [`replaceable`] | which files a new tape may replace |
+//! | [`temporary`] | files that are put in their place when they are whole |
 //! | [`report`] | text for people, JSON, CSV |
 pub mod block;
 pub mod error;
@@ -28,6 +29,7 @@ mod snapshot;
 pub mod stats;
 pub mod symbols;
 pub mod tape;
+pub mod temporary;
 pub mod timeline;
 
 pub use error::Error;

@@ -9,13 +9,14 @@ use crate::error::Error;
 use crate::replaceable::{NotReplaceable, check_tape};
 use crate::tape::Tape;
 use crate::tape::open::{Bytes, locked_by_another};
+use crate::temporary::Temporary;
 use heaptape_format::TapeHeader;
 use heaptape_format::chunk::{ChunkDecoder, ChunkEncoder, ChunkHeader, ChunkInfo};
 use heaptape_format::scan::{Found, FoundChunk, Scan};
 use rayon::prelude::*;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -270,67 +271,42 @@ fn info_of(header: &ChunkHeader) -> ChunkInfo {
     }
 }
 
-/// A tape that is being written under another name; removed unless it is finished.
+/// A tape that is being written under another name.
 struct NewTape {
     target: PathBuf,
-    temporary: PathBuf,
-    file: File,
+    file: Temporary,
     bytes: u64,
-    is_finished: bool,
 }
 
 impl NewTape {
     fn create(target: &Path, mode: u32) -> Result<Self, RepackError> {
-        let mut temporary = target.as_os_str().to_owned();
-        temporary.push(format!(".{}", std::process::id()));
-        let temporary = PathBuf::from(temporary);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode & 0o777)
-            .open(&temporary)
-            .map_err(|source| RepackError::Write {
-                path: target.to_owned(),
-                source,
-            })?;
+        let file = Temporary::create(target, mode & 0o777);
         Ok(Self {
             target: target.to_owned(),
-            temporary,
-            file,
+            file: file.map_err(|source| error(target, source))?,
             bytes: 0,
-            is_finished: false,
         })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), RepackError> {
         self.bytes += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
-            .map_err(|source| self.error(source))
+        let written = self.file.file().write_all(bytes);
+        written.map_err(|source| error(&self.target, source))
     }
 
     /// Puts it in its place; its bytes. It is on the disk before the old one goes: a repacked tape
     /// is not there a second time.
     fn finish(mut self) -> Result<u64, RepackError> {
-        self.file.sync_all().map_err(|source| self.error(source))?;
-        std::fs::rename(&self.temporary, &self.target).map_err(|source| self.error(source))?;
-        self.is_finished = true;
+        let synced = self.file.file().sync_all();
+        let done = synced.and_then(|()| self.file.put_in_place());
+        done.map_err(|source| error(&self.target, source))?;
         Ok(self.bytes)
-    }
-
-    fn error(&self, source: io::Error) -> RepackError {
-        RepackError::Write {
-            path: self.target.clone(),
-            source,
-        }
     }
 }
 
-impl Drop for NewTape {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            // Nothing more can be done when even this fails.
-            let _left = std::fs::remove_file(&self.temporary);
-        }
+fn error(target: &Path, source: io::Error) -> RepackError {
+    RepackError::Write {
+        path: target.to_owned(),
+        source,
     }
 }

@@ -97,7 +97,7 @@ enum Verb {
 }
 
 impl Verb {
-    /// Memory may be used up at any time.
+    /// Memory may be used up, and a signal may come, at any time.
     fn prepare(&self) {
         let message = "nothing more could be done";
         if let Self::Run(_) | Self::Drain(_) = self {
@@ -105,6 +105,7 @@ impl Verb {
             return last_words::are(message, Exit::NOT_RUN.0);
         }
         last_words::are(message, Exit::BAD_INPUT.0);
+        last_words::for_files();
         memory_limits::fit_threads();
         signals::ignore_size_limit();
     }

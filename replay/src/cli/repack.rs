@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use super::{Exit, Outcome};
+use crate::launch::last_words;
 use clap::Args;
 use heaptape::repack::{Target, repack};
 use heaptape::report::units::{counted, size};
@@ -39,6 +40,9 @@ impl Repack {
             Some(path) if self.force => Target::Replacing(path),
             Some(path) => Target::New(path),
         };
+        let held = format!("{} holds the same as before", self.tape.display());
+        last_words::are(held, Exit::BAD_INPUT.0);
+        last_words::for_interruptions();
         let done = repack(&self.tape, target, self.level)?;
         if self.quiet {
             return Ok(Exit::DONE);

@@ -8,14 +8,11 @@ use super::file::{HEADER_BYTES, Origin, may_be_index, put_header};
 use crate::error::Error;
 use crate::tape::Tape;
 use crate::tape::open::Bytes;
-use std::fs::{DirBuilder, File, OpenOptions};
+use crate::temporary::Temporary;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Makes the names of temporary files differ within the process.
-static WRITES: AtomicU64 = AtomicU64::new(0);
 
 /// `NAME.tape.idx` beside `NAME.tape`.
 pub(crate) fn beside(tape: &Path) -> PathBuf {
@@ -121,24 +118,8 @@ pub(crate) fn store(
 }
 
 fn write(path: &Path, header: &[u8], chunks: &[u8]) -> io::Result<()> {
-    // Relaxed: the number only has to differ from others of this process.
-    let number = WRITES.fetch_add(1, Ordering::Relaxed);
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.{number}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(header)?;
-            file.write_all(chunks)
-        })
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // Nothing more can be done when even this fails.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
+    let mut new = Temporary::create(path, 0o600)?;
+    new.file().write_all(header)?;
+    new.file().write_all(chunks)?;
+    new.put_in_place()
 }

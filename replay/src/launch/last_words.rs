@@ -9,6 +9,7 @@
 use super::record::exit_code;
 use super::signals::Signals;
 use super::{endings, watch};
+use heaptape::temporary;
 use heaptape_session::layout::state;
 use heaptape_session::sync::AtomicU32;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -121,19 +122,36 @@ pub(crate) fn for_any_failure() {
     }
 }
 
-/// The work at the end can be interrupted, by any signal that ends programs: the present stage's
-/// message is said, and the exit code is 128 and the signal's number, not the command's: whoever
+/// The work from now on can be interrupted, by any signal that ends programs: the present stage's
+/// message is said, and the exit code is 128 and the signal's number, whatever else is due: whoever
 /// interrupts wants no more to be done, and a script must see that.
 pub(crate) fn for_interruptions() {
+    handle_endings(on_interruption);
+}
+
+/// Whatever ends the process leaves no unfinished files; else it is as in any program.
+pub(crate) fn for_files() {
+    handle_endings(on_ending);
+}
+
+fn handle_endings(handler: extern "C" fn(libc::c_int)) {
     for signal in endings::all() {
-        let handler: extern "C" fn(_) = on_interruption;
         // SAFETY: a valid signal; the handler makes system calls alone.
         unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     }
 }
 
+extern "C" fn on_ending(signal: libc::c_int) {
+    temporary::remove_all();
+    // SAFETY: a valid signal.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // It comes when this handler is left, and ends us. SAFETY: a valid signal.
+    unsafe { libc::raise(signal) };
+}
+
 extern "C" fn on_interruption(signal: libc::c_int) {
     let code = 128 + signal;
+    temporary::remove_all();
     // SAFETY: a plain call.
     let thread = unsafe { libc::gettid() };
     let first = ENDING.compare_exchange(0, thread, Ordering::Relaxed, Ordering::Relaxed);
@@ -248,6 +266,7 @@ fn give_up(reason: &[u8]) {
             exit_code(watch::until_bare_command_ends(signals.as_mut(), *pid))
         }
     };
+    temporary::remove_all();
     say(reason, &stage.message);
     // SAFETY: ends the process at once; what was written is in the files.
     unsafe { libc::_exit(libc::c_int::from(code)) };
