@@ -82,3 +82,39 @@ fn a_tape_with_its_share_has_no_note() {
     let bash = room.heaptape(&["stats", "t.tape"]);
     assert!(bash.stderr.contains("the most is in"), "{bash:?}");
 }
+
+/// The summary of a run has the same note, and names the same tape for what comes next.
+#[test]
+fn the_summary_names_the_tape_with_the_most() {
+    let room = Room::new();
+    let amounts = build::c("amounts.c", &[]);
+    let amounts = amounts.display();
+    let script = format!("'{amounts}' 1000 100000; exit 3");
+    let arguments = [
+        "run", "--report", "-o", "t.tape", "--", "bash", "-c", &script,
+    ];
+    let outcome = room.heaptape(&arguments);
+    assert_eq!(outcome.code, 3, "{outcome:?}");
+    let tapes = tapes(&room);
+    let (largest, ..) = tapes.iter().max_by_key(|(_, _, bytes)| *bytes).unwrap();
+    assert_ne!(largest, "t.tape");
+    let note = room.heaptape(&["stats", "t.tape"]).stderr;
+    let note = note.strip_prefix("heaptape: note: ").unwrap();
+    assert!(
+        outcome.stderr.contains(note),
+        "{note} is not in {outcome:?}"
+    );
+    let next = format!(
+        "\nNext:  heaptape stats {largest} --group-by traceback\n       heaptape leaks {largest}\n"
+    );
+    assert!(outcome.stderr.contains(&next), "{outcome:?}");
+
+    // Without a tree, and where the tape has its share, there is no note.
+    let alone = format!("exec '{amounts}' 1000 100000");
+    let arguments = [
+        "run", "--report", "-o", "u.tape", "--", "bash", "-c", &alone,
+    ];
+    let said = room.heaptape(&arguments).stderr;
+    assert!(!said.contains("the most is in"), "{said}");
+    assert!(said.contains("heaptape leaks u.tape\n"), "{said}");
+}

@@ -66,8 +66,8 @@ pub(super) fn open_for_facts(
         ..OpenOptions::default()
     };
     let recording = Recording::open(path, &options)?;
-    if let Some(note) = tree::largest_tape(&recording, &options) {
-        output::note(&note);
+    if let Some(largest) = tree::largest_tape(&recording, &options) {
+        output::note(&largest.note);
     }
     Ok(recording)
 }

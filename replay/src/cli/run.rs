@@ -2,13 +2,14 @@
 
 use super::args::size;
 use super::output::{self, Output, complain};
-use super::{Exit, Outcome, told};
+use super::{Exit, Outcome, told, tree};
 use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
 use crate::launch::{last_words, memory_limits, open_files};
 use clap::{Args, ValueEnum};
+use heaptape::OpenOptions;
 use heaptape::report::info::shell_word;
-use heaptape::report::summary_for_run;
 use heaptape::report::units::counted;
+use heaptape::report::{Fuller, Style, summary_for_run};
 use heaptape::symbols::symbolize_tapes;
 use heaptape_drain::{LOST, NOT_STARTED, Outcome as Drained, Settings, TapeOutcome};
 use heaptape_session::layout::options;
@@ -213,17 +214,29 @@ impl Run {
     fn say_recorded(&self, path: &Path, output: &Output) {
         let name = shown(path);
         if self.report || io::stderr().is_terminal() {
-            match summary_for_run(name, &output.error_style) {
+            match summary(name, &output.error_style) {
                 Ok(text) => {
                     // Nobody listens: there is nobody to tell.
                     let _ = write!(io::stderr(), "heaptape: recorded\n{text}");
                 }
-                Err(error) => complain(&format!("{}: {error}", name.display())),
+                Err(error) => complain(&format!("{}: {}", name.display(), told(&error))),
             }
         } else {
             complain(&format!("recorded to {}", name.display()));
         }
     }
+}
+
+/// The summary of the tape at `path`. Where another of its tree has the most, it says so.
+fn summary(path: &Path, style: &Style) -> anyhow::Result<String> {
+    let options = OpenOptions::default();
+    let recording = heaptape::Recording::open(path, &options)?;
+    let largest = tree::largest_tape(&recording, &options);
+    let fuller = largest.as_ref().map(|largest| Fuller {
+        path: &largest.path,
+        note: &largest.note,
+    });
+    Ok(summary_for_run(&recording, fuller, style)?)
 }
 
 /// What is said when there is no memory or no time for symbols; `others` as [`others`] has it.

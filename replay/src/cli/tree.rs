@@ -15,8 +15,17 @@ const FILES_MAX: usize = 4096;
 /// Of the tapes that do not say what they add up to, so many with the largest files are read.
 const READ_MAX: usize = 3;
 
-/// A note when the recording holds less than 5 % of what its process tree allocated.
-pub(super) fn largest_tape(recording: &Recording, options: &OpenOptions) -> Option<String> {
+/// The tape that holds the most of a process tree.
+#[derive(Debug)]
+pub(super) struct Largest {
+    pub(super) path: PathBuf,
+    /// What another tape of the tree holds, and that this one has the most.
+    pub(super) note: String,
+}
+
+/// The tape that holds the most, when the recording has less than 5 % of what its process tree
+/// allocated.
+pub(super) fn largest_tape(recording: &Recording, options: &OpenOptions) -> Option<Largest> {
     let tape = recording.tape();
     let others = tapes_of_session(&tape.path, &tape.header)?;
     if others.is_empty() {
@@ -50,11 +59,15 @@ pub(super) fn largest_tape(recording: &Recording, options: &OpenOptions) -> Opti
             .ok()
             .and_then(|tape| tape.process.command.into_iter().next())
             .map_or(String::new(), |command| format!(" ({command})"));
-        format!(
+        let note = format!(
             "{} holds {share:.1} % of what its process tree allocated; the most is in {}{command}",
             tape.path.display(),
             largest.display()
-        )
+        );
+        Largest {
+            path: largest,
+            note,
+        }
     })
 }
 

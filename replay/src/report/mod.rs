@@ -28,4 +28,4 @@ pub mod timeline;
 pub mod units;
 
 pub use style::{ColorChoice, Style};
-pub use summary::summary_for_run;
+pub use summary::{Fuller, summary_for_run};

@@ -4,7 +4,7 @@ use super::info::shell_word;
 use super::rows_text::{self, TextOptions};
 use super::style::{Paint, Style, printable};
 use super::units::{self, Sizes};
-use crate::recording::{OpenOptions, Recording};
+use crate::recording::Recording;
 use crate::stats::query::{At, Query, QueryError};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,15 +14,28 @@ const LINES: usize = 5;
 /// Where the values of the facts begin.
 const VALUE_AT: usize = 16;
 
-/// The summary of the recording at `path`: duration, allocations, the peak and when it was, what
-/// was leaked at the end, the top lines at the peak, where the tape is, what to try next. Builds
-/// the index when there is none.
+/// Another tape of the same process tree, which holds much more.
+#[derive(Debug, Clone, Copy)]
+pub struct Fuller<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// A sentence on both.
+    pub note: &'a str,
+}
+
+/// The summary of a recording: duration, allocations, the peak and when it was, what was leaked at
+/// the end, the top lines at the peak, where the tape is, which other has more, what to try next.
+/// Builds the index when there is none.
 ///
 /// # Errors
 /// When the tape cannot be read.
-pub fn summary_for_run(path: &Path, style: &Style) -> Result<String, QueryError> {
-    let recording = Recording::open(path, &OpenOptions::default())?;
+pub fn summary_for_run(
+    recording: &Recording,
+    fuller: Option<Fuller<'_>>,
+    style: &Style,
+) -> Result<String, QueryError> {
     let tape = recording.tape();
+    let path = &tape.path;
     let summary = recording.summary()?;
     let ns = |stamp| tape.header.stamp_to_ns(stamp);
     let duration = ns(tape.end_stamp).saturating_sub(ns(tape.start_stamp));
@@ -69,10 +82,14 @@ pub fn summary_for_run(path: &Path, style: &Style) -> Result<String, QueryError>
         "tape",
         format!("{name} ({})", sizes.size_unit(tape.tape_bytes)),
     );
-    if summary.peak.count > 0 {
-        text.push_str(&top_lines(&recording, summary.peak.stamp, style)?);
+    if let Some(fuller) = fuller {
+        line("note", printable(fuller.note));
     }
-    let quoted = shell_word(&path.display().to_string());
+    if summary.peak.count > 0 {
+        text.push_str(&top_lines(recording, summary.peak.stamp, style)?);
+    }
+    let next = fuller.map_or(path.as_path(), |fuller| fuller.path);
+    let quoted = shell_word(&next.display().to_string());
     let _ = writeln!(
         text,
         "\nNext:  heaptape stats {quoted} --group-by traceback"

@@ -2,6 +2,8 @@
 
 use crate::tape::{Folder, Tape, app};
 use crate::verbs::folder;
+use heaptape::report::{Style, summary_for_run};
+use heaptape::{OpenOptions, Recording};
 
 #[test]
 fn text_is_aligned_and_whole_in_a_file() {
@@ -148,7 +150,8 @@ fn a_small_tape_of_a_tree_names_the_large_one() {
 fn the_summary_of_a_run_says_what_matters() {
     let folder = folder();
     let path = folder.path("x.tape");
-    let text = heaptape::report::summary_for_run(&path, &heaptape::report::Style::PLAIN).unwrap();
+    let recording = Recording::open(&path, &OpenOptions::default()).unwrap();
+    let text = summary_for_run(&recording, None, &Style::PLAIN).unwrap();
     for part in [
         "1.00 ms",
         "6 (212 B in total)",
