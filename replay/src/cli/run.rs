@@ -7,7 +7,7 @@ use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
 use crate::launch::{last_words, memory_limits, open_files};
 use clap::{Args, ValueEnum};
 use heaptape::OpenOptions;
-use heaptape::report::info::shell_word;
+use heaptape::report::shell::shell_word;
 use heaptape::report::units::counted;
 use heaptape::report::{Fuller, Style, summary_for_run};
 use heaptape::symbols::symbolize_tapes;

@@ -13,7 +13,7 @@ use super::signals::{self, Inherited, Signals};
 use super::spawn::{Prepared, Start};
 use super::{detach, executed, glibc, last_words, output, watch};
 use anyhow::Context;
-use heaptape::report::info::shell_word;
+use heaptape::report::shell::shell_word;
 use heaptape_drain::process_info::Stat;
 use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings};
 use heaptape_format::text;

@@ -1,5 +1,6 @@
 //! The facts of a recording, as text and as JSON.
 
+use super::shell::command_line;
 use super::style::{Paint, Style, printable};
 use super::units::{self, Sizes};
 use crate::error::mark_name;
@@ -9,7 +10,7 @@ use crate::tape::Tape;
 use heaptape_format::tables::{End, LostReason};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Write};
 
 /// Bits of [`heaptape_format::tables::Process::options`].
@@ -385,51 +386,8 @@ fn lost_lines(tape: &Tape, info: &Info) -> Vec<(&'static str, String)> {
 }
 
 fn children(names: &[String]) -> String {
-    let mut text = names
-        .iter()
-        .take(CHILDREN_SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if names.len() > CHILDREN_SHOWN {
-        let more = units::count((names.len() - CHILDREN_SHOWN) as u64);
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
-}
-
-fn command_line(command: &[String]) -> String {
-    let quoted = command.iter().map(|word| shell_word(word));
-    quoted.collect::<Vec<_>>().join(" ")
-}
-
-/// A word as a shell reads it back.
-#[must_use]
-pub fn shell_word(word: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else if word.contains(char::is_control) {
-        format!("$'{}'", escaped(word))
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
-/// The inside of `$'…'`.
-fn escaped(word: &str) -> String {
-    let mut text = String::new();
-    for letter in word.chars() {
-        match letter {
-            '\'' | '\\' => text.extend(['\\', letter]),
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            '\r' => text.push_str("\\r"),
-            _ if letter.is_control() => text.push_str(&format!("\\u{:04x}", u32::from(letter))),
-            _ => text.push(letter),
-        }
-    }
-    text
+    let (shown, others) = names.split_at(names.len().min(CHILDREN_SHOWN));
+    shown.join(", ") + &and_more(others.len())
 }
 
 fn ended_words(info: &Info) -> String {
@@ -442,6 +400,7 @@ fn ended_words(info: &Info) -> String {
 
 fn marks(tape: &Tape) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
+    let mut others: HashSet<&str> = HashSet::new();
     for mark in &tape.marks {
         match counts.iter().position(|(name, _)| *name == mark.name) {
             Some(place) => {
@@ -450,14 +409,25 @@ fn marks(tape: &Tape) -> String {
                 }
             }
             None if counts.len() < MARKS_SHOWN => counts.push((&mark.name, 1)),
-            None => {}
+            None => {
+                others.insert(&mark.name);
+            }
         }
     }
     let texts = counts.into_iter().map(|(name, count)| match count {
         1 => mark_name(name),
         _ => format!("{} ({count} times)", mark_name(name)),
     });
-    texts.collect::<Vec<_>>().join(", ")
+    let texts = texts.collect::<Vec<_>>().join(", ");
+    texts + &and_more(others.len())
+}
+
+/// What stands behind a list that was cut; empty when it was not.
+fn and_more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!(" and {} more", units::count(others as u64)),
+    }
 }
 
 #[cfg(test)]
@@ -481,20 +451,5 @@ mod tests {
         ] {
             assert_eq!(ended_by(end.as_ref()), text);
         }
-    }
-
-    #[test]
-    fn control_characters_in_commands_are_escaped() {
-        let words = ["python3", "-c", "a = 'x'\nb = \"\\n\"\t\x1b"].map(String::from);
-        assert_eq!(
-            command_line(&words),
-            r#"python3 -c $'a = \'x\'\nb = "\\n"\t\u001b'"#
-        );
-    }
-
-    #[test]
-    fn commands_are_quoted_as_a_shell_reads_them() {
-        let words = ["sh", "-c", "echo 'a b'", ""].map(String::from);
-        assert_eq!(command_line(&words), r#"sh -c 'echo '\''a b'\''' ''"#);
     }
 }

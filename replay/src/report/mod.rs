@@ -5,6 +5,7 @@
 //! | [`units`] | sizes, counts, times and shares as people read them |
 //! | [`style`] | colours, the terminal's width |
 //! | [`table`] | aligned tables with one wide column |
+//! | [`shell`] | words as a shell reads them back |
 //! | [`source`] | lines of source files that are still there |
 //! | [`rows`] | the rows of stats, leaks, churn and diff: one description for text, JSON and CSV |
 //! | [`rows_text`], [`rows_json`], [`csv`] | and their three forms |
@@ -20,6 +21,7 @@ pub mod object;
 pub mod rows;
 pub mod rows_json;
 pub mod rows_text;
+pub mod shell;
 pub mod source;
 pub mod style;
 pub mod summary;

@@ -1,7 +1,7 @@
 //! Rows as text for a person.
 
-use super::info::shell_word;
 use super::rows::Shown;
+use super::shell::shell_word;
 use super::source::SourceLines;
 use super::style::{Paint, Style, columns, cut_middle, cut_start, printable};
 use super::table::{Cell, Row, Table};

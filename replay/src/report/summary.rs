@@ -1,7 +1,7 @@
 //! What `heaptape run` says when a recording is done.
 
-use super::info::shell_word;
 use super::rows_text::{self, TextOptions};
+use super::shell::shell_word;
 use super::style::{Paint, Style, printable};
 use super::units::{self, Sizes};
 use crate::recording::Recording;

@@ -147,6 +147,29 @@ fn a_small_tape_of_a_tree_names_the_large_one() {
 }
 
 #[test]
+fn marks_that_are_not_shown_are_counted() {
+    let folder = Folder::new();
+    for (marks, more) in [
+        (20, None),
+        (21, Some(" and 1 more\n")),
+        (40, Some(" and 20 more\n")),
+    ] {
+        let mut tape = Tape::new();
+        // Each twice: names are counted, not marks.
+        for number in (0..marks).chain(0..marks) {
+            tape.mark(10, &format!("m{number}"));
+        }
+        tape.write(&folder.path("x.tape"));
+        let text = folder.text(&["info", "x.tape"]);
+        assert!(text.contains("m19 (2 times)"), "{text}");
+        match more {
+            Some(more) => assert!(text.contains(&format!("m19 (2 times){more}")), "{text}"),
+            None => assert!(!text.contains(" more"), "{text}"),
+        }
+    }
+}
+
+#[test]
 fn the_summary_of_a_run_says_what_matters() {
     let folder = folder();
     let path = folder.path("x.tape");
