@@ -45,9 +45,21 @@ fn refusals_tell_what_to_write() {
     for (arguments, advice) in [
         (&["stats", &tape, "--top", "-1"][..], "0 for all"),
         (&["stats", &moment], "--at end"),
-        (&["timeline", &tape, "--points", "-1"], "not in 1..=1000000"),
+        (&["timeline", &tape, "--points", "-1"], "from 1 to 1000000"),
+        (&["timeline", &tape, "--points", "x"], "from 1 to 1000000"),
+        (&["repack", &tape, "--level", "23"], "from 1 to 22"),
+        (&["object", &tape, "-1"], "'-1' is not an address"),
+        (
+            &["object", &tape, "--at", "end", "+5"],
+            "'+5' is not an address",
+        ),
+        (
+            &["object", &tape, "1", "--att", "end"],
+            "unexpected argument '--att'",
+        ),
         (&["stats", &tape, "--min-size", "-1"], "4096, 64KiB"),
-        (&["stats", &tape, "--threads", "-1"], "not in 1..=1024"),
+        (&["stats", &tape, "--threads", "-1"], "from 1 to 1024"),
+        (&["index", &tape, "--threads", "x"], "from 1 to 1024"),
         (
             &["stats", &tape, "--min-size", "9", "--max-size", "8"],
             "--min-size 9 is above --max-size 8",
@@ -55,6 +67,9 @@ fn refusals_tell_what_to_write() {
     ] {
         assert_refused(&room.heaptape(arguments), advice, &format!("{arguments:?}"));
     }
+    let outcome = room.heaptape(&["run", "--max-depth", "x", "--", "true"]);
+    assert_eq!(outcome.code, 125, "{outcome:?}");
+    assert!(outcome.stderr.contains("or 0 for all"), "{outcome:?}");
 }
 
 /// The parser's own advice would lead to the next refusal.

@@ -9,8 +9,10 @@ use heaptape::stats::amount::parse_size;
 use heaptape::stats::{BlockFilter, Cumulative, FilePattern, FrameFilter, GroupBy, Query, SortBy};
 use heaptape::symbols::Language;
 use std::ffi::OsStr;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Color {
@@ -93,6 +95,9 @@ enum Sort {
     MaxLifetime,
 }
 
+/// What `--threads` may be.
+pub(super) const THREADS_WORDS: &str = "write how many threads, from 1 to 1024";
+
 /// How a tape is opened.
 #[derive(Debug, Args)]
 pub(super) struct OpenArgs {
@@ -100,8 +105,8 @@ pub(super) struct OpenArgs {
     #[arg(long)]
     pub(super) no_index: bool,
     /// Threads to work with [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = number(1u16..=1024, THREADS_WORDS))]
     pub(super) threads: Option<u16>,
 }
 
@@ -177,7 +182,8 @@ pub(super) struct ChooseArgs {
     #[arg(long, value_enum, default_value_t = Sort::Bytes)]
     sort: Sort,
     /// Rows at most, 0 for all [default: 25 in text, all in JSON and CSV].
-    #[arg(long, value_name = "N", value_parser = rows_max, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = number(0..=usize::MAX, "write how many rows at most, or 0 for all"))]
     top: Option<usize>,
     /// One more allocation wrapper, a pattern of function names; repeatable.
     #[arg(long, value_name = "PATTERN", conflicts_with = "raw_sites")]
@@ -196,9 +202,15 @@ pub(super) struct ChooseArgs {
     no_source: bool,
 }
 
-fn rows_max(text: &str) -> Result<usize, String> {
-    text.parse()
-        .map_err(|_| "write how many rows at most, or 0 for all".to_owned())
+/// Reads a number of `range`; `words` say what to write when it is none.
+pub(super) fn number<N: FromStr + PartialOrd + Clone>(
+    range: RangeInclusive<N>,
+    words: &'static str,
+) -> impl Fn(&str) -> Result<N, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| words.to_owned())
+    }
 }
 
 /// A size as users write it, in bytes.

@@ -1,5 +1,6 @@
 //! `heaptape index`: build the index now.
 
+use super::args::{THREADS_WORDS, number};
 use super::output::Output;
 use super::{Exit, Outcome, open};
 use clap::Args;
@@ -16,8 +17,8 @@ pub(super) struct Index {
     /// The tape.
     tape: PathBuf,
     /// Threads to work with [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024),
-        allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = number(1u16..=1024, THREADS_WORDS))]
     threads: Option<u16>,
 }
 

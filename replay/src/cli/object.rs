@@ -21,7 +21,7 @@ pub(super) struct Object {
     /// The tape.
     tape: PathBuf,
     /// The address, hexadecimal (0x…) or decimal.
-    #[arg(value_name = "ADDR")]
+    #[arg(value_name = "ADDR", allow_hyphen_values = true)]
     address: String,
     /// Only the owner at this moment.
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
@@ -34,12 +34,10 @@ pub(super) struct Object {
 
 fn parse_address(text: &str) -> anyhow::Result<u64> {
     let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let address = match hex {
-        Some(digits) if digits.starts_with('+') => None,
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    };
-    address.ok_or_else(|| {
+    let (digits, radix) = hex.map_or((text, 10), |digits| (digits, 16));
+    let is_signed = digits.starts_with('+');
+    let address = u64::from_str_radix(digits, radix).ok();
+    address.filter(|_| !is_signed).ok_or_else(|| {
         anyhow!("'{text}' is not an address; write it as 0x7f3a5c001230 or as a decimal number")
     })
 }
@@ -85,7 +83,7 @@ mod tests {
     fn addresses_are_hexadecimal_or_decimal() {
         assert_eq!(parse_address("0x1F").unwrap(), 31);
         assert_eq!(parse_address("31").unwrap(), 31);
-        for text in ["", "0x", "0x+1", "1f", "-1", "0x1ffffffffffffffff"] {
+        for text in ["", "0x", "0x+1", "1f", "-1", "+5", "0x1ffffffffffffffff"] {
             assert!(parse_address(text).is_err(), "{text}");
         }
     }

@@ -1,5 +1,6 @@
 //! `heaptape repack`: make a tape smaller.
 
+use super::args::number;
 use super::output::Output;
 use super::{Exit, Outcome};
 use crate::launch::last_words;
@@ -26,7 +27,8 @@ pub(super) struct Repack {
     #[arg(long, requires = "output")]
     force: bool,
     /// How hard: zstd's level.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(long, default_value_t = 9, allow_negative_numbers = true)]
+    #[arg(value_parser = number(1i32..=22, "write a level from 1 to 22"))]
     level: i32,
     /// Say nothing.
     #[arg(long)]

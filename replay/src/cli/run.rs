@@ -1,6 +1,6 @@
 //! `heaptape run`: record a command and its process tree.
 
-use super::args::size;
+use super::args::{number, size};
 use super::output::{self, Output, complain};
 use super::{Exit, Outcome, told, tree};
 use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
@@ -53,6 +53,7 @@ pub(super) struct Run {
         default_value_t = 0,
         allow_negative_numbers = true
     )]
+    #[arg(value_parser = number(0..=u32::MAX, "write how many frames at most, or 0 for all"))]
     max_depth: u32,
     /// Leave allocations smaller than this out: bytes, or as 1KiB.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0",
@@ -308,7 +309,7 @@ fn path_of(tape: &TapeOutcome) -> Option<&Path> {
 /// Puts symbols into the tapes; a progress bar when that is seen. A debug file that is not used is
 /// told once, unless `quiet`.
 pub(super) fn symbolize(paths: &[&Path], quiet: bool) {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     if quiet || !io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }

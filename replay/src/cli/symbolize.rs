@@ -27,7 +27,7 @@ impl Symbolize {
         let bar = if self.quiet {
             ProgressBar::hidden()
         } else {
-            ProgressBar::new(0)
+            ProgressBar::no_length()
         };
         let template = "{spinner} symbols {bar:30} {pos}/{len}";
         if let Ok(style) = ProgressStyle::with_template(template) {

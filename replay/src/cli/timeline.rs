@@ -1,6 +1,6 @@
 //! `heaptape timeline`: the heap over time.
 
-use super::args::{Format, FormatArgs, OpenArgs};
+use super::args::{Format, FormatArgs, OpenArgs, number};
 use super::output::{self, Output};
 use super::{Exit, Outcome, open};
 use clap::Args;
@@ -13,6 +13,8 @@ const POINTS_DEFAULT: usize = 100;
 const LABEL_COLUMNS: usize = 16;
 
 /// Live bytes and blocks, resident memory and rates over time
+///
+/// A realloc counts as one allocation and one free.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heaptape timeline app.tape\n  \
@@ -22,7 +24,7 @@ pub(super) struct Timeline {
     tape: PathBuf,
     /// Points over the run [default: 100, or as many as the terminal is wide].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(value_parser = number(1u32..=1_000_000, "write how many points, from 1 to 1000000"))]
     points: Option<u32>,
     #[command(flatten)]
     format: FormatArgs,

@@ -181,7 +181,7 @@ impl Recording {
         let environment: Vec<_> = std::env::vars_os().collect();
         let (program, arguments) = self.as_started(program, image);
         let start = Start::new(&program, &arguments, &environment)?;
-        let prepared = start.prepare(inherited).context("cannot fork")?;
+        let prepared = start.prepare(inherited).map_err(cannot_fork)?;
         let pid = prepared.pid();
         self.go(prepared, &program)?;
         let status = watch::until_bare_command_ends(Some(&mut signals), pid);
@@ -240,7 +240,7 @@ impl Recording {
         let is_told = !matches!(image, Image::Refused(_));
         let environment = environment(path.as_deref(), is_told.then_some(&*session));
         let start = Start::new(&program, &arguments, &environment)?;
-        let prepared = start.prepare(inherited).context("cannot fork")?;
+        let prepared = start.prepare(inherited).map_err(cannot_fork)?;
         let pid = prepared.pid();
         let command = self.command.first().map_or(OsStr::new(""), |word| word);
         if let Some(path) = named.as_deref().filter(|_| self.force)
@@ -366,6 +366,15 @@ fn not_started(program: &Path, error: io::Error) -> NotStarted {
     }
 }
 
+/// There can be no process for the command.
+fn cannot_fork(error: io::Error) -> anyhow::Error {
+    let words = match error.raw_os_error() {
+        Some(libc::EAGAIN) => "cannot fork; raise the limit of processes (ulimit -u)",
+        _ => "cannot fork",
+    };
+    anyhow::Error::from(error).context(words)
+}
+
 /// Our environment, and in it what a recorder must know.
 fn environment(library: Option<&Path>, session: Option<&Path>) -> Vec<(OsString, OsString)> {
     let ours = [
@@ -430,6 +439,13 @@ mod tests {
         assert_eq!(of(Some(ours), nested), "/x/libheaptape.so:a.so");
         assert_eq!(of(None, nested), "a.so");
         assert_eq!(of(None, ""), "");
+    }
+
+    #[test]
+    fn the_limit_of_processes_is_named() {
+        let words = |number| cannot_fork(io::Error::from_raw_os_error(number)).to_string();
+        assert!(words(libc::EAGAIN).contains("(ulimit -u)"));
+        assert_eq!(words(libc::ENOMEM), "cannot fork");
     }
 
     #[test]
