@@ -33,6 +33,8 @@ const PAIR_GAP_NS: u64 = 10_000_000_000;
 pub(crate) const SLOW_GAP_NS: u64 = 500_000_000;
 /// Unchanged samples after which a quiet process is looked at less often.
 const QUIET_SAMPLES: u32 = 20;
+/// So many of the first passes come in short order, until an image is met: it may be a short one.
+const STARTING_PASSES: u32 = 50;
 /// Shortest and longest sleep between two passes, and the longest while memory is sampled.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 const SLEEP_SAMPLED: Duration = Duration::from_millis(10);
@@ -76,6 +78,8 @@ pub struct Drainer {
     pub(crate) launcher: Option<(u32, u64)>,
     /// Samples in a row that brought nothing new.
     quiet_samples: u32,
+    /// Up to [`STARTING_PASSES`].
+    passes: u32,
     /// Words wait somewhere.
     pub(crate) busy: bool,
     /// Chunks in use at the end of the last pass.
@@ -128,6 +132,7 @@ impl Drainer {
             amendments: Vec::new(),
             launcher: None,
             quiet_samples: 0,
+            passes: 0,
             busy: false,
             chunks_used: 0,
         }
@@ -227,6 +232,7 @@ impl Drainer {
         let header = self.session.map.header();
         // Relaxed: the value alone counts.
         header.heartbeat.fetch_add(1, Ordering::Relaxed);
+        self.passes = self.passes.saturating_add(1);
         let now = clock_ns(libc::CLOCK_MONOTONIC);
         let claimed = self.count_used().saturating_sub(self.chunks_used);
         let since = now - std::mem::replace(&mut self.moments.pass, now);
@@ -240,12 +246,15 @@ impl Drainer {
 
     /// Reads memory sizes and compares clocks when it is time to.
     fn sample(&mut self, now: u64) {
-        if now - self.moments.sample >= SAMPLE_GAP_NS {
+        let is_due = now - self.moments.sample >= SAMPLE_GAP_NS;
+        let mut changed = false;
+        // The first of a process as soon as it is met: it may not live much longer.
+        let processes = self.processes.iter_mut().flatten();
+        for process in processes.filter(|process| is_due || !process.is_sampled()) {
+            changed |= process.sample(&self.clock, now);
+        }
+        if is_due {
             self.moments.sample = now;
-            let mut changed = false;
-            for process in self.processes.iter_mut().flatten() {
-                changed |= process.sample(&self.clock, now);
-            }
             self.quiet_samples = if changed {
                 0
             } else {
@@ -275,7 +284,10 @@ impl Drainer {
             0 => u64::MAX,
             claimed => (since_ns / u64::from(claimed)).saturating_mul(u64::from(free / 4)),
         };
-        let longest = if self.busy || self.quiet_samples < QUIET_SAMPLES {
+        let is_first_awaited = self.images.is_empty() && self.passes < STARTING_PASSES;
+        let longest = if is_first_awaited {
+            SLEEP_MIN
+        } else if self.busy || self.quiet_samples < QUIET_SAMPLES {
             SLEEP_SAMPLED
         } else {
             SLEEP_MAX

@@ -202,6 +202,12 @@ impl ProcessState {
             })
     }
 
+    /// True when the resident size was read before.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.last_sample.is_some()
+    }
+
     /// Reads the resident size at `now_ns` (CLOCK_MONOTONIC). A size that did not change is kept
     /// once a second. False when it did not change.
     pub fn sample(&mut self, clock: &Clock, now_ns: u64) -> bool {

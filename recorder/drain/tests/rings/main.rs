@@ -21,6 +21,7 @@ use heaptape_session::record::{blob, blob_words};
 use heaptape_session::slots::{set_process_phase, set_stream_phase};
 use heaptape_session::sync::Ordering;
 use history::{History, Item};
+use pausing::Sleeper;
 use producing::{Process, Thread};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -127,6 +128,27 @@ fn every_event_of_many_threads_is_in_the_tape_in_order() {
             .all(|sample| sample.resident_bytes > 0)
     );
     assert!(!content.resident.is_empty());
+}
+
+/// A process that ends soon has its resident size too: it is read as soon as the process is met.
+#[test]
+fn a_short_process_is_sampled() {
+    let mut fixture = Fixture::new(Settings::default());
+    fixture.drainer.pass();
+    let sleeper = Sleeper::start();
+    let process = Process::begin_as(&fixture.session, sleeper.pid(), 0, 0, 0, None);
+    fixture
+        .drainer
+        .set_root(process.pid, 0, vec!["fake".into()]);
+    let mut thread = Thread::begin(&fixture.session, &process, 0);
+    thread.publish(&History::random(1, 10));
+    fixture.drainer.pass();
+    drop(sleeper);
+    fixture.drainer.root_ended(0);
+    let path = fixture.path("x.tape");
+    fixture.drainer.finish();
+    let content = Content::read(&path);
+    assert!(content.resident[0].resident_bytes > 0);
 }
 
 /// Below a watermark nothing new appears: every event of a later chunk is at it or above.
