@@ -180,6 +180,9 @@ impl Mappings {
     /// Unmaps from the step's address to `end`.
     fn unmap(&mut self, step: &Transition, end: u64, collector: &mut impl Collector) {
         let start = step.address;
+        if end <= start {
+            return;
+        }
         let below = self.by_start.range(..end).rev();
         let met: Vec<(u64, Mapping)> = below
             .take_while(|(_, mapping)| mapping.end > start)

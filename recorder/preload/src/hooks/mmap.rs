@@ -197,17 +197,18 @@ unsafe extern "C" fn mremap_body(
     };
     // With a length of 0, or when asked to, the old mapping stays and a second one begins.
     let stays = old_length == 0 || flags & libc::MREMAP_DONTUNMAP != 0;
+    let (ended, ended_length) = if stays {
+        (0, 0)
+    } else {
+        (old as u64, old_length as u64)
+    };
     if moved == FAILED || process::is_paused() {
         change.leave();
-    } else if stays {
-        change.leave();
-        // SAFETY: the caller is alive.
-        unsafe { note_grown(operation::MMAP, moved, length, caller) };
     } else {
         let event = RingEvent {
             operation: operation::MREMAP,
-            old_address: old as u64,
-            old_size: old_length as u64,
+            old_address: ended,
+            old_size: ended_length,
             address: moved as u64,
             size: length as u64,
             ..RingEvent::default()

@@ -40,7 +40,7 @@ fn address_space_is_recorded_when_asked_for() {
                 ]
             })
             .collect();
-        assert_eq!(expected.len(), 10);
+        assert_eq!(expected.len(), 12);
         assert_eq!(got, if is_asked { expected } else { Vec::new() });
     }
 }

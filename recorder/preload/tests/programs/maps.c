@@ -23,6 +23,12 @@ int main(void) {
     CHECK(munmap(c, 8192) == 0);
     errno = 0;
     CHECK(munmap(c + 1, 8192) == -1 && errno == EINVAL);
+    // The old mapping stays.
+    char *d = mremap(b, 4096, 4096, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    CHECK(d != MAP_FAILED);
+    map(160, 0, 0, d, 4096);
+    map(128, d, 4096, 0, 0);
+    CHECK(munmap(d, 4096) == 0);
     map(128, b, 4096, 0, 0);
     CHECK(munmap(b, 4096) == 0);
     char *before = sbrk(0);
