@@ -35,7 +35,7 @@ pub struct Symbol {
     pub frames: Vec<SourceFrame>,
 }
 
-/// Longer names and paths are cut to this many bytes, and end with a [`hash`] of the whole.
+/// Longer names and paths are cut to this many bytes, and end with a hash of the whole.
 pub const SYMBOL_TEXT_MAX: usize = 16 << 10;
 /// The most bytes of text in the symbols of one chunk, each string counted at every use.
 pub const SYMBOL_TEXTS_MAX: usize = 64 << 20;
