@@ -171,6 +171,12 @@ fn containers_without_debug_information() {
         let program = build::cpp("containers.cpp", &["-std=c++20", level, "-g0"]);
         check_names(&program, CPP);
     }
+    let templates = [
+        ("shared", "work::share(", AtLeast(1001, 1)),
+        ("function", "work::assign(", AtLeast(301, 1)),
+    ];
+    let program = build::cpp("mangled.cpp", &["-std=c++17", "-O0", "-g0"]);
+    check_names(&program, &templates);
 }
 
 #[test]
@@ -226,12 +232,13 @@ fn closures_of_threads() {
     ];
     // Inlined, with debug information, they are called `operator()` and nothing more.
     for options in [
-        ["-O0", "-g"],
-        ["-O0", "-g0"],
-        ["-O2", "-g0"],
-        ["-O3", "-g0"],
+        &["-O0", "-g"][..],
+        &["-O0", "-g0"],
+        &["-O2", "-g0"],
+        &["-O3", "-g0"],
+        &["-O2", "-g0", "-static-libstdc++"],
     ] {
-        let program = build::cpp("closures.cpp", &[&["-std=c++20"], &options[..]].concat());
+        let program = build::cpp("closures.cpp", &[&["-std=c++20"], options].concat());
         let functions = functions_of(&program);
         for (bytes, blocks, closure) in amounts {
             let owner = functions.iter().find(|row| *row.1 == (bytes, blocks));

@@ -97,6 +97,29 @@ fn a_debug_file_that_is_passed_over_is_told() {
     }
 }
 
+/// The link's checksum fits, but the build-id says that it is another program's.
+#[test]
+fn a_debug_file_of_another_build_names_nothing() {
+    let objcopy = build::needed_program("objcopy", "binutils");
+    let room = Room::new();
+    let app = linking(&room);
+    let other = build::c("churn.c", &[]);
+    let run = |arguments: &[&str]| {
+        let mut command = room.command(&objcopy);
+        room.run(command.args(arguments)).success();
+    };
+    run(&["--only-keep-debug", other.to_str().unwrap(), "app.debug"]);
+    run(&["--remove-section=.gnu_debuglink", "app"]);
+    run(&["--add-gnu-debuglink=app.debug", "app"]);
+    assert_eq!(phase_a(&room, &app), [None, Some((1000, 100))]);
+    let outcome = room.heaptape(&["run", "--force", "-o", "t.tape", "--", "./app"]);
+    let note = format!(
+        "the debug file {} was passed over: its build-id is another one",
+        room.path("app.debug").display()
+    );
+    assert!(outcome.stderr.contains(&note), "{}", outcome.stderr);
+}
+
 /// A pipe would be waited for without end; the program's own symbols are there all the same.
 #[test]
 fn pipes_are_not_opened_for_debug_information() {

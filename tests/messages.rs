@@ -47,6 +47,10 @@ fn refusals_tell_what_to_write() {
         (&["stats", &moment], "--at end"),
         (&["timeline", &tape, "--points", "-1"], "from 1 to 1000000"),
         (&["timeline", &tape, "--points", "x"], "from 1 to 1000000"),
+        (
+            &["churn", &tape, "--temporary-within", "-1"],
+            "how many allocations",
+        ),
         (&["repack", &tape, "--level", "23"], "from 1 to 22"),
         (&["object", &tape, "-1"], "'-1' is not an address"),
         (

@@ -236,6 +236,32 @@ fn an_interrupted_repack_leaves_nothing() {
     }
 }
 
+/// What ends it without asking, and what Rust's own `abort` raises.
+#[test]
+fn an_aborted_repack_leaves_no_file() {
+    let room = Room::new();
+    record(&room);
+    let tape = larger(&room);
+    let before = files(&room);
+    for signal in [libc::SIGABRT, libc::SIGSYS] {
+        // It may be done before the signal comes.
+        wait_for("an aborted repack", || {
+            let arguments = ["repack", &tape, "--level", "22", "-o", "new.tape"];
+            let mut running = room.start(&mut room.heaptape_command(&arguments));
+            let pid = format!(".{}.", running.pid());
+            wait_for("the new tape", || {
+                let is_begun = files(&room).iter().any(|name| name.contains(&pid));
+                (is_begun || !running.is_running()).then_some(())
+            });
+            send(running.pid(), signal);
+            let outcome = running.finish();
+            let _ = fs::remove_file(room.path("new.tape"));
+            (outcome.code != 0).then_some(())
+        });
+        assert_eq!(files(&room), before);
+    }
+}
+
 /// The names of all files of the room but those that are hidden.
 fn files(room: &Room) -> Vec<String> {
     let entries = fs::read_dir(room.path("")).unwrap();

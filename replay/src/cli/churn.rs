@@ -1,5 +1,6 @@
 //! `heaptape churn`: all allocations of a window.
 
+use super::args::number;
 use super::output::Output;
 use super::rows::{Grouping, RowsArgs};
 use super::window::WindowArgs;
@@ -29,7 +30,8 @@ pub(super) struct Churn {
         long,
         value_name = "K",
         default_value_t = 0,
-        allow_negative_numbers = true
+        allow_hyphen_values = true,
+        value_parser = number(0..=u64::MAX, "write how many allocations at most")
     )]
     temporary_within: u64,
     #[command(flatten)]

@@ -132,13 +132,21 @@ pub(crate) fn for_interruptions() {
 /// Whatever ends the process leaves no unfinished files; else it is as in any program.
 pub(crate) fn for_files() {
     handle_endings(on_ending);
+    // What Rust's own `abort` raises, and what a sandbox does.
+    for signal in [libc::SIGABRT, libc::SIGSYS] {
+        handle(signal, on_ending);
+    }
 }
 
 fn handle_endings(handler: extern "C" fn(libc::c_int)) {
     for signal in endings::all() {
-        // SAFETY: a valid signal; the handler makes system calls alone.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+        handle(signal, handler);
     }
+}
+
+fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: a valid signal; the handler makes system calls alone.
+    unsafe { libc::signal(signal, handler as libc::sighandler_t) };
 }
 
 extern "C" fn on_ending(signal: libc::c_int) {

@@ -8,7 +8,7 @@ use super::entry;
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
 use super::pattern::Pattern;
 use super::standard_library::is_standard_library;
-use super::wrappers::{C_LIBRARY, LOADERS, RUNTIME_LIBRARIES, WRAPPERS};
+use super::wrappers::{C_LIBRARY, LOADERS, RUNTIME_LIBRARIES, THREAD_START, WRAPPERS};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How allocations are given a place.
@@ -82,7 +82,7 @@ impl Attribution {
             .or(outermost)
     }
 
-    /// Rule 5.
+    /// Where the program's code was entered, when nothing but the C library is left.
     fn entry(&self, frames: impl Iterator<Item = FrameId>, table: &FrameTable) -> Option<FrameId> {
         entry::entry(frames, table, |frame| {
             is_of_system(frame) || self.is_of_runtime(frame)
@@ -160,13 +160,13 @@ impl Attribution {
     }
 }
 
-/// True for frames of the C library and the dynamic loader.
+/// True for frames of the C library and the dynamic loader, and for what they start a thread of
+/// C++ with, also where it is linked into the program.
 fn is_of_system(frame: &ResolvedFrame) -> bool {
-    let starts = LOADERS.iter().chain([&C_LIBRARY]);
+    let mut starts = LOADERS.iter().chain([&C_LIBRARY]);
     frame.language == Language::Native
-        && starts
-            .into_iter()
-            .any(|start| frame.module.starts_with(start))
+        && (starts.any(|start| frame.module.starts_with(start))
+            || frame.function.as_deref() == Some(THREAD_START))
 }
 
 /// `pool::take(unsigned long) const` → `pool::take`.

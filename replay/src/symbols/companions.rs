@@ -73,6 +73,15 @@ impl Companions {
         }
     }
 
+    /// True when the separate debug file that is linked to has another build-id than the file: then
+    /// it is another program's, whatever its checksum says. To be asked where they are files.
+    pub(super) fn is_of_another_build(&self) -> bool {
+        self.linked.as_ref().is_some_and(|(file, build_id)| {
+            let other = blazesym::helper::read_elf_build_id(file);
+            !build_id.is_empty() && matches!(other, Ok(Some(other)) if *other != **build_id)
+        })
+    }
+
     /// Why the separate debug file that is linked to cannot be used, when it cannot; None where
     /// there is none.
     pub(super) fn passed_over(&self) -> Option<String> {

@@ -365,11 +365,12 @@ fn usable_source<'d>(files: &[PathBuf], build_id: &[u8]) -> (Option<Usable<'d>>,
             let nothing = symbolizer.symbolize(source, Input::VirtOffset(&[]));
             nothing.is_ok()
         };
-        let full = companions.are_files.then(|| Source::Elf(Elf::new(file)));
-        match full {
-            Some(full) if opens(&full) => return (Some((symbolizer, full, plain)), note),
-            Some(_) => note = note.or_else(|| companions.passed_over()),
-            None => {}
+        if companions.are_files {
+            let full = Source::Elf(Elf::new(file));
+            if !companions.is_of_another_build() && opens(&full) {
+                return (Some((symbolizer, full, plain)), note);
+            }
+            note = note.or_else(|| companions.passed_over());
         }
         if opens(&plain) {
             return (Some((symbolizer, plain.clone(), plain)), note);

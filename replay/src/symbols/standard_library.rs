@@ -15,7 +15,7 @@ pub(super) fn is_standard_library(name: &str, file: Option<&str>) -> bool {
         Some(file) => {
             LIBRARY_SOURCES.iter().any(|part| file.contains(part)) || may_be_inlined(file)
         }
-        None => is_library_name(name),
+        None => is_library_name(name) || is_mangled_in_std(name),
     }
 }
 

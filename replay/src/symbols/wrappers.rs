@@ -17,10 +17,17 @@
 //!    library nor of the dynamic loader. What such a library allocates for itself, as when it is
 //!    loaded, stays its own.
 //!
+//! When nothing but the C library is left (a thread's start, a callback), the program's code was
+//! inlined into frames of the standard library in the program's own file ([`super::entry`]): the
+//! one that is named after the closure counts, or the outermost of them.
+//!
 //! When every frame is a wrapper, the outermost counts. `--raw-sites` turns the rule off: then the
 //! most recent frame counts. Tracebacks keep every frame in any case.
 //!
 //! This file is the rule's words and tables; [`super::attribution`] follows it.
+
+/// What libstdc++ starts a thread with.
+pub const THREAD_START: &str = "execute_native_thread_routine";
 
 /// Allocation wrappers by the name of the function, as `fnmatch` patterns: what they are, and the
 /// patterns. Names of C functions are compared without leading underscores and the prefixes

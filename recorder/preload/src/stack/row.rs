@@ -26,10 +26,10 @@ pub enum RowKind {
 
 /// Bits 0..3 kind, 3..8 where rbp was saved, 8..28 the CFA's offset.
 ///
-/// Offsets are in words of 8 bytes. That of rbp counts down from the CFA, or from rbp in a realigned
-/// frame; in plain rows 0 says that rbp was not saved. That of the CFA is signed. In plain rows the
-/// words that are read lie in `base .. CFA`, where `base` is the register that the CFA counts from:
-/// checked here, so that the walk need not.
+/// Offsets are in words of 8 bytes. That of rbp counts down from the CFA, or from rbp in a
+/// realigned frame; in plain rows 0 says that rbp was not saved. That of the CFA is signed. In
+/// plain rows the words that are read lie in `base .. CFA`, where `base` is the register that the
+/// CFA counts from: checked here, so that the walk need not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Row(u32);
