@@ -18,7 +18,7 @@
 //!    loaded, stays its own.
 //!
 //! When nothing but the C library is left (a thread's start, a callback), the program's code was
-//! inlined into frames of the standard library in the program's own file ([`super::entry`]): the
+//! inlined into frames of the standard library in the program's own file (`entry.rs`): the
 //! one that is named after the closure counts, or the outermost of them.
 //!
 //! When every frame is a wrapper, the outermost counts. `--raw-sites` turns the rule off: then the
