@@ -3,9 +3,9 @@
 //! stream's sink.
 //!
 //! `last` tells which part of the stack is that of the last event; `walk` finds the other frames
-//! (rows of unwind rules: `cfi`, `rules`, `row`; rare frames: `interpret`, `expression`; what may
-//! be read: `bounds`; what code looks like: `code`), `depth` tells where a very deep stack is cut,
-//! `intern` remembers nodes, `modules` numbers objects.
+//! (rows of unwind rules: `cfi`, `rules`, `row`, remembered by `rows`; rare frames: `interpret`,
+//! `expression`; what may be read: `bounds`; what code looks like: `code`), `depth` tells where a
+//! very deep stack is cut, `intern` remembers nodes, `modules` numbers objects.
 //! Everything here is async-signal-safe: no lock, no allocation but pages from the kernel, no
 //! panic; and it reads the target's memory only where that cannot fault.
 
