@@ -272,7 +272,7 @@ fn sources_in_a_folder_of_headers() {
     let room = Room::new();
     std::fs::create_dir_all(room.path("include/c++")).unwrap();
     let source = room.path("include/c++/containers.cpp");
-    std::fs::copy(build::source("containers.cpp"), &source).unwrap();
+    heaptape_tests::build::copy(build::source("containers.cpp"), &source).unwrap();
     for level in ["-O0", "-O2"] {
         let program = room.path("containers");
         let mut compiler = std::process::Command::new("c++");

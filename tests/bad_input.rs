@@ -135,7 +135,7 @@ fn a_file_that_may_not_be_read() {
     let folder = tape.parent().unwrap();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = room.path("heaptape");
-    fs::copy(heaptape_path(), &copy).unwrap();
+    heaptape_tests::build::copy(heaptape_path(), &copy).unwrap();
     for (verb, rest) in VERBS {
         let mut command = room.command(&copy);
         command

@@ -206,3 +206,16 @@ fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
+
+/// Copies a file with its mode, by a process of its own: a program that we had open for writing
+/// when another test forks could not be started until that child has its own image.
+///
+/// # Errors
+/// `cp` cannot be run, or fails.
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> std::io::Result<()> {
+    let mut cp = Command::new("cp");
+    cp.args(["--preserve=mode", "--"]);
+    let status = cp.args([from.as_ref(), to.as_ref()]).status()?;
+    let error = || std::io::Error::other(format!("cp: {status}"));
+    status.success().then_some(()).ok_or_else(error)
+}

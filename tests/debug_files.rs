@@ -12,7 +12,7 @@ use std::process::Command;
 fn linking(room: &Room) -> PathBuf {
     let objcopy = build::needed_program("objcopy", "binutils");
     let app = room.path("app");
-    fs::copy(build::c("phases.c", &[]), &app).unwrap();
+    heaptape_tests::build::copy(build::c("phases.c", &[]), &app).unwrap();
     let run = |arguments: &[&str]| {
         let mut command = room.command(&objcopy);
         room.run(command.args(arguments)).success();
@@ -178,7 +178,7 @@ fn a_function_is_not_passed_over_for_want_of_split_debug_information() {
 fn has_functions(program: &Path, functions: &[(&str, u64, u64)], level: &str) {
     let room = Room::new();
     let copy = room.path("app");
-    fs::copy(program, &copy).unwrap();
+    heaptape_tests::build::copy(program, &copy).unwrap();
     room.record("t.tape", &[], &[&copy]).success();
     for &(function, bytes, blocks) in functions {
         let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
@@ -203,8 +203,8 @@ fn split_debug_information_in_a_package_is_read() {
             .then_some(path)
     });
     let room = Room::new();
-    fs::copy(&built, room.path("app")).unwrap();
-    fs::copy(package.expect("a package"), room.path("app.dwp")).unwrap();
+    heaptape_tests::build::copy(&built, room.path("app")).unwrap();
+    heaptape_tests::build::copy(package.expect("a package"), room.path("app.dwp")).unwrap();
     room.record("t.tape", &[], &["./app"]).success();
     assert_eq!(
         truth_of(&room, "t.tape", "containers::fill_vector"),

@@ -278,10 +278,11 @@ fn an_executable_with_capabilities() {
     }
     let room = Room::new();
     let capable = room.path("capable");
-    fs::copy(build::build("cc", "plain.c", "plain", &["-O2"]), &capable).unwrap();
+    heaptape_tests::build::copy(build::build("cc", "plain.c", "plain", &["-O2"]), &capable)
+        .unwrap();
     // The launcher runs as the user too: wherever it was built, here he can reach it.
     let heaptape = room.path("heaptape");
-    fs::copy(heaptape_path(), &heaptape).unwrap();
+    heaptape_tests::build::copy(heaptape_path(), &heaptape).unwrap();
     for place in [capable.parent().unwrap(), room.runtime()] {
         chown(place, Some(NOBODY), Some(NOBODY)).unwrap();
     }

@@ -283,9 +283,12 @@ impl Room {
         };
         // SAFETY: the closure only makes calls that may be made between fork and exec.
         unsafe { command.pre_exec(as_usual) };
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        // Written by us just now: a child that another test forked meanwhile may hold it open.
+        let child = wait_for("a program that nobody writes", || match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+            result => Some(result),
+        });
+        let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Running {
             child,
             stdout,

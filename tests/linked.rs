@@ -308,7 +308,7 @@ fn a_setuid_program_does_not_do_what_the_environment_says() {
     );
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     for (user, runs) in [(0, true), (65534, false)] {
-        std::fs::copy(linked(Linkage::Static), &copy).unwrap();
+        heaptape_tests::build::copy(linked(Linkage::Static), &copy).unwrap();
         chown(&copy, Some(user), Some(user)).unwrap();
         std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o4755)).unwrap();
         let mut command = room.command(&copy);

@@ -25,7 +25,7 @@ fn a_program_started_through_the_loader_is_the_program() {
     ] {
         let room = Room::new();
         std::fs::create_dir(room.path("in a folder")).unwrap();
-        std::fs::copy(name, room.path(copy)).unwrap();
+        heaptape_tests::build::copy(name, room.path(copy)).unwrap();
         for step in ["1", "2", "3"] {
             room.write(step, "");
         }

@@ -134,7 +134,7 @@ fn names_of_marks_and_domains_are_shown_and_shortened() {
 fn a_pipe_in_a_programs_place_is_no_program() {
     let room = Room::new();
     let program = room.path("phases");
-    std::fs::copy(build::c("phases.c", &[]), &program).unwrap();
+    heaptape_tests::build::copy(build::c("phases.c", &[]), &program).unwrap();
     room.record("t.tape", &["--no-symbolize"], &[&program])
         .success();
     std::fs::remove_file(&program).unwrap();
@@ -154,11 +154,11 @@ fn symbols_that_cannot_be_checked_are_not_called_different() {
     let room = Room::new();
     let program = room.path("phases");
     let without = build::c("phases.c", &["-Wl,--build-id=none"]);
-    std::fs::copy(without, &program).unwrap();
+    heaptape_tests::build::copy(without, &program).unwrap();
     let phases = [program.to_str().unwrap()];
     room.record("t.tape", &["--no-symbolize"], &phases)
         .success();
-    std::fs::copy(build::c("phases.c", &[]), &program).unwrap();
+    heaptape_tests::build::copy(build::c("phases.c", &[]), &program).unwrap();
     let said = room.heaptape(&["symbolize", "t.tape"]).success();
     let said = format!("{}{}", said.stdout, said.stderr);
     let expected = format!(
@@ -173,12 +173,12 @@ fn symbols_that_cannot_be_checked_are_not_called_different() {
         let room = Room::new();
         let program = room.path("phases");
         let without = build::c("phases.c", &["-Wl,--build-id=none"]);
-        std::fs::copy(&without, &program).unwrap();
+        heaptape_tests::build::copy(&without, &program).unwrap();
         room.record("t.tape", &["--no-symbolize"], &[&program])
             .success();
         if copies {
             std::fs::rename(&program, room.path("old")).unwrap();
-            std::fs::copy(&without, &program).unwrap();
+            heaptape_tests::build::copy(&without, &program).unwrap();
         }
         let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
         let said = room.heaptape(&stats).success();

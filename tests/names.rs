@@ -61,7 +61,7 @@ fn force_replaces_the_tape_and_its_index() {
 fn force_replaces_nothing_but_tapes() {
     let room = Room::new();
     let program = build::c("nothing.c", &[]);
-    fs::copy(program, room.path("app")).unwrap();
+    heaptape_tests::build::copy(program, room.path("app")).unwrap();
     room.write("text.tape", "no tape");
     for name in ["app", "text.tape"] {
         let before = fs::read(room.path(name)).unwrap();

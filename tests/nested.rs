@@ -138,9 +138,9 @@ fn furnish(root: &Path, program: &Path) {
     for file in files.filter(|word| word.starts_with('/')) {
         let place = root.join(file.trim_start_matches('/'));
         fs::create_dir_all(place.parent().unwrap()).unwrap();
-        fs::copy(file, place).unwrap();
+        heaptape_tests::build::copy(file, place).unwrap();
     }
-    fs::copy(program, root.join("plain")).unwrap();
+    heaptape_tests::build::copy(program, root.join("plain")).unwrap();
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn a_setuid_executable() {
     let room = Room::new();
     let plain = build::build("cc", "plain.c", "plain", &["-O2"]);
     let copy = room.path("suid");
-    std::fs::copy(plain, &copy).unwrap();
+    heaptape_tests::build::copy(plain, &copy).unwrap();
     chown(&copy, Some(65534), Some(65534)).unwrap();
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o4755)).unwrap();
     let bare = room.bare(&["./suid", "x"]);

@@ -17,7 +17,7 @@ fn path(room: &Room, name: &[u8]) -> PathBuf {
 fn oddly_named(room: &Room) -> PathBuf {
     let app = path(room, b"d\xff/app\xfe");
     fs::create_dir(app.parent().unwrap()).unwrap();
-    fs::copy(build::c("family.c", &[]), &app).unwrap();
+    heaptape_tests::build::copy(build::c("family.c", &[]), &app).unwrap();
     app
 }
 

@@ -359,7 +359,7 @@ fn a_tape_is_read_without_the_program() {
     for later in [false, true] {
         let room = Room::new();
         let copy = room.path("phases");
-        std::fs::copy(build::c("phases.c", &[]), &copy).unwrap();
+        heaptape_tests::build::copy(build::c("phases.c", &[]), &copy).unwrap();
         let options: &[&str] = if later { &["--no-symbolize"] } else { &[] };
         room.record("t.tape", options, &[&copy]).success();
         if later {
@@ -387,7 +387,7 @@ fn a_tape_is_read_without_the_program() {
 fn symbols_are_looked_for_again() {
     let room = Room::new();
     let (copy, away) = (room.path("phases"), room.path("away"));
-    std::fs::copy(build::c("phases.c", &[]), &copy).unwrap();
+    heaptape_tests::build::copy(build::c("phases.c", &[]), &copy).unwrap();
     let script = format!("'{0}'; mv '{0}' away", copy.display());
     room.record("root.tape", &[], &["bash", "-c", &script])
         .success();

@@ -31,7 +31,7 @@ fn each_tape_gets_what_it_gets_alone() {
         build::c_library("plugin.c", "libplugin_a.so", &options)
     };
     let copy = |from: &std::path::Path, name: &str| {
-        std::fs::copy(from, room.path(name)).unwrap();
+        heaptape_tests::build::copy(from, room.path(name)).unwrap();
     };
     copy(&build::c("phases.c", &[]), "app");
     copy(&build::c("phases.c", &["-O1"]), "app.new");
@@ -84,7 +84,7 @@ fn each_tape_gets_what_it_gets_alone() {
 #[test]
 fn a_tape_that_is_finished_in_the_background_has_symbols() {
     let room = Room::new();
-    std::fs::copy(build::c("family.c", &[]), room.path("app")).unwrap();
+    heaptape_tests::build::copy(build::c("family.c", &[]), room.path("app")).unwrap();
     let argv = ["./app", "daemon", "done.txt", "400"];
     room.record("t.tape", &[], &argv).success();
     wait_for("the daemon", || {

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 fn shell(room: &Room, script: &str) -> Outcome {
     let copy = room.path("heaptape");
     if !copy.exists() {
-        fs::copy(heaptape_path(), &copy).unwrap();
+        heaptape_tests::build::copy(heaptape_path(), &copy).unwrap();
     }
     let run = format!(
         "'{}' run --quiet --force -o t.tape -- printenv LD_PRELOAD",
