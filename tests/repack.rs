@@ -1,6 +1,6 @@
 //! `heaptape repack`: a smaller tape that says the same, or the tape as it was.
 
-use heaptape_tests::{Room, heaptape_path, is_root, send, wait_for};
+use heaptape_tests::{Outcome, Room, heaptape_path, is_root, send, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -199,6 +199,19 @@ fn a_tape_that_is_being_written_is_left_alone() {
     room.assert_clean(&tape);
 }
 
+/// Repacks slowly, and sends a signal when the new tape is begun.
+fn repack_under(room: &Room, signal: i32, arguments: &[&str]) -> Outcome {
+    let arguments = [&["repack", "--level", "22"], arguments].concat();
+    let mut running = room.start(&mut room.heaptape_command(&arguments));
+    let pid = format!(".{}.", running.pid());
+    wait_for("the new tape", || {
+        let is_begun = files(room).iter().any(|name| name.contains(&pid));
+        (is_begun || !running.is_running()).then_some(())
+    });
+    send(running.pid(), signal);
+    running.finish()
+}
+
 /// What is interrupted leaves the tape and nothing else, and says so.
 #[test]
 fn an_interrupted_repack_leaves_nothing() {
@@ -213,15 +226,7 @@ fn an_interrupted_repack_leaves_nothing() {
     {
         // It may be done before the signal comes.
         wait_for("an interrupted repack", || {
-            let arguments = [&["repack", &tape, "--level", "22"], target].concat();
-            let mut running = room.start(&mut room.heaptape_command(&arguments));
-            let pid = format!(".{}.", running.pid());
-            wait_for("the new tape", || {
-                let is_begun = files(&room).iter().any(|name| name.contains(&pid));
-                (is_begun || !running.is_running()).then_some(())
-            });
-            send(running.pid(), signal);
-            let outcome = running.finish();
+            let outcome = repack_under(&room, signal, &[&[tape.as_str()], target].concat());
             if outcome.code == 0 {
                 fs::write(room.path(&tape), &before.1).unwrap();
                 let _ = fs::remove_file(room.path("new.tape"));
@@ -246,15 +251,7 @@ fn an_aborted_repack_leaves_no_file() {
     for signal in [libc::SIGABRT, libc::SIGSYS] {
         // It may be done before the signal comes.
         wait_for("an aborted repack", || {
-            let arguments = ["repack", &tape, "--level", "22", "-o", "new.tape"];
-            let mut running = room.start(&mut room.heaptape_command(&arguments));
-            let pid = format!(".{}.", running.pid());
-            wait_for("the new tape", || {
-                let is_begun = files(&room).iter().any(|name| name.contains(&pid));
-                (is_begun || !running.is_running()).then_some(())
-            });
-            send(running.pid(), signal);
-            let outcome = running.finish();
+            let outcome = repack_under(&room, signal, &[&tape, "-o", "new.tape"]);
             let _ = fs::remove_file(room.path("new.tape"));
             (outcome.code != 0).then_some(())
         });

@@ -239,6 +239,15 @@ mod tests {
         })
     }
 
+    /// Of frames of which the module is known and perhaps the function.
+    fn place_by_names(frames: &[(&str, Option<&str>)]) -> String {
+        let frames = frames
+            .iter()
+            .map(|&(module, function)| frame(module, function, None));
+        let frames: Vec<ResolvedFrame> = frames.collect();
+        place_of(&mut Attribution::new(&[], false), &frames)
+    }
+
     #[test]
     fn listed_functions_are_wrappers_and_others_are_not() {
         let attribution = Attribution::new(&["my_alloc*".to_owned()], false);
@@ -361,13 +370,7 @@ mod tests {
 
     #[test]
     fn nameless_frames_of_a_runtime_belong_to_the_program_that_called_it() {
-        let place = |frames: &[(&str, Option<&str>)]| {
-            let frames: Vec<ResolvedFrame> = frames
-                .iter()
-                .map(|&(module, function)| frame(module, function, None))
-                .collect();
-            place_of(&mut Attribution::new(&[], false), &frames)
-        };
+        let place = place_by_names;
         let new = ("libstdc++.so.6", Some("operator new(unsigned long)"));
         let main = ("app", Some("main"));
         for runtime in [
@@ -406,13 +409,7 @@ mod tests {
 
     #[test]
     fn a_closure_that_was_inlined_is_where_its_thread_enters_the_program() {
-        let place = |frames: &[(&str, Option<&str>)]| {
-            let frames: Vec<ResolvedFrame> = frames
-                .iter()
-                .map(|&(module, function)| frame(module, function, None))
-                .collect();
-            place_of(&mut Attribution::new(&[], false), &frames)
-        };
+        let place = place_by_names;
         let new = ("libstdc++.so.6", Some("operator new(unsigned long)"));
         let runtime = ("libstdc++.so.6", None);
         let start = ("libc.so.6", Some("start_thread"));
@@ -462,11 +459,8 @@ mod tests {
     #[test]
     fn the_c_librarys_workers_are_part_of_its_wrappers() {
         let place = |frames: &[(&str, &str)]| {
-            let frames: Vec<ResolvedFrame> = frames
-                .iter()
-                .map(|&(module, function)| frame(module, Some(function), None))
-                .collect();
-            place_of(&mut Attribution::new(&[], false), &frames)
+            let named = frames.iter().map(|&(module, name)| (module, Some(name)));
+            place_by_names(&named.collect::<Vec<_>>())
         };
         let (libc, app) = ("libc.so.6", "app");
         let realpath = [(libc, "realpath_stk"), (libc, "realpath"), (app, "main")];
