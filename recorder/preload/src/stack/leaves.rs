@@ -15,7 +15,7 @@ use super::last::{KeptFrame, LastStack};
 use super::words::Word;
 
 /// Parts that are remembered.
-const LEAVES: usize = 128;
+const LEAVES: usize = 512;
 /// Places that are looked at for one stack.
 const STEPS_MAX: usize = 4;
 /// How many more searches than hits there are until few are made, since they cost too.
