@@ -49,6 +49,8 @@
 //! | does not allocate while the drainer dies | `a_busy_program_outlives_its_drainer` |
 //! | allocates while the drainer dies | recovery |
 //! | allocates while the drainer is stopped | `a_stopped_drainer_is_waited_for_and_left` |
+//! | all that CPython's own tests do | suites (in `.ci/long`) |
+//! | serves and is asked (redis), compiles (make, gcc), is under stress | suites, real_programs |
 
 use heaptape_tests::answers::{array, number, text};
 use heaptape_tests::{Room, build};

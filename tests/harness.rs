@@ -42,14 +42,8 @@ pub fn heaptape_path() -> &'static Path {
             return fs::canonicalize(path).expect("HEAPTAPE_BIN names no file");
         }
         let status = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--quiet",
-                "-p",
-                "heaptape",
-            ])
+            .args(["build", "--release", "--locked", "--quiet"])
+            .args(["-p", "heaptape"])
             .current_dir(repository())
             .status()
             .expect("cargo runs");
@@ -167,16 +161,21 @@ impl Running {
     }
 
     /// Waits for its end. A command that does not end in time fails the test.
-    pub fn finish(mut self) -> Outcome {
+    pub fn finish(self) -> Outcome {
+        self.finish_within(COMMAND_LIMIT)
+    }
+
+    /// As [`Running::finish`], for what may take another time than most commands.
+    pub fn finish_within(mut self, limit: Duration) -> Outcome {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("wait works") {
                 break status;
             }
-            if start.elapsed() > COMMAND_LIMIT {
+            if start.elapsed() > limit {
                 end_processes(&self.room);
                 let _ = self.child.wait();
-                panic!("{} did not end within {COMMAND_LIMIT:?}", self.what);
+                panic!("{} did not end within {limit:?}", self.what);
             }
             std::thread::sleep(Duration::from_millis(2));
         };

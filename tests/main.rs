@@ -43,6 +43,7 @@ mod readme;
 mod real_programs;
 mod recovery;
 mod repack;
+mod suites;
 mod symbols;
 mod terminals;
 mod tidy;
