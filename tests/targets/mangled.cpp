@@ -1,4 +1,4 @@
-// Templates of the standard library whose mangled names are too much for demanglers.
+// Templates of the standard library with conditions in their mangled names.
 #include <array>
 #include <cstdlib>
 #include <functional>

@@ -5,6 +5,7 @@
 //! | [`native`] | places in modules → functions, files, lines, from the files of this machine |
 //! | `companions` | separate debug files: where they are, and that they are files |
 //! | [`names`] | mangled names → the names that reports show |
+//! | `itanium` | mangled names of C++ → names of C++ |
 //! | [`paths`] | DWARF paths, tidied |
 //! | [`pattern`] | shell-style patterns |
 //! | [`frames`] | source frames, interned |
@@ -24,6 +25,7 @@ mod companions;
 pub mod embed;
 mod entry;
 pub mod frames;
+mod itanium;
 pub mod names;
 pub mod native;
 pub mod paths;

@@ -4,7 +4,7 @@
 //! demangled name with parameters, without return type, without the suffixes of compiler-made
 //! clones and without Rust's hashes. It never fails: a name that cannot be read stays as it is.
 
-use cpp_demangle::{BorrowedSymbol, DemangleOptions};
+use super::itanium;
 
 /// Suffixes that compilers and linkers append to the name of a clone or a split part.
 const CLONE_SUFFIXES: &[&str] = &[
@@ -68,14 +68,7 @@ fn demangled(name: &str) -> Option<String> {
         // The alternate form leaves out hashes and crate disambiguators.
         return Some(format!("{rust:#}"));
     }
-    let (symbol, rest) = BorrowedSymbol::with_tail(name.as_bytes()).ok()?;
-    if !rest.is_empty() && !rest.starts_with(b".") {
-        return None;
-    }
-    let options = DemangleOptions::new()
-        .no_return_type()
-        .hide_expression_literal_types();
-    symbol.demangle_with_options(&options).ok()
+    itanium::demangle(name)
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub(super) fn is_defined_in_library(symbol: &str) -> bool {
 }
 
 /// True for C++ names that begin in `std`, `__gnu_cxx` or `__gnu_debug`, also where they cannot be
-/// demangled.
+/// demangled: those that are too deep or too long.
 fn is_mangled_in_std(symbol: &str) -> bool {
     let Some(encoding) = symbol.strip_prefix("_Z") else {
         return false;
@@ -310,7 +310,9 @@ mod tests {
         let librarys = [
             ("_ZNSt6vectorIiSaIiEE7reserveEm", header),
             ("_ZNKSs4findEPKcmm", header),
-            // Not to be demangled here.
+            // Not to be demangled.
+            ("_ZNSt6threadC2IRFvT_EEEvOT_", header),
+            ("_ZZNSt6thread4_RunIT_EEvvENKUlvE_clEv", header),
             (
                 "_ZSt11make_sharedIiJiEESt10shared_ptrINSt9enable_ifIXntsr8is_arrayIT_EE5valueES2_\
                  E4typeEEDpOT0_",
