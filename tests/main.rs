@@ -13,6 +13,7 @@ mod attribution;
 mod bad_input;
 mod control;
 mod counts;
+mod cpp_names;
 mod crowd;
 mod debug_files;
 mod deep_stacks;
