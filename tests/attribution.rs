@@ -266,6 +266,49 @@ fn closures_of_rusts_threads() {
     }
 }
 
+/// Functions with internal linkage have bare names in debug information, whose types are spelled
+/// otherwise; and namespaces of a C++ program may be called like Rust's crates. Each function is
+/// what it is called without debug information.
+#[test]
+fn local_functions_have_whole_names() {
+    const FIRST: &str = "main::{lambda(auto:1)#1}::operator()";
+    const SECOND: &str = "main::{lambda(auto:1)#2}::operator()";
+    const LOCAL: &str = "(anonymous namespace)::";
+    let pair = "std::pair<std::string, int>";
+    let expected = BTreeMap::from([
+        (format!("{FIRST}<unsigned long>(unsigned long) const"), 1001),
+        (
+            format!("{SECOND}<unsigned long>(unsigned long) const"),
+            1002,
+        ),
+        (format!("{SECOND}<{pair} >({pair}) const"), 1003),
+        (format!("{LOCAL}Local::operator unsigned long()"), 1004),
+        (
+            format!("{LOCAL}Local::operator std::vector<int, std::allocator<int> >()"),
+            1005,
+        ),
+        (
+            format!("{LOCAL}operator_helper<unsigned long>(unsigned long)"),
+            1007,
+        ),
+        (
+            format!("{LOCAL}operator\"\" _kept(unsigned long long)"),
+            1008,
+        ),
+        ("core::Engine::load()".to_owned(), 1009),
+        ("alloc::boxed::pool(int)".to_owned(), 1010),
+        ("hashbrown::Table<int>::fill() const".to_owned(), 1011),
+    ]);
+    let expected = expected.into_iter().map(|(name, bytes)| (name, (bytes, 1)));
+    let expected: BTreeMap<String, (u64, u64)> = expected.collect();
+    for options in [&["-g", "-O0"][..], &["-g", "-O2"], &["-O0"], &["-O2"]] {
+        let options = [options, &["-std=c++20", "-D_GLIBCXX_USE_CXX11_ABI=0"]].concat();
+        let mut found = functions_of(&build::cpp("local_names.cpp", &options));
+        found.retain(|_, (bytes, _)| (1001..=1011).contains(bytes));
+        assert_eq!(found, expected, "{options:?}");
+    }
+}
+
 /// A program's own sources in folders that are called like the library's.
 #[test]
 fn sources_in_a_folder_of_headers() {

@@ -1,7 +1,7 @@
 //! What is asked of a running program from outside: marks, to pause, to go on.
 
 use heaptape_tests::answers::{array, rows, text};
-use heaptape_tests::{Room, Running, build, wait_for};
+use heaptape_tests::{Room, Running, build, send, wait_for};
 use serde_json::Value;
 
 /// Starts `targets/steps.c`; its process id.
@@ -74,6 +74,34 @@ fn a_paused_program_is_not_recorded() {
     assert_eq!(
         rows(&room.json(&leaks)).get("third_grabs"),
         Some(&(3000, 30))
+    );
+}
+
+/// What was said to be set is on the tape, however soon the launcher is killed; and a gate hears of
+/// the pause.
+#[test]
+fn marks_outlive_the_launcher() {
+    let room = Room::new();
+    let (running, pid) = start(&room, &[]);
+    step(&room, &running, "1");
+    room.heaptape(&["mark", &pid, "before"]).success();
+    room.heaptape(&["pause", &pid]).success();
+    send(running.pid(), libc::SIGKILL);
+    step(&room, &running, "2");
+    room.write("3", "");
+    room.wait_for_processes();
+    assert_eq!(running.finish().code, 137);
+    let sessions = room.sessions();
+    let session = sessions[0].to_str().unwrap();
+    room.heaptape(&["recover", session, "-o", "r.tape"])
+        .success();
+    let info = room.json(&["info", "r.tape"]);
+    assert_eq!(marks(&info), ["before", "paused"]);
+    let gate = room.heaptape(&["check", "r.tape", "--fail-on", "bytes>1GiB"]);
+    assert!(
+        gate.stderr
+            .contains("r.tape: the recording was paused for "),
+        "{gate:?}"
     );
 }
 

@@ -290,6 +290,15 @@ fn by_hand() {
             .env("HEAPTAPE_OUT", room.path("u.tape")),
     );
     assert_eq!(room.tapes(), ["t.tape"]);
+
+    // Where there can be no tape there is no recording, and nothing stays behind.
+    for _ in 0..3 {
+        command.env("HEAPTAPE", "1");
+        command.env("HEAPTAPE_OUT", room.path("no/such/folder.tape"));
+        assert_eq!(room.run(&mut command).stdout, "done\n");
+        room.wait_for_processes();
+        assert!(room.sessions().is_empty(), "{:?}", room.sessions());
+    }
 }
 
 /// A program with more rights than its starter must not start what the environment names.

@@ -18,6 +18,7 @@ const NAP: Duration = Duration::from_millis(2);
 /// States of the place for marks, in its low byte.
 const WRITING: u64 = 1;
 const READY: u64 = 2;
+const REFUSED: u64 = 3;
 
 /// Marks that tell a reader of the tape where nothing was recorded.
 pub(crate) const PAUSED: &str = "paused";
@@ -38,7 +39,7 @@ pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
     } else {
         (RESUMED, paused::YES, paused::NO)
     };
-    set_mark(&session, place, name, || {
+    set_mark(&session, pid, place, name, || {
         let before = session.clock().ticks();
         // Relaxed: the recorder meets it with its next allocation. Of several that ask at once one
         // changes the word, and sets the mark.
@@ -61,7 +62,7 @@ pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
 pub fn mark(pid: u32, name: &str) -> Result<(), DrainError> {
     let (session, place) = find(pid)?;
     let ticks = session.clock().ticks();
-    set_mark(&session, place, name, || Some(ticks))
+    set_mark(&session, pid, place, name, || Some(ticks))
 }
 
 /// A process slot, as long as it is of one image.
@@ -84,11 +85,12 @@ impl SlotPlace {
     }
 }
 
-/// Sets the mark `name` in the tape of the image at `place`. `change` says when that is, or that
-/// there is nothing to be marked; it is called once, while no other mark can be set, unless the
-/// place for marks is not to be had.
+/// Sets the mark `name` in the tape of process `pid`, whose image is at `place`. `change` says when
+/// that is, or that there is nothing to be marked; it is called once, while no other mark can be
+/// set, unless the place for marks is not to be had.
 fn set_mark(
     session: &Session,
+    pid: u32,
     place: SlotPlace,
     name: &str,
     change: impl FnOnce() -> Option<u64>,
@@ -122,6 +124,13 @@ fn set_mark(
             return Err(DrainError::MarkNotTaken);
         }
         std::thread::sleep(NAP);
+    }
+    // Release: as in `take_mark`.
+    let is_refused = state
+        .compare_exchange(ours | REFUSED, 0, Ordering::Release, Ordering::Relaxed)
+        .is_ok();
+    if is_refused {
+        return Err(DrainError::NotRecorded { pid });
     }
     Ok(())
 }
@@ -161,37 +170,60 @@ fn slot_of(session: &Session, pid: u32) -> Option<SlotPlace> {
 impl Drainer {
     /// Takes the mark that waits, if one does.
     pub(crate) fn take_mark(&mut self, slow: bool) {
-        let header = self.session.map.header();
-        // Acquire: pairs with Release in `mark`.
-        let state = header.mark_state.load(Ordering::Acquire);
-        let writer = (state >> 8) as u32;
-        match state & 0xff {
+        // Acquire: pairs with Release in `set_mark`.
+        let state = self.session.map.header().mark_state.load(Ordering::Acquire);
+        let writer = state >> 8;
+        let answer = match state & 0xff {
             READY => {
-                let place = SlotPlace::unpack(header.mark_process.load(Ordering::Relaxed));
-                let process = self.processes.get_mut(place.index as usize);
-                let process = process
-                    .and_then(Option::as_mut)
-                    .filter(|process| process.generation == place.generation);
-                if let Some(process) = process {
-                    let stamp = self.clock.stamp(header.mark_ticks.load(Ordering::Relaxed));
-                    let name = load_text(&header.mark_name);
-                    let name = String::from_utf8_lossy(&name).into_owned();
-                    process.notes.mark_from_outside(stamp, name);
+                let place = self
+                    .session
+                    .map
+                    .header()
+                    .mark_process
+                    .load(Ordering::Relaxed);
+                let place = SlotPlace::unpack(place);
+                if self.write_mark(place) {
+                    0
                 } else if self.will_meet(place) {
                     return;
+                } else {
+                    writer << 8 | REFUSED
                 }
             }
             // Its writer died over it.
-            WRITING if slow && !process_info::is_alive(writer, 0) => {}
+            WRITING | REFUSED if slow && !process_info::is_alive(writer as u32, 0) => 0,
             _ => return,
-        }
-        // Release: pairs with Acquire in `mark`.
+        };
+        // Release: pairs with Acquire in `set_mark`.
         self.session
             .map
             .header()
             .mark_state
-            .store(0, Ordering::Release);
+            .store(answer, Ordering::Release);
     }
+
+    /// Writes the mark that waits into the tape of the image at `place`; false when there is no
+    /// such image. Who asked for it is told that it is set, so it must outlive this process.
+    fn write_mark(&mut self, place: SlotPlace) -> bool {
+        let slot = self.processes.get_mut(place.index as usize);
+        let Some(slot) = slot else { return false };
+        let taken = slot.take_if(|process| process.generation == place.generation);
+        let Some(mut process) = taken else {
+            return false;
+        };
+        let header = self.session.map.header();
+        let stamp = self.clock.stamp(header.mark_ticks.load(Ordering::Relaxed));
+        let name = load_text(&header.mark_name);
+        let name = String::from_utf8_lossy(&name).into_owned();
+        process.notes.mark_from_outside(stamp, name);
+        self.ensure_tape(&mut process);
+        process.write_waiting(&mut self.press);
+        if let Some(slot) = self.processes.get_mut(place.index as usize) {
+            *slot = Some(process);
+        }
+        true
+    }
+
     /// True when the image was not met yet: it began since this pass looked.
     fn will_meet(&self, place: SlotPlace) -> bool {
         let slot = self.session.map.process(place.index);

@@ -44,7 +44,10 @@ impl Drain {
         // SAFETY: whoever started us opened it for us alone.
         let ready = unsafe { OwnedFd::from_raw_fd(self.ready_fd) };
         let mut drainer = Drainer::create(&Settings::default(), &path)?;
-        drainer.create_tape(Names::new(&path))?;
+        if let Err(error) = drainer.create_tape(Names::new(&path)) {
+            drainer.abandon();
+            return Err(error.into());
+        }
         drainer.adopt_first_process();
         let mut line = drainer.session_path().as_os_str().as_bytes().to_vec();
         line.push(b'\n');

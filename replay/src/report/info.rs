@@ -321,7 +321,7 @@ fn heap_lines(
 
 /// How long the image ran, and since when where that is not the start of the recording: times of
 /// events count from there.
-fn duration(tape: &Tape, duration_ns: u64) -> String {
+pub(super) fn duration(tape: &Tape, duration_ns: u64) -> String {
     let start_ns = tape.header.stamp_to_ns(tape.start_stamp);
     let time = units::time(duration_ns);
     if start_ns > duration_ns / LATE_START_PART {

@@ -1,5 +1,6 @@
 //! What `heaptape run` says when a recording is done.
 
+use super::info;
 use super::rows_text::{self, TextOptions};
 use super::shell::shell_word;
 use super::style::{Paint, Style, printable};
@@ -54,7 +55,7 @@ pub fn summary_for_run(
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {name}  {value}");
     };
-    line("duration", units::time(duration));
+    line("duration", info::duration(tape, duration));
     line(
         "allocations",
         format!(

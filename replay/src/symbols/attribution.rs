@@ -6,8 +6,8 @@
 
 use super::entry;
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
-use super::pattern::Pattern;
-use super::standard_library::is_standard_library;
+use super::pattern::{NameOrPattern, Pattern};
+use super::standard_library::{is_cpp_named_like_rust, is_standard_library};
 use super::wrappers::{C_LIBRARY, LOADERS, RUNTIME_LIBRARIES, THREAD_START, WRAPPERS};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -15,7 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 #[derive(Debug, Default)]
 pub struct Attribution {
     raw_sites: bool,
-    extra: Vec<Pattern>,
+    extra: Vec<NameOrPattern>,
     /// The table's patterns that are plain names: most of them.
     names: FxHashSet<&'static str>,
     table: Vec<Pattern>,
@@ -31,7 +31,7 @@ impl Attribution {
         let (table, names) = table.partition::<Vec<&str>, _>(|text| text.contains(['*', '?', '[']));
         Self {
             raw_sites,
-            extra: extra.iter().map(|text| Pattern::new(text)).collect(),
+            extra: extra.iter().map(|text| NameOrPattern::new(text)).collect(),
             names: names.into_iter().collect(),
             table: table.into_iter().map(Pattern::new).collect(),
             runtimes: RUNTIME_LIBRARIES
@@ -113,12 +113,13 @@ impl Attribution {
         let bare = without_parameters(name);
         self.extra
             .iter()
-            .any(|pattern| pattern.matches(name) || pattern.matches(bare))
+            .any(|extra| extra.matches(name) || extra.matches(bare))
             || [name, plain].iter().any(|name| self.names.contains(name))
-            || self
-                .table
-                .iter()
-                .any(|pattern| pattern.matches(name) || pattern.matches(plain))
+            || !is_cpp_named_like_rust(name)
+                && self
+                    .table
+                    .iter()
+                    .any(|pattern| pattern.matches(name) || pattern.matches(plain))
     }
 
     /// Rule 4, but for who calls it.

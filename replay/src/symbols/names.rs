@@ -21,6 +21,16 @@ const CLONE_SUFFIXES: &[&str] = &[
     ".__uniq",
 ];
 
+/// Operators that are no words, longer ones before their beginnings.
+const OPERATORS: &[&str] = &[
+    "<=>", "->*", "<<=", ">>=", "\"\"", "()", "[]", "->", "++", "--", "<<", ">>", "<=", ">=", "==",
+    "!=", "&&", "||", "+=", "-=", "*=", "/=", "%=", "^=", "&=", "|=", "+", "-", "*", "/", "%", "^",
+    "&", "|", "~", "!", "=", "<", ">", ",", " ",
+];
+
+/// Words at the end of a name that are tried as suffixes: a name of nothing else is nobody's.
+const SUFFIXES_MAX: usize = 16;
+
 /// The name to show for `raw`.
 #[must_use]
 pub fn readable(raw: &str) -> String {
@@ -28,7 +38,7 @@ pub fn readable(raw: &str) -> String {
     if is_mangled(raw) {
         // What looks like a suffix may be a part of a path, as Rust mangles `clone::Clone`. Then
         // what stands before it is no whole name.
-        let all = without_suffixes(raw).chain([raw]);
+        let all = without_suffixes(raw).take(SUFFIXES_MAX).chain([raw]);
         if let Some(name) = all.filter_map(demangled).next() {
             return name;
         }
@@ -42,6 +52,29 @@ pub fn readable(raw: &str) -> String {
 #[must_use]
 pub fn is_mangled(raw: &str) -> bool {
     raw.starts_with("_Z") || raw.starts_with("_R") || raw.starts_with("__Z")
+}
+
+/// True when the symbol table's name says all that DWARF's bare one does, and more. Its mangled
+/// form need not contain the bare one: a lambda's `operator()` is `cl` there. Types are spelled
+/// otherwise (`long unsigned int`), and lambdas among a template's arguments: those are not
+/// compared.
+#[must_use]
+pub fn is_full_form(linked: &str, bare: &str) -> bool {
+    is_mangled(linked) && readable(linked).contains(without_types(bare)) || bare.is_empty()
+}
+
+/// What stands before the types in a name of DWARF: a template's arguments, or what a conversion
+/// converts to.
+fn without_types(bare: &str) -> &str {
+    const WORD: &str = "operator";
+    let operator = bare.strip_prefix(WORD).and_then(|behind| {
+        let found = OPERATORS.iter().find(|text| behind.starts_with(**text))?;
+        bare.get(..WORD.len() + found.len())
+    });
+    operator.unwrap_or_else(|| match bare.split_once('<') {
+        Some((name, _)) if !name.is_empty() => name,
+        _ => bare,
+    })
 }
 
 /// `memcpy@@GLIBC_2.14` → `memcpy`.
@@ -127,6 +160,66 @@ mod tests {
         for (raw, readable_name) in cases {
             assert_eq!(readable(raw), readable_name, "{raw}");
         }
+    }
+
+    #[test]
+    fn the_symbol_table_completes_bare_names() {
+        for (linked, bare) in [
+            ("_ZZ4mainENKUliE_clEi", "operator()"),
+            ("_ZZ4mainENKUliE0_clEi", "operator()"),
+            (
+                "_ZZ4mainENKUlT_E_clImEEDaS_",
+                "operator()<long unsigned int>",
+            ),
+            (
+                "_ZN12_GLOBAL__N_11CplImEERS0_T_",
+                "operator+<long unsigned int>",
+            ),
+            (
+                "_ZN12_GLOBAL__N_11ClsImEERS0_T_",
+                "operator<< <long unsigned int>",
+            ),
+            ("_ZN12_GLOBAL__N_11CcvmEv", "operator long unsigned int"),
+            ("_ZN12_GLOBAL__N_1li3_zzEy", "operator\"\"_zz"),
+            (
+                "_ZN12_GLOBAL__N_115operator_helperImEEvT_",
+                "operator_helper<long unsigned int>",
+            ),
+            ("_ZN12_GLOBAL__N_14hideEv", "hide"),
+            ("_ZL5twiceIiET_S0_", "twice<int>"),
+            ("_ZL4growi.constprop.0", "grow"),
+            ("anything", ""),
+        ] {
+            assert!(is_full_form(linked, bare), "{linked} {bare}");
+        }
+        for (linked, bare) in [
+            ("_ZN12_GLOBAL__N_14hideEv", "seek"),
+            ("_ZZ4mainENKUliE_clEi", "operator[]"),
+            (
+                "_ZN12_GLOBAL__N_11CplImEERS0_T_",
+                "operator-<long unsigned int>",
+            ),
+            ("grow", "grow"),
+            ("__GI_grow", "grow"),
+        ] {
+            assert!(!is_full_form(linked, bare), "{linked} {bare}");
+        }
+        let first = readable("_ZZ4mainENKUliE_clEi");
+        assert_eq!(first, "main::{lambda(int)#1}::operator()(int) const");
+        assert_ne!(first, readable("_ZZ4mainENKUliE0_clEi"));
+    }
+
+    /// A name of many suffixes is read as often as it may have parts, and no more.
+    #[test]
+    fn suffixes_are_tried_a_few_times() {
+        let hostile = format!("_Z1fIJ{}EEv{}", "i".repeat(60), "DpFT_DpT_E".repeat(300));
+        let name = format!("{hostile}{}", ".cold".repeat(4000));
+        assert_eq!(readable(&name), hostile);
+        let tried = without_suffixes(&name).take(SUFFIXES_MAX);
+        assert_eq!(
+            tried.last().unwrap().matches(".cold").count(),
+            SUFFIXES_MAX - 1
+        );
     }
 
     proptest::proptest! {

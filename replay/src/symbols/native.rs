@@ -429,7 +429,7 @@ fn linked_name(
     if names::is_mangled(name) {
         return None;
     }
-    symbol_at(symbolizer, plain, address).filter(|linked| is_full_form(linked, name))
+    symbol_at(symbolizer, plain, address).filter(|linked| names::is_full_form(linked, name))
 }
 
 /// The name that the symbol table has for an address.
@@ -439,18 +439,6 @@ fn symbol_at(symbolizer: &Symbolizer, plain: &Source<'_>, address: u64) -> Optio
         Ok(Symbolized::Sym(sym)) => Some(sym.name.into_owned()),
         _ => None,
     }
-}
-
-/// True when the symbol table's name says all that DWARF's bare one does, and more. Its mangled
-/// form need not contain the bare one: a lambda's `operator()` is `cl` there. What the two call a
-/// lambda among a template's arguments differs: those are not compared.
-fn is_full_form(linked: &str, bare: &str) -> bool {
-    let without_arguments = match bare.split_once('<') {
-        Some((name, _)) if !name.is_empty() && !name.starts_with("operator") => name,
-        _ => bare,
-    };
-    names::is_mangled(linked) && names::readable(linked).contains(without_arguments)
-        || bare.is_empty()
 }
 
 #[cfg(test)]
@@ -471,30 +459,5 @@ mod tests {
         assert!(source.is_some() && note.is_none(), "{note:?}");
         let (source, note) = usable_source(&[other], &of_this);
         assert!(source.is_none() && note.is_some());
-    }
-
-    #[test]
-    fn the_symbol_table_completes_bare_names() {
-        for (linked, bare) in [
-            ("_ZZ4mainENKUliE_clEi", "operator()"),
-            ("_ZZ4mainENKUliE0_clEi", "operator()"),
-            ("_ZN12_GLOBAL__N_14hideEv", "hide"),
-            ("_ZL5twiceIiET_S0_", "twice<int>"),
-            ("_ZL4growi.constprop.0", "grow"),
-            ("anything", ""),
-        ] {
-            assert!(is_full_form(linked, bare), "{linked} {bare}");
-        }
-        for (linked, bare) in [
-            ("_ZN12_GLOBAL__N_14hideEv", "seek"),
-            ("_ZZ4mainENKUliE_clEi", "operator[]"),
-            ("grow", "grow"),
-            ("__GI_grow", "grow"),
-        ] {
-            assert!(!is_full_form(linked, bare), "{linked} {bare}");
-        }
-        let first = names::readable("_ZZ4mainENKUliE_clEi");
-        assert_eq!(first, "main::{lambda(int)#1}::operator()(int) const");
-        assert_ne!(first, names::readable("_ZZ4mainENKUliE0_clEi"));
     }
 }

@@ -87,6 +87,31 @@ impl Pattern {
     }
 }
 
+/// A pattern that also stands for itself: a name as it was shown may have brackets, as
+/// `name[abi:cxx11]()`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameOrPattern {
+    name: String,
+    pattern: Pattern,
+}
+
+impl NameOrPattern {
+    /// Reads a pattern; every text is one.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self {
+            name: text.to_owned(),
+            pattern: Pattern::new(text),
+        }
+    }
+
+    /// True for the name itself, and for what the pattern stands for.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        self.name == text || self.pattern.matches(text)
+    }
+}
+
 impl Part {
     fn fits(&self, letter: char) -> bool {
         match self {

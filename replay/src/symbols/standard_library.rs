@@ -6,6 +6,7 @@
 use super::names::readable;
 use super::wrappers::{
     HEADER_FOLDER, LIBRARY_CRATES, LIBRARY_NAMESPACES, LIBRARY_SOURCES, NO_HEADERS, RUST_FOLDERS,
+    RUST_NAMESPACES,
 };
 
 /// True for a function of the standard library of C++ or Rust: its source file is one of theirs, or
@@ -156,15 +157,35 @@ fn is_hashbrown(file: &str) -> bool {
 /// `std::…`, and Rust's `<TYPE as TRAIT>::…` when neither is the program's own.
 fn is_library_name(name: &str) -> bool {
     let Some(inner) = name.strip_prefix('<') else {
-        return in_library(name);
+        return in_library(name) && !is_cpp_named_like_rust(name);
     };
     match split_as(inner) {
         Some((of, to)) => {
             let of = head(of);
             (in_library(of) || !of.contains("::")) && in_library(head(to))
         }
-        None => in_library(head(inner)),
+        None => is_of_no_crate(inner) || in_library(head(inner)),
     }
+}
+
+/// True for `TYPE>::…` of a type that is the language's own: only the library has methods of it.
+fn is_of_no_crate(inner: &str) -> bool {
+    let is_of_others = inner.starts_with(['[', '(', '*']);
+    let of = inner.split_once('>').map_or(inner, |(of, _)| of);
+    is_of_others || !of.contains("::")
+}
+
+/// True for a function of C++ in a namespace that is called like one of Rust's crates.
+pub(super) fn is_cpp_named_like_rust(name: &str) -> bool {
+    let in_crate = RUST_NAMESPACES.iter().any(|start| name.starts_with(start));
+    in_crate && has_parameters(name)
+}
+
+/// True for `name(…)`, perhaps with what C++ says of `this` behind it. Rust's names have none.
+fn has_parameters(name: &str) -> bool {
+    let words = ["", "const", "volatile", "&", "&&"];
+    let behind = name.rsplit_once(')').map(|(_, behind)| behind);
+    behind.is_some_and(|behind| behind.split(' ').all(|word| words.contains(&word)))
 }
 
 fn in_library(path: &str) -> bool {
@@ -220,6 +241,11 @@ mod tests {
             "<&mut [u8] as core::convert::From<alloc::vec::Vec<u8>>>::from",
             "hashbrown::raw::RawTable<T,A>::reserve_rehash",
             "core::ops::function::FnOnce::call_once",
+            "core::ptr::drop_in_place::<fn(u8)>",
+            "<[u8]>::repeat",
+            "<[app::Node]>::to_vec",
+            "<str>::replace::<&str>",
+            "<[&str]>::join::<&str>",
         ] {
             assert!(is_library_name(name), "{name}");
         }
@@ -229,6 +255,9 @@ mod tests {
             "<app::Node as core::clone::Clone>::clone",
             "<alloc::vec::Vec<u8> as app::Grow>::grow",
             "<app::Map<alloc::vec::Vec<u8>>>::insert",
+            "core::Engine::load()",
+            "alloc::Pool<int>::size() const &",
+            "hashbrown::fill(int)::{lambda()#1}::operator()() const",
             "standard::x()",
             "stdx::y()",
         ] {

@@ -369,7 +369,10 @@ pub const LIBRARY_NAMESPACES: &[&str] = &[
     "__gnu_parallel::",
     "__pstl::",
     "__cxxabiv1::",
-    "alloc::",
-    "core::",
-    "hashbrown::",
+    RUST_NAMESPACES[0],
+    RUST_NAMESPACES[1],
+    RUST_NAMESPACES[2],
 ];
+
+/// Those of them that are crates of Rust alone: programs in C++ may have namespaces of these names.
+pub const RUST_NAMESPACES: [&str; 3] = ["alloc::", "core::", "hashbrown::"];

@@ -129,7 +129,11 @@ fn a_mark_is_only_for_the_image_that_it_was_meant_for() {
         while !marker.is_finished() {
             fixture.drainer.pass();
         }
-        marker.join().unwrap().unwrap();
+        let refused = marker.join().unwrap().unwrap_err();
+        assert!(
+            matches!(refused, DrainError::NotRecorded { .. }),
+            "{refused}"
+        );
     });
     drop(sleeper);
     let marks = marks_of(fixture);
