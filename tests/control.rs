@@ -87,6 +87,14 @@ fn marks_outlive_the_launcher() {
     room.heaptape(&["mark", &pid, "before"]).success();
     room.heaptape(&["pause", &pid]).success();
     send(running.pid(), libc::SIGKILL);
+    let launcher = format!("/proc/{}/stat", running.pid());
+    wait_for("the launcher's end", || {
+        let stat = std::fs::read_to_string(&launcher).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    });
+    let refused = room.heaptape(&["resume", &pid]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("heaptape recover"), "{refused:?}");
     step(&room, &running, "2");
     room.write("3", "");
     room.wait_for_processes();
@@ -168,6 +176,9 @@ fn what_is_not_recorded_cannot_be_asked() {
         assert_eq!(refused.code, 2, "{refused:?}");
         assert!(refused.stderr.contains(&own), "{refused:?}");
     }
+    let refused = room.heaptape(&["mark", &own, "paused"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("heaptape pause"), "{refused:?}");
     let refused = room.heaptape(&["mark", "abc", "x"]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("a process id"), "{refused:?}");

@@ -99,6 +99,34 @@ pub enum DrainError {
         /// The id.
         pid: u32,
     },
+    /// Who drained a process's session is gone.
+    #[error(
+        "the heaptape that recorded process {pid} is gone; heaptape recover {} writes what is left",
+        session.display()
+    )]
+    DrainerGone {
+        /// The process.
+        pid: u32,
+        /// The session's file.
+        session: PathBuf,
+    },
+    /// A mark cannot be written.
+    #[error(
+        "the mark is not on the tape of process {pid}, which takes no more: its disk is full, or a \
+         limit was met (heaptape info tells which)"
+    )]
+    MarkNotWritten {
+        /// The process.
+        pid: u32,
+    },
+    /// A mark is called like those of pauses.
+    #[error(
+        "marks called {name} are set by heaptape pause and heaptape resume; choose another name"
+    )]
+    ReservedMark {
+        /// The name.
+        name: String,
+    },
     /// The drainer did not take a mark in time.
     #[error("the recording did not take the mark; is its launcher stopped?")]
     MarkNotTaken,

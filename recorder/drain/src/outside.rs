@@ -14,11 +14,14 @@ use std::time::{Duration, Instant};
 
 /// How long a mark may wait for the drainer, or for another mark before it.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a process may take to become another image.
+const BETWEEN_IMAGES: Duration = Duration::from_millis(200);
 const NAP: Duration = Duration::from_millis(2);
 /// States of the place for marks, in its low byte.
 const WRITING: u64 = 1;
 const READY: u64 = 2;
 const REFUSED: u64 = 3;
+const UNWRITTEN: u64 = 4;
 
 /// Marks that tell a reader of the tape where nothing was recorded.
 pub(crate) const PAUSED: &str = "paused";
@@ -28,7 +31,7 @@ const RESUMED: &str = "resumed";
 /// could take the time in between for an empty heap.
 ///
 /// # Errors
-/// `NotRecorded`; `MarkNotTaken` when only the mark is missing.
+/// `NotRecorded`, `DrainerGone`; `MarkNotTaken`, `MarkNotWritten` when only the mark is missing.
 pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
     let (session, place) = find(pid)?;
     let Some(slot) = session.map.process(place.index) else {
@@ -58,8 +61,12 @@ pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
 /// Sets the mark `name` in the tape of process `pid`.
 ///
 /// # Errors
-/// `NotRecorded`, `MarkNotTaken`.
+/// `ReservedMark`, `NotRecorded`, `DrainerGone`, `MarkNotTaken`, `MarkNotWritten`.
 pub fn mark(pid: u32, name: &str) -> Result<(), DrainError> {
+    if [PAUSED, RESUMED].contains(&name) {
+        let name = name.to_owned();
+        return Err(DrainError::ReservedMark { name });
+    }
     let (session, place) = find(pid)?;
     let ticks = session.clock().ticks();
     set_mark(&session, pid, place, name, || Some(ticks))
@@ -125,26 +132,53 @@ fn set_mark(
         }
         std::thread::sleep(NAP);
     }
-    // Release: as in `take_mark`.
-    let is_refused = state
-        .compare_exchange(ours | REFUSED, 0, Ordering::Release, Ordering::Relaxed)
-        .is_ok();
-    if is_refused {
+    let is_answer = |answer: u64| {
+        // Release: as in `take_mark`.
+        state
+            .compare_exchange(ours | answer, 0, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+    };
+    if is_answer(REFUSED) {
         return Err(DrainError::NotRecorded { pid });
+    }
+    if is_answer(UNWRITTEN) {
+        return Err(DrainError::MarkNotWritten { pid });
     }
     Ok(())
 }
 
 /// The session of process `pid`, and its latest image's slot.
 fn find(pid: u32) -> Result<(Session, SlotPlace), DrainError> {
-    session_paths()
-        .filter_map(|path| Session::open(&path).ok())
-        .filter(|session| session.live_drainer().is_some())
-        .find_map(|session| {
-            let place = slot_of(&session, pid)?;
-            Some((session, place))
-        })
-        .ok_or(DrainError::NotRecorded { pid })
+    let start = Instant::now();
+    loop {
+        let found = sessions_of(pid).find(|(session, _)| session.live_drainer().is_some());
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        // Between two images a process has no slot.
+        if start.elapsed() > BETWEEN_IMAGES || !process_info::is_alive(pid, 0) {
+            break;
+        }
+        std::thread::sleep(NAP);
+    }
+    let left = sessions_of(pid).next();
+    Err(
+        left.map_or(DrainError::NotRecorded { pid }, |(session, _)| {
+            DrainError::DrainerGone {
+                pid,
+                session: session.path().to_owned(),
+            }
+        }),
+    )
+}
+
+/// The sessions that process `pid` is recorded in, with the slot of its latest image.
+fn sessions_of(pid: u32) -> impl Iterator<Item = (Session, SlotPlace)> {
+    let all = session_paths().filter_map(|path| Session::open(&path).ok());
+    all.filter_map(move |session| {
+        let place = slot_of(&session, pid)?;
+        Some((session, place))
+    })
 }
 
 fn slot_of(session: &Session, pid: u32) -> Option<SlotPlace> {
@@ -182,16 +216,15 @@ impl Drainer {
                     .mark_process
                     .load(Ordering::Relaxed);
                 let place = SlotPlace::unpack(place);
-                if self.write_mark(place) {
-                    0
-                } else if self.will_meet(place) {
-                    return;
-                } else {
-                    writer << 8 | REFUSED
+                match self.write_mark(place) {
+                    Some(true) => 0,
+                    Some(false) => writer << 8 | UNWRITTEN,
+                    None if self.will_meet(place) => return,
+                    None => writer << 8 | REFUSED,
                 }
             }
             // Its writer died over it.
-            WRITING | REFUSED if slow && !process_info::is_alive(writer as u32, 0) => 0,
+            WRITING | REFUSED | UNWRITTEN if slow && !process_info::is_alive(writer as u32, 0) => 0,
             _ => return,
         };
         // Release: pairs with Acquire in `set_mark`.
@@ -202,15 +235,12 @@ impl Drainer {
             .store(answer, Ordering::Release);
     }
 
-    /// Writes the mark that waits into the tape of the image at `place`; false when there is no
-    /// such image. Who asked for it is told that it is set, so it must outlive this process.
-    fn write_mark(&mut self, place: SlotPlace) -> bool {
-        let slot = self.processes.get_mut(place.index as usize);
-        let Some(slot) = slot else { return false };
-        let taken = slot.take_if(|process| process.generation == place.generation);
-        let Some(mut process) = taken else {
-            return false;
-        };
+    /// Writes the mark that waits into the tape of the image at `place`; whether the tape took it,
+    /// `None` when there is no such image. Who asked for it is told that it is set, so it must
+    /// outlive this process.
+    fn write_mark(&mut self, place: SlotPlace) -> Option<bool> {
+        let slot = self.processes.get_mut(place.index as usize)?;
+        let mut process = slot.take_if(|process| process.generation == place.generation)?;
         let header = self.session.map.header();
         let stamp = self.clock.stamp(header.mark_ticks.load(Ordering::Relaxed));
         let name = load_text(&header.mark_name);
@@ -218,10 +248,12 @@ impl Drainer {
         process.notes.mark_from_outside(stamp, name);
         self.ensure_tape(&mut process);
         process.write_waiting(&mut self.press);
+        let tape = process.tape.as_ref();
+        let is_written = tape.is_some_and(|tape| tape.full().is_none());
         if let Some(slot) = self.processes.get_mut(place.index as usize) {
             *slot = Some(process);
         }
-        true
+        Some(is_written)
     }
 
     /// True when the image was not met yet: it began since this pass looked.

@@ -18,6 +18,8 @@ pub struct Stat {
     pub state: u8,
     /// Its parent.
     pub parent: u32,
+    /// How many threads it has, the first one included even when that has ended.
+    pub threads: u64,
     /// When it began, in clock ticks since boot: with the id, its identity.
     pub start_time: u64,
     /// Of a zombie: how it ended, as `waitpid` says it.
@@ -45,15 +47,17 @@ impl Stat {
         Some(Self {
             state: *fields.first()?.as_bytes().first()?,
             parent: number(4)? as u32,
+            threads: number(20)?,
             start_time: number(22)?,
             exit_status: number(52).unwrap_or(0) as i32,
         })
     }
 
-    /// True when it has ended and was not waited for yet.
+    /// True when it has ended and was not waited for yet. The state alone is that of the first
+    /// thread, which others may outlive.
     #[must_use]
     pub fn is_zombie(&self) -> bool {
-        matches!(self.state, b'Z' | b'X')
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
 }
 
@@ -358,6 +362,12 @@ mod tests {
         let stat = Stat::parse(&text).unwrap();
         assert_eq!((stat.state, stat.parent), (b'Z', 7));
         assert_eq!((stat.start_time, stat.exit_status), (4242, 9));
+        assert!(stat.is_zombie());
+        let text = String::from_utf8(text)
+            .unwrap()
+            .replace(" 1 0 4242", " 3 0 4242");
+        let outlived = Stat::parse(text.as_bytes()).unwrap();
+        assert_eq!((outlived.threads, outlived.is_zombie()), (3, false));
     }
 
     #[test]

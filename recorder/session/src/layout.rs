@@ -115,7 +115,7 @@ pub struct SessionHeader {
     pub longest_wait: AtomicU64,
     /// A mark from outside of the recorded processes: 0 none, `pid << 8 | 1` process `pid` writes
     /// it, `pid << 8 | 2` the drainer may take it and store 0, `pid << 8 | 3` there is no such
-    /// process any more, and the one that asked stores 0.
+    /// process any more, `pid << 8 | 4` its tape takes no more; then the one that asked stores 0.
     pub mark_state: AtomicU64,
     /// When, in ticks since the recording's start.
     pub mark_ticks: AtomicU64,

@@ -162,7 +162,9 @@ fn is_library_name(name: &str) -> bool {
     match split_as(inner) {
         Some((of, to)) => {
             let of = head(of);
-            (in_library(of) || !of.contains("::")) && in_library(head(to))
+            let is_of_library = in_library(of) || !of.contains("::");
+            // A trait inside of a method of the library's: `<[_]>::to_vec_in::ConvertVec`.
+            is_of_library && (in_library(head(to)) || to.starts_with('<') && is_library_name(to))
         }
         None => is_of_no_crate(inner) || in_library(head(inner)),
     }
@@ -204,9 +206,12 @@ fn head(path: &str) -> &str {
 /// `TYPE as TRAIT>::…` at the outermost level of angle brackets.
 fn split_as(inner: &str) -> Option<(&str, &str)> {
     let mut depth = 0i32;
+    let mut before = ' ';
     for (at, letter) in inner.char_indices() {
         match letter {
             '<' => depth += 1,
+            // The arrow of a function's type, as the two manglings have it.
+            '>' if matches!(before, '-' | '.') => {}
             '>' => depth -= 1,
             ' ' if depth == 0 => {
                 let rest = inner.get(at..)?;
@@ -219,6 +224,7 @@ fn split_as(inner: &str) -> Option<(&str, &str)> {
         if depth < 0 {
             return None;
         }
+        before = letter;
     }
     None
 }
@@ -246,6 +252,8 @@ mod tests {
             "<[app::Node]>::to_vec",
             "<str>::replace::<&str>",
             "<[&str]>::join::<&str>",
+            "<u8 as <[_]>::to_vec_in::ConvertVec>::to_vec::<alloc::alloc::Global>",
+            "<fn() -> u8 as core::clone::Clone>::clone",
         ] {
             assert!(is_library_name(name), "{name}");
         }
@@ -255,6 +263,11 @@ mod tests {
             "<app::Node as core::clone::Clone>::clone",
             "<alloc::vec::Vec<u8> as app::Grow>::grow",
             "<app::Map<alloc::vec::Vec<u8>>>::insert",
+            "<fn() -> u8 as app::Act>::act",
+            "<unsafe fn(u8) .> u8 as app::Act>::act",
+            "<[fn() -> u8; 2] as app::Act>::act",
+            "<(fn() -> u8, u8) as app::Act>::act",
+            "<u8 as <app::Node>::grow::Local>::act",
             "core::Engine::load()",
             "alloc::Pool<int>::size() const &",
             "hashbrown::fill(int)::{lambda()#1}::operator()() const",
