@@ -266,6 +266,38 @@ fn closures_of_rusts_threads() {
     }
 }
 
+/// In the newer names of Rust, an implementation is called by its type and trait alone, wherever it
+/// stands. Whose it is must be the same as what the older names and debug information tell.
+#[test]
+fn implementations_of_rust() {
+    let amounts = [
+        ("::collects", (2001, 1)),
+        ("::clone", (4103, 2)),
+        ("::copies", (2408, 2)),
+        ("::from", (2004, 1)),
+        ("::from", (2005, 1)),
+        ("::grow", (2006, 1)),
+    ];
+    for mangling in [&[][..], &["-Csymbol-mangling-version=v0"]] {
+        for options in [
+            ["-Copt-level=0", "-Cdebuginfo=0"],
+            ["-Copt-level=3", "-Cdebuginfo=0"],
+            ["-Copt-level=0", "-Cdebuginfo=2"],
+            ["-Copt-level=3", "-Cdebuginfo=2"],
+        ] {
+            let options = [mangling, &options].concat();
+            let functions = functions_of(&build::rust("trait_owners.rs", &options));
+            for (name, amount) in amounts {
+                let mut found = functions.iter().filter(|row| *row.1 == amount);
+                assert!(
+                    found.any(|(found, _)| found.ends_with(name)),
+                    "{options:?}: {name} has no row of {amount:?} in {functions:#?}"
+                );
+            }
+        }
+    }
+}
+
 /// Functions with internal linkage have bare names in debug information, whose types are spelled
 /// otherwise; and namespaces of a C++ program may be called like Rust's crates. Each function is
 /// what it is called without debug information.

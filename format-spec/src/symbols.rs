@@ -12,7 +12,8 @@ use std::collections::HashMap;
 /// One source-level frame.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct SourceFrame {
-    /// Demangled name, empty when unknown.
+    /// Demangled name, empty when unknown. The mangled one where the file is unknown and only that
+    /// name tells whether the function belongs to a standard library.
     pub function: String,
     /// Source file, empty when unknown.
     pub file: String,

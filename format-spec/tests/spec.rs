@@ -365,6 +365,8 @@ fn limits_and_version_are_those_stated() {
         f::FORMAT_VERSION_MINOR
     );
     assert!(SPEC.contains(&version));
+    let in_header = format!("| 10 | 2 | version_minor | {} |", f::FORMAT_VERSION_MINOR);
+    assert!(section("3.").contains(&in_header));
     let bytes = format!("at most {} bytes in all columns", f::EVENT_BYTES_MAX);
     assert!(section("11.").contains(&bytes));
 }

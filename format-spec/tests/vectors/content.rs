@@ -142,6 +142,10 @@ pub(crate) fn symbol_table() -> Vec<Symbol> {
         exact,
         frames,
     };
+    let mangled = SourceFrame {
+        function: "_RNvYNtC3app4MineNtNtC4core4iter8Iterator7collect".into(),
+        ..SourceFrame::default()
+    };
     vec![
         symbol(
             1,
@@ -152,6 +156,7 @@ pub(crate) fn symbol_table() -> Vec<Symbol> {
         symbol(1, 0x1000, true, vec![SourceFrame::default()]),
         symbol(u32::MAX, u64::MAX, false, vec![]),
         symbol(0, 0, false, vec![frame("outer", 0, false)]),
+        symbol(1, 0x2000, false, vec![mangled]),
     ]
 }
 

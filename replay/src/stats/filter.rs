@@ -270,6 +270,7 @@ mod tests {
             offset: 0,
             language: Language::Native,
             inlined: false,
+            in_standard_library: None,
         })
     }
 

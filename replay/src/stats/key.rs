@@ -139,6 +139,7 @@ mod tests {
             offset: 0x1f,
             language: Language::Native,
             inlined: false,
+            in_standard_library: None,
         }
     }
 

@@ -101,7 +101,10 @@ impl Attribution {
             }
             (Language::Native, None) => false,
             (Language::Native, Some(name)) => {
-                self.is_listed(name) || is_standard_library(name, frame.file.as_deref())
+                self.is_listed(name)
+                    || frame
+                        .in_standard_library
+                        .unwrap_or_else(|| is_standard_library(name, frame.file.as_deref()))
             }
         };
         self.known.insert(id, known);
@@ -224,6 +227,7 @@ mod tests {
             offset: if function.is_none() { 0x77 } else { 0 },
             language: Language::Native,
             inlined: false,
+            in_standard_library: None,
         }
     }
 

@@ -39,6 +39,8 @@ pub struct ResolvedFrame {
     pub language: Language,
     /// True when it was inlined into the next frame.
     pub inlined: bool,
+    /// Whether it belongs to a standard library, where neither its name nor a file tells.
+    pub in_standard_library: Option<bool>,
 }
 
 impl ResolvedFrame {
@@ -87,6 +89,7 @@ impl FrameTable {
                 offset: 0,
                 language: Language::Native,
                 inlined: false,
+                in_standard_library: None,
             })
         })
     }

@@ -8,7 +8,7 @@ use super::companions::{ANOTHER_BUILD_ID, Companions, passed_over, separate_debu
 use super::names;
 use super::paths::{on_disk, tidy};
 use super::shield::shielded;
-use super::standard_library::{is_defined_in_library, may_be_inlined};
+use super::standard_library::{is_defined_in_library, may_be_inlined, telling_name};
 use crate::tape::Tape;
 use blazesym::helper::read_elf_build_id;
 use blazesym::symbolize::source::{Elf, Source};
@@ -387,7 +387,10 @@ fn frames(
     address: u64,
 ) -> Vec<SourceFrame> {
     let frame = |name: &str, place: Option<&CodeInfo<'_>>, inlined| SourceFrame {
-        function: names::readable(name),
+        function: match place {
+            Some(_) => names::readable(name),
+            None => telling_name(name),
+        },
         file: place.map_or_else(String::new, |place| {
             tidy(&text::of_bytes(place.to_path().as_os_str().as_bytes()))
         }),
@@ -412,6 +415,7 @@ fn frames(
         // A bare name of debug information's alone tells no namespace, and so contradicts no file.
         if symbol.is_some_and(|symbol| !is_defined_in_library(&symbol)) {
             (outer.file, outer.line) = (String::new(), 0);
+            outer.function = telling_name(name);
         }
     }
     frames.push(outer);

@@ -8,6 +8,7 @@
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame, UNKNOWN_MODULE};
 use super::native::{self, CodePlace, RecordedFile};
 use super::paths::file_name;
+use super::standard_library::known_owner;
 use crate::block::StackId;
 use crate::tape::Tape;
 use heaptape_format::symbols::{SourceFrame, Symbol};
@@ -235,11 +236,13 @@ fn intern(
     frames
         .into_iter()
         .map(|frame| {
-            let function = text(frame.function);
+            let (function, in_standard_library) = known_owner(frame.function);
+            let (function, file) = (text(function), text(frame.file));
             table.intern(ResolvedFrame {
                 offset: if function.is_none() { place.offset } else { 0 },
+                in_standard_library: in_standard_library.filter(|_| file.is_none()),
                 function,
-                file: text(frame.file),
+                file,
                 line: frame.line,
                 module: module.clone(),
                 language: Language::Native,

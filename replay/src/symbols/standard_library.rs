@@ -3,11 +3,12 @@
 //! What comes in: what symbols and debug information say of a function. What goes out: whether it
 //! is the library's, and whether the file that a line table states is the function's own.
 
-use super::names::readable;
+use super::names::{is_mangled, readable};
 use super::wrappers::{
     HEADER_FOLDER, LIBRARY_CRATES, LIBRARY_NAMESPACES, LIBRARY_SOURCES, NO_HEADERS, RUST_FOLDERS,
     RUST_NAMESPACES,
 };
+use heaptape_format::symbols::SYMBOL_TEXT_MAX;
 
 /// True for a function of the standard library of C++ or Rust: its source file is one of theirs, or
 /// its name where no file is known.
@@ -17,6 +18,28 @@ pub(super) fn is_standard_library(name: &str, file: Option<&str>) -> bool {
             LIBRARY_SOURCES.iter().any(|part| file.contains(part)) || may_be_inlined(file)
         }
         None => is_library_name(name) || is_mangled_in_std(name),
+    }
+}
+
+/// What a tape says of the function with the name `symbol` in the symbol table, of which no source
+/// file is known: the name that reports show, or `symbol` itself where only that tells whether the
+/// function is the standard library's. [`known_owner`] reads it.
+pub(super) fn telling_name(symbol: &str) -> String {
+    let shown = readable(symbol);
+    let is_told = is_defined_in_library(symbol) == is_standard_library(&shown, None);
+    // A longer one would lose its end in the tape.
+    match is_told || symbol.len() > SYMBOL_TEXT_MAX {
+        true => shown,
+        false => symbol.to_owned(),
+    }
+}
+
+/// The name to show for what a tape says of a function; and whether the function is the standard
+/// library's, where the shown name does not tell.
+pub(super) fn known_owner(name: String) -> (String, Option<bool>) {
+    match is_mangled(&name) {
+        true => (readable(&name), Some(is_defined_in_library(&name))),
+        false => (name, None),
     }
 }
 
@@ -66,10 +89,13 @@ pub(super) fn is_defined_in_library(symbol: &str) -> bool {
     let name = readable(symbol);
     match symbol.strip_prefix("_R").map(rust_definition) {
         Some(Some(Definition::In(name_of_crate))) => LIBRARY_CRATES.contains(&name_of_crate),
-        Some(Some(Definition::InTrait)) => name
-            .strip_prefix('<')
-            .and_then(split_as)
-            .is_some_and(|(_, of_trait)| in_library(head(of_trait))),
+        Some(Some(Definition::InTrait)) => {
+            let to = name.strip_prefix('<').and_then(split_as).map(|(_, to)| to);
+            match to.filter(|to| !to.starts_with(CLOSURES_TRAITS)) {
+                Some(to) => in_library(head(to)),
+                None => is_library_name(&name),
+            }
+        }
         Some(None) | None => is_library_name(&name) || is_mangled_in_std(symbol),
     }
 }
@@ -99,6 +125,10 @@ fn is_mangled_in_std(symbol: &str) -> bool {
     ];
     begins.iter().any(|begin| path.starts_with(begin))
 }
+
+/// Where the traits of closures stand. What they do by default, and the shims that the compiler
+/// makes of them, only call a closure: what is inlined there is the closure's own.
+const CLOSURES_TRAITS: &str = "core::ops::function::";
 
 /// Where a Rust function is defined.
 #[derive(Debug, PartialEq, Eq)]
@@ -276,6 +306,44 @@ mod tests {
         ] {
             assert!(!is_library_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn only_names_that_do_not_tell_are_kept_mangled() {
+        let collect = "_RNvYNtCs12_3app4MineNtNtCs3_4core4iter8Iterator7collectB4_";
+        let from = "_RNvXCs12_3appNtCs3_5alloc6StringINtCs4_4core4FrombE4from";
+        let show = "_RNvXNtCs3_5alloc6stringNtCs12_3app4MineNtB2_8ToString9to_string";
+        for (symbol, shown, in_library) in [
+            (
+                collect,
+                "<app::Mine as core::iter::Iterator>::collect",
+                true,
+            ),
+            (from, "<alloc::String as core::From<bool>>::from", false),
+            (
+                show,
+                "<app::Mine as alloc::string::ToString>::to_string",
+                true,
+            ),
+        ] {
+            assert_eq!(telling_name(symbol), symbol);
+            let known = (shown.to_owned(), Some(in_library));
+            assert_eq!(known_owner(symbol.to_owned()), known);
+        }
+        for symbol in [
+            "_RNvXCs12_3appNtB2_4MineNtNtCs3_4core5clone5Clone5clone",
+            "_RNvYNCNvCs12_3app4main0INtNtNtCs3_4core3ops8function6FnOnceuE9call_once",
+            "_RNvCs12_3app4main",
+            "_ZN3app4fillERSt6vectorIiSaIiEE",
+            "_ZNSt6vectorIiSaIiEE7reserveEm",
+            "_ZNKSt4fakeE_not_a_name",
+            "main",
+        ] {
+            assert_eq!(telling_name(symbol), readable(symbol));
+        }
+        let long = format!("{collect}.llvm.{}", "1".repeat(SYMBOL_TEXT_MAX));
+        assert_eq!(telling_name(&long), readable(collect));
+        assert_eq!(known_owner("main".to_owned()), ("main".to_owned(), None));
     }
 
     #[test]
