@@ -25,6 +25,7 @@ mod harmless;
 mod harmless_ways;
 mod holes;
 mod images;
+mod inheritance;
 mod interrupted;
 mod job_control;
 mod libraries;

@@ -82,6 +82,7 @@ KINDS = dict(
     )
 )
 KINDS[18] = "totals"
+KINDS[19] = "fork cuts"
 RESERVED_KINDS = (5, 14)
 
 
@@ -351,6 +352,7 @@ RECORDS = {
         " message:text"
     ),
     18: "allocated_bytes:u64",
+    19: "stream:u32 stamp:u64",
 }
 
 FORMS = {

@@ -48,6 +48,7 @@ kinds! {
     SYMBOLS = 15, "symbols";
     END = 16, "end";
     TOTALS = 18, "totals";
+    FORK_CUTS = 19, "fork cuts";
 }
 
 impl ChunkKind {

@@ -224,6 +224,17 @@ record! {
 }
 
 record! {
+    /// How far a stream of the parent's tape had come, in the memory that a forked process got.
+    /// Since version 1.2.
+    ForkCut in FORK_CUTS {
+        /// The stream, as the parent's tape numbers it.
+        stream: u32,
+        /// Events up to this stamp had happened.
+        stamp: u64,
+    }
+}
+
+record! {
     /// The end of the recording. A tape without one was cut.
     End in END {
         /// When.

@@ -318,6 +318,7 @@ fn records_have_the_fields_stated() {
     check_record::<Child>("8.11");
     check_record::<End>("8.12");
     check_record::<Totals>("8.13");
+    check_record::<ForkCut>("8.14");
     let reasons = table("8.9", &["reason", "why events were lost"]);
     for (row, code) in reasons.iter().zip(0u8..) {
         assert_eq!(row[0], code.to_string());

@@ -212,6 +212,17 @@ impl Recording {
             .map_err(|fault| self.error_of(fault))
     }
 
+    /// What was alive in this process for the child whose tape is `child`.
+    fn all_at_fork(&self, child: &Tape) -> Result<Vec<Block>, Error> {
+        let (at, cuts) = (child.process.cut_stamp, &child.fork_cuts);
+        if cuts.is_empty() {
+            return self.all_alive(at);
+        }
+        let index = self.index()?;
+        self.install(|| live_heap::at_fork(&self.tape, index, at, cuts))
+            .map_err(|fault| self.error_of(fault))
+    }
+
     /// Every block that was born from `from` to `to` (both included), with its end; all domains,
     /// without inherited blocks, by birth.
     ///
@@ -403,11 +414,11 @@ impl Recording {
     /// What is known of the blocks that this process got from its parent; None without its tape.
     fn inherited(&self) -> Option<Vec<Block>> {
         let parent = self.parent.as_ref()?;
-        let mut blocks = parent
-            .recording
-            .all_alive(self.tape.process.cut_stamp)
-            .ok()?;
+        let mut blocks = parent.recording.all_at_fork(&self.tape).ok()?;
+        let cut = self.tape.process.cut_stamp;
         for block in &mut blocks {
+            // While the kernel forked: that is no time of this recording.
+            block.born = block.born.min(cut);
             let place = (block.stack.0 as usize).checked_sub(1);
             let stack = place.and_then(|place| parent.stacks.get(place));
             block.stack = stack.copied().unwrap_or(StackId::NONE);

@@ -144,6 +144,7 @@ fn content(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> 
         ChunkKind::CHILDREN => table::<Child>(header, payload),
         ChunkKind::END => table::<End>(header, payload),
         ChunkKind::TOTALS => table::<Totals>(header, payload),
+        ChunkKind::FORK_CUTS => table::<ForkCut>(header, payload),
         _ if header.must_understand() => Ok("  must be understood\n".into()),
         _ => Ok("  skipped\n".into()),
     }
@@ -315,6 +316,7 @@ fields! {
     Child { stamp pid origin tape command reason }
     End { stamp how code allocs frees reallocs maps lost message }
     Totals { allocated_bytes }
+    ForkCut { stream stamp }
 }
 
 fn table<R: Fields>(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> {

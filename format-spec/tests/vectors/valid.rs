@@ -30,6 +30,7 @@ pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("long_integers", long_integers()),
         ("address_wraps", address_wraps()),
         ("totals", totals()),
+        ("fork_cuts", fork_cuts()),
         ("unknown_kind", unknown_kind()),
         ("unknown_column", unknown_column()),
         ("trailing_fields", trailing_fields()),
@@ -382,9 +383,7 @@ fn totals() -> Vec<u8> {
     tape.events(0, 0, &[alloc(10, 0x1010, 24, 0), free(11, 0x1010)])
         .table(&[totals(7)])
         .table(&[totals(24)])
-        .table(&[Totals {
-            allocated_bytes: u64::MAX,
-        }])
+        .table(&[totals(u64::MAX)])
         .table(&[totals(24)])
         .table(&[end()]);
     tape.bytes
@@ -455,6 +454,19 @@ fn longer_header() -> Vec<u8> {
     tape.table(&marks());
     bytes.extend_from_slice(&tape.bytes[start..]);
     bytes
+}
+
+/// Version 1.2: of several for a stream the last holds.
+fn fork_cuts() -> Vec<u8> {
+    let mut header = header();
+    header.version = (1, 2);
+    let mut tape = Tape::with_header(&header);
+    let cut = |stream, stamp| ForkCut { stream, stamp };
+    tape.table(&[cut(3, 20), cut(u32::MAX, u64::MAX)])
+        .table(&[cut(3, 21), cut(0, 0)])
+        .events(0, 0, &[free(22, 0x1010)])
+        .table(&[end()]);
+    tape.bytes
 }
 
 /// The reserved end of a tape whose writer died.

@@ -7,7 +7,9 @@ use crate::clock::Clock;
 use crate::press::Press;
 use crate::process_info::arguments;
 use crate::tape::TapeWriter;
-use heaptape_format::tables::{Child, Domain, Frame, Lost, Mark, Module, Process, StackNode};
+use heaptape_format::tables::{
+    Child, Domain, ForkCut, Frame, Lost, Mark, Module, Process, StackNode,
+};
 use heaptape_session::reasons;
 use heaptape_session::record::{blob, blob_bytes};
 
@@ -28,6 +30,7 @@ pub struct Notes {
     /// thread's ring.
     lacks_module: bool,
     domains: Vec<Domain>,
+    fork_cuts: Vec<ForkCut>,
     marks: Vec<Mark>,
     lost: Vec<Lost>,
     /// Children that are recorded, and those that cannot be.
@@ -147,6 +150,10 @@ impl Notes {
             }
             blob::THREAD_NAME => return Some(fields.text()),
             blob::LOST => self.lost.extend(lost(&mut fields, stamp, stream, clock)),
+            blob::FORK_CUTS => {
+                let cuts = std::iter::from_fn(|| fork_cut(&mut fields, clock));
+                self.fork_cuts.extend(cuts);
+            }
             _ => {}
         }
         None
@@ -228,6 +235,8 @@ impl Notes {
         }
         tape.table(press, &self.domains, (0, 0));
         self.domains.clear();
+        tape.table(press, &self.fork_cuts, (0, 0));
+        self.fork_cuts.clear();
     }
 
     /// Writes the rest.
@@ -272,6 +281,13 @@ fn module(fields: &mut Fields<'_>, stamp: u64) -> Option<Module> {
         stamp,
         build_id: fields.counted()?.to_vec(),
         path: fields.text(),
+    })
+}
+
+fn fork_cut(fields: &mut Fields<'_>, clock: &Clock) -> Option<ForkCut> {
+    Some(ForkCut {
+        stream: fields.number::<4>()? as u32,
+        stamp: clock.stamp(fields.number::<8>()?),
     })
 }
 

@@ -405,6 +405,7 @@ fn tells_who(kind: u8) -> bool {
             | blob::WORKING_FOLDER
             | blob::ALLOCATOR
             | blob::THREAD_NAME
+            | blob::FORK_CUTS
     )
 }
 

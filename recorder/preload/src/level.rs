@@ -7,7 +7,7 @@
 use crate::caller::Caller;
 use crate::stack::{StackCapture, StackConfig};
 use crate::waiting::Wait;
-use crate::{clock, process};
+use crate::{clock, fork_cuts, process};
 use core::ptr::{self, NonNull};
 use heaptape_session::layout::{StreamSlot, options, phase};
 use heaptape_session::ring::{Memory, Producer};
@@ -24,6 +24,10 @@ pub struct Level {
     pub producer: Producer,
     /// The last stamp.
     pub ticks: u64,
+    /// Number of the stream in its process image.
+    pub stream: u32,
+    /// Where `fork_cuts` has noted it.
+    pub noted: u32,
     /// The capture of this level's stacks; null: stacks are not wanted, or no memory was had.
     pub stack: *mut StackCapture,
     /// True when a fork left this level to the parent: nothing may be written any more.
@@ -54,6 +58,8 @@ impl Level {
         slot.level.store(number, Ordering::Relaxed);
         let stream = process.next_stream.fetch_add(1, Ordering::Relaxed);
         slot.number.store(stream, Ordering::Relaxed);
+        self.stream = stream;
+        fork_cuts::note(self, index);
         slot.birth_ticks.store(self.ticks, Ordering::Relaxed);
         note_name(slot);
         slots::set_stream_phase(slot, phase::RUNNING);
@@ -121,6 +127,7 @@ impl Level {
         let state = unsafe { level.as_mut() };
         state.close();
         state.drop_stack();
+        fork_cuts::forget(state);
         // SAFETY: mapped by `birth_of_nested`.
         unsafe { sys::unmap(level.as_ptr().cast(), size_of::<Self>()) };
     }

@@ -8,7 +8,7 @@
 //! | the program calls; the real function is called | [`hooks`], [`next`], [`bootstrap`] |
 //! | or: the program's allocator calls | [`linked`], in programs that are linked with us |
 //! | does this process record? | [`gate`], [`process`], [`presence`], [`objects`], [`c_library`] |
-//! | who is it, and who started it? | [`identity`], [`lineage`], [`environment`], [`library`] |
+//! | who is it, and who started it? | [`identity`], [`lineage`], [`fork_cuts`], [`environment`], [`library`] |
 //! | the thread's state, its guard and its stream | [`thread`], [`level`], [`caller`] |
 //! | the stamp | [`clock`] |
 //! | the stack | [`stack`], [`modules`] |
@@ -27,6 +27,7 @@ pub mod caller;
 pub mod clock;
 pub mod drainer;
 pub mod environment;
+pub mod fork_cuts;
 pub mod gate;
 #[cfg(target_env = "gnu")]
 pub mod hooks;

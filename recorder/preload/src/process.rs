@@ -8,7 +8,8 @@ use crate::level::Level;
 use crate::lineage::{self, Parent, origin};
 use crate::thread::{self, Thread};
 use crate::{
-    c_library, clock, drainer, environment, gate, identity, modules, presence, recording, sandbox,
+    c_library, clock, drainer, environment, fork_cuts, gate, identity, modules, presence,
+    recording, sandbox,
 };
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -209,6 +210,7 @@ fn start_fresh() -> bool {
         return false;
     };
     presence::start();
+    fork_cuts::start(session().header().streams.load(Ordering::Relaxed));
     thread::start();
     watch_ends();
     // Where the kernel cannot, only the C library's forks are noticed.
@@ -316,6 +318,7 @@ pub fn introduce(level: &mut Level, stream: u32) {
     let allocator = allocator.map(|name| unsafe { CStr::from_ptr(name.as_ptr()) });
     let is_bypassed = IS_BYPASSED.load(Ordering::Relaxed) != 0;
     identity::write(level, allocator, is_bypassed);
+    fork_cuts::write(level);
     crate::api::write_domains(level);
 }
 
@@ -388,6 +391,7 @@ fn follow_fork() {
         0 => noted,
         ticks => ticks,
     };
+    let cut = fork_cuts::take_over(cut);
     thread::forget_parents();
     let header = session().header();
     let is_over = header.state.load(Ordering::Relaxed) == state::CLOSED;

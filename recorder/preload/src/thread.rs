@@ -7,7 +7,7 @@
 
 use crate::caller::Caller;
 use crate::level::{self, Level};
-use crate::{gate, process};
+use crate::{fork_cuts, gate, process};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering, compiler_fence};
@@ -202,6 +202,7 @@ fn give_back(thread: NonNull<Thread>) {
     }
     // The pool is full: more threads end at once than usually live.
     state.level.drop_stack();
+    fork_cuts::forget(&mut state.level);
     if !state.scratch.is_null() {
         // SAFETY: mapped by `scratch`, for this thread alone.
         unsafe { sys::unmap(state.scratch, state.scratch_bytes) };

@@ -65,6 +65,10 @@ pub mod blob {
     pub const THREAD_NAME: u8 = 9;
     /// u32 count, u64 last ticks, u8 reason: lost events, the first at the blob's ticks.
     pub const LOST: u8 = 10;
+    /// For each u32 stream, u64 ticks: of a stream of the parent, the last ticks in the memory that
+    /// a forked child got. For those that went on after the fork's own ticks; of a fork that was
+    /// not seen for all.
+    pub const FORK_CUTS: u8 = 11;
 }
 
 /// One event in words' terms; see [`crate::record`] for which fields an operation has.

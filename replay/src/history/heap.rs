@@ -48,6 +48,8 @@ pub(crate) struct Counts {
     pub(crate) implied_frees: u64,
     pub(crate) inherited_frees: u64,
     pub(crate) inherited_pool_frees: u64,
+    /// Of frees and reallocs: those that were taken for inherited blocks' that are not known.
+    pub(crate) inherited_unknown: u64,
     pub(crate) bytes_allocated: u64,
 }
 
@@ -60,6 +62,7 @@ impl Counts {
         self.implied_frees += other.implied_frees;
         self.inherited_frees += other.inherited_frees;
         self.inherited_pool_frees += other.inherited_pool_frees;
+        self.inherited_unknown += other.inherited_unknown;
         self.bytes_allocated = self.bytes_allocated.saturating_add(other.bytes_allocated);
     }
 }
@@ -295,6 +298,7 @@ impl Partition {
 
     #[cold]
     fn unknown_death(&mut self, is_heap: bool, is_realloc: bool) {
+        self.counts.inherited_unknown += u64::from(self.inherits_unknown);
         match (self.inherits_unknown, is_realloc) {
             (true, true) => self.counts.reallocs += 1,
             (true, false) if is_heap => self.counts.inherited_frees += 1,

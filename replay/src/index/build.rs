@@ -118,7 +118,9 @@ impl<'t> Builder<'t> {
             Inheritance::Blocks(blocks) => (blocks, false),
             Inheritance::Partial(blocks) => (blocks, true),
         };
-        let mut heap = Heap::new(tape.header.page_size, is_unknown);
+        // What threads did while the kernel forked may be inherited by half.
+        let may_be_unknown = is_unknown || !tape.fork_cuts.is_empty();
+        let mut heap = Heap::new(tape.header.page_size, may_be_unknown);
         let mut inherited = HeapTotal::default();
         heap.preload(blocks.iter());
         let mut inherited_pools = HeapTotal::default();
@@ -306,8 +308,10 @@ impl<'t> Builder<'t> {
             implied_frees,
             inherited_frees,
             inherited_pool_frees,
+            inherited_unknown,
             bytes_allocated,
         } = self.heap.counts();
+        let inherited_known = self.summary.inherited_known && inherited_unknown == 0;
         // Without a byte alive at any moment, the first moment is the highest.
         let start = Peak {
             stamp: self.tape.start_stamp,
@@ -323,6 +327,7 @@ impl<'t> Builder<'t> {
             maps: self.maps,
             unknown_frees,
             implied_frees,
+            inherited_known,
             inherited_frees,
             inherited_pool_frees,
             bytes_allocated,

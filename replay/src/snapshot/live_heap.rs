@@ -10,8 +10,9 @@ use crate::history::transitions::{Transition, TransitionKind, is_mapping};
 use crate::history::windows::Windows;
 use crate::index::Index;
 use crate::tape::Tape;
+use heaptape_format::tables::ForkCut;
 use rayon::prelude::*;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Is not interested in who died.
 struct Nobody;
@@ -39,6 +40,31 @@ pub(crate) fn live_heap(tape: &Tape, index: &Index, at: u64) -> Result<Vec<Block
         check(index, &windows.damaged)?;
         replay(tape, &mut blocks, &history);
     }
+    blocks.par_sort_unstable_by_key(|block| (block.domain, block.address, block.born));
+    Ok(blocks)
+}
+
+/// Every block that a forked child inherited, by domain and address: those that are alive at `at`,
+/// but for what the streams that `cuts` name did up to the stamps there.
+pub(crate) fn at_fork(
+    tape: &Tape,
+    index: &Index,
+    at: u64,
+    cuts: &[ForkCut],
+) -> Result<Vec<Block>, Fault> {
+    let stamps: FxHashMap<u32, u64> = cuts.iter().map(|cut| (cut.stream, cut.stamp)).collect();
+    let first = stamps.values().copied().min().unwrap_or(at).min(at);
+    let last = stamps.values().copied().max().unwrap_or(at).max(at);
+    let mut blocks = live_heap(tape, index, first)?;
+    let mut windows = Windows::new(tape, Some(first), last).only(move |transition| {
+        transition.stamp <= stamps.get(&transition.stream.0).copied().unwrap_or(at)
+    });
+    let mut history = Vec::new();
+    while let Some(window) = windows.next_window() {
+        history.push(window);
+    }
+    check(index, &windows.damaged)?;
+    replay(tape, &mut blocks, &history);
     blocks.par_sort_unstable_by_key(|block| (block.domain, block.address, block.born));
     Ok(blocks)
 }

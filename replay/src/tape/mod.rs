@@ -23,7 +23,7 @@ use heaptape_format::scan::{Damage, FoundChunk};
 use heaptape_format::stack::Frame;
 use heaptape_format::symbols::Symbol;
 use heaptape_format::tables::{
-    Child, ClockPair, Domain, End, Lost, Mark, Module, Process, ResidentSample, Stream,
+    Child, ClockPair, Domain, End, ForkCut, Lost, Mark, Module, Process, ResidentSample, Stream,
 };
 use heaptape_format::{ChunkKind, TapeHeader};
 use open::Bytes;
@@ -69,6 +69,8 @@ pub struct Tape {
     pub clock_pairs: Vec<ClockPair>,
     /// User-defined domains.
     pub domains: Vec<Domain>,
+    /// Forked: where streams of the parent's tape stood, other than at `process.cut_stamp`.
+    pub fork_cuts: Vec<ForkCut>,
     /// What could not be read but for events, by offset. Damaged events are found when they are
     /// decoded: see [`Tape::verify`].
     pub damage: Vec<Damage>,
@@ -191,6 +193,7 @@ impl Tape {
             children: tables.children,
             clock_pairs: tables.clock_pairs,
             domains: tables.domains,
+            fork_cuts: tables.fork_cuts,
             damage: list.damage,
             start_stamp,
             end_stamp,

@@ -6,8 +6,8 @@
 use super::chunks::{ChunkList, damaged_chunk};
 use super::domains::{ALL, BUILT_IN, CUSTOM};
 use heaptape_format::tables::{
-    Child, ClockPair, Domain, End, Epoch, Lost, Mark, Module, Process, Record, ResidentSample,
-    Stream, records,
+    Child, ClockPair, Domain, End, Epoch, ForkCut, Lost, Mark, Module, Process, Record,
+    ResidentSample, Stream, records,
 };
 use std::collections::HashMap;
 
@@ -24,6 +24,7 @@ pub(super) struct Tables {
     pub(super) children: Vec<Child>,
     pub(super) clock_pairs: Vec<ClockPair>,
     pub(super) domains: Vec<Domain>,
+    pub(super) fork_cuts: Vec<ForkCut>,
     /// Largest stamp that any table states, the end's excepted.
     pub(super) stamp_last: u64,
 }
@@ -42,12 +43,14 @@ impl Tables {
             children: read(bytes, list),
             clock_pairs: read(bytes, list),
             domains: read(bytes, list),
+            fork_cuts: read(bytes, list),
             stamp_last: 0,
         };
         keep_last(&mut tables.streams, |stream| stream.index);
         keep_last(&mut tables.modules, |module| module.index);
         keep_last_names(&mut tables.children);
         keep_last(&mut tables.domains, |domain| domain.id);
+        keep_last(&mut tables.fork_cuts, |cut| cut.stream);
         tables.domains.iter_mut().for_each(keep_apart);
         tables.marks.sort_by_key(|mark| mark.stamp);
         tables.resident.sort_by_key(|sample| sample.stamp);

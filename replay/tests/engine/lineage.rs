@@ -7,9 +7,9 @@ use crate::support::write::{Layout, module, tape};
 use heaptape::block::StreamId;
 use heaptape::{OpenOptions, Recording, Tape};
 use heaptape_format::ChunkKind;
-use heaptape_format::event::DomainId;
+use heaptape_format::event::{DomainId, Event, Operation};
 use heaptape_format::stack::Frame;
-use heaptape_format::tables::Lost;
+use heaptape_format::tables::{ForkCut, Lost};
 use proptest::prelude::*;
 use std::path::Path;
 use tempfile::TempDir;
@@ -184,6 +184,72 @@ proptest! {
         let summary = recording.summary().unwrap();
         prop_assert!(!summary.inherited_known);
         prop_assert_eq!(summary.unknown_frees, 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The streams of the parent stood elsewhere than its fork's stamp says, before or after it.
+    #[test]
+    fn a_child_inherits_what_each_stream_had_done(
+        before in scripts(60, false),
+        after in scripts(60, false),
+        stamps in prop::collection::vec(prop::option::of(-40i64..40), 2),
+        slice_events in 1u64..30,
+        child_frees in prop::collection::vec(0usize..30, 0..8),
+    ) {
+        let family = family(&[before], &[after]);
+        let cut = family.histories[0].end_stamp / 2;
+        let at = |stream: usize| stamps[stream].map(|by| cut.saturating_add_signed(by));
+        let mut model = Model::new(&family.histories[0]);
+        model.end_streams(|stream| at(stream).unwrap_or(cut));
+        let alive = model.end().live();
+        let cuts = (0..2u32).filter_map(|stream| {
+            at(stream as usize).map(|stamp| ForkCut { stream, stamp })
+        });
+        let child = Layout { fork_cuts: cuts.collect(), ..layout(1, cut) };
+        let mut frees = Simulation::new(1, false).finish();
+        let mut addresses: Vec<u64> = child_frees
+            .iter()
+            .filter_map(|&place| alive.get(place))
+            .filter(|life| life.is_heap())
+            .map(|life| life.address)
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let mut stamp = cut + 100;
+        // One that is nobody's is taken for one that the copy of the memory caught.
+        let unknown = (!child.fork_cuts.is_empty()).then_some(1 << 40);
+        for address in addresses.iter().copied().chain(unknown) {
+            stamp += 1;
+            let mut free = Event::new(Operation::FREE, stamp);
+            free.old_address = address;
+            frees.streams[0].events.push(free);
+        }
+        frees.end_stamp = stamp;
+        let path = family.folder.path().join("p1.tape");
+        std::fs::write(&path, tape(&frees, &child).0).unwrap();
+        let options = OpenOptions { slice_events: Some(slice_events), ..without_index() };
+        let recording = Recording::open(&path, &options).unwrap();
+        let mut found: Vec<_> = recording
+            .inherited_at(recording.tape().start_stamp)
+            .unwrap()
+            .into_iter()
+            .map(|block| (block.domain, block.address, block.size, block.born))
+            .collect();
+        let mut expected: Vec<_> = alive
+            .iter()
+            .map(|life| (life.domain, life.address, life.size, life.born.min(cut)))
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        prop_assert_eq!(found, expected);
+        let all = recording.summary().unwrap();
+        prop_assert_eq!(all.unknown_frees, 0);
+        let freed = addresses.len() as u64 + u64::from(unknown.is_some());
+        prop_assert_eq!(all.inherited_frees, freed);
+        prop_assert_eq!(all.inherited_known, unknown.is_none());
     }
 }
 

@@ -201,6 +201,11 @@ impl Model {
         }
     }
 
+    /// Forgets what the streams did after `last` says of each.
+    pub fn end_streams(&mut self, last: impl Fn(usize) -> u64) {
+        self.halves.retain(|half| half.stamp <= last(half.stream));
+    }
+
     /// The state that includes every event up to `stamp`.
     pub fn at(&self, stamp: u64) -> State {
         let mut state = State::default();

@@ -9,7 +9,7 @@ use heaptape_format::event::EventEncoder;
 use heaptape_format::header::ClockKind;
 use heaptape_format::stack::put_stack_nodes;
 use heaptape_format::tables::{
-    Domain, End, Lost, Mark, Module, Process, Record, ResidentSample, Stream, put_record,
+    Domain, End, ForkCut, Lost, Mark, Module, Process, Record, ResidentSample, Stream, put_record,
 };
 use heaptape_format::{CHUNK_ALIGNMENT, TapeHeader};
 
@@ -34,6 +34,8 @@ pub struct Layout {
     pub resident: Vec<ResidentSample>,
     /// Lost events.
     pub lost: Vec<Lost>,
+    /// Where streams of the parent stood.
+    pub fork_cuts: Vec<ForkCut>,
     /// The modules that frames name.
     pub modules: Vec<Module>,
     /// log2 of ticks in a stamp.
@@ -55,6 +57,7 @@ impl Default for Layout {
             marks: Vec::new(),
             resident: Vec::new(),
             lost: Vec::new(),
+            fork_cuts: Vec::new(),
             modules: vec![module(1, "/bin/app"), module(2, "/lib/libdep.so")],
             stamp_shift: 0,
         }
@@ -166,6 +169,7 @@ fn tables(history: &History, layout: &Layout) -> Vec<(ChunkInfo, Vec<u8>)> {
     });
     vec![
         records(std::slice::from_ref(&layout.process)),
+        records(&layout.fork_cuts),
         records(&streams),
         records(&domains),
         records(&layout.modules),

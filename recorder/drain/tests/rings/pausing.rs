@@ -56,8 +56,9 @@ fn others_can_set_marks_and_pause() {
     let mut thread = Thread::begin(&fixture.session, &process, 0);
     thread.publish(&History::random(1, 10));
     let slot = fixture.session.process(process.index).unwrap();
-    let nobody = outside::mark(1, "x");
-    assert!(matches!(nobody, Err(DrainError::NotRecorded { pid: 1 })));
+    let other = Sleeper::start();
+    let nobody = outside::mark(other.pid(), "x");
+    assert!(matches!(nobody, Err(DrainError::NotRecorded { pid }) if pid == other.pid()));
     std::thread::scope(|scope| {
         let marker = scope.spawn(|| {
             outside::pause(pid, true).unwrap();
