@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How long a mark may wait for the drainer, or for another mark before it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a process may take to become another image.
-const BETWEEN_IMAGES: Duration = Duration::from_millis(200);
+/// How often a process is looked for that may be becoming another image, a nap between: counted,
+/// since on a busy machine both of us wait.
+const LOOKS: u32 = 100;
 const NAP: Duration = Duration::from_millis(2);
 /// States of the place for marks, in its low byte.
 const WRITING: u64 = 1;
@@ -33,7 +34,17 @@ const RESUMED: &str = "resumed";
 /// # Errors
 /// `NotRecorded`, `DrainerGone`; `MarkNotTaken`, `MarkNotWritten` when only the mark is missing.
 pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
-    let (session, place) = find(pid)?;
+    ask(pid, |session, place| {
+        pause_image(session, pid, place, wanted)
+    })
+}
+
+fn pause_image(
+    session: &Session,
+    pid: u32,
+    place: SlotPlace,
+    wanted: bool,
+) -> Result<(), DrainError> {
     let Some(slot) = session.map.process(place.index) else {
         return Ok(());
     };
@@ -42,7 +53,7 @@ pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
     } else {
         (RESUMED, paused::YES, paused::NO)
     };
-    set_mark(&session, pid, place, name, || {
+    set_mark(session, pid, place, name, || {
         let before = session.clock().ticks();
         // Relaxed: the recorder meets it with its next allocation. Of several that ask at once one
         // changes the word, and sets the mark.
@@ -67,9 +78,27 @@ pub fn mark(pid: u32, name: &str) -> Result<(), DrainError> {
         let name = name.to_owned();
         return Err(DrainError::ReservedMark { name });
     }
-    let (session, place) = find(pid)?;
-    let ticks = session.clock().ticks();
-    set_mark(&session, pid, place, name, || Some(ticks))
+    ask(pid, |session, place| {
+        let ticks = session.clock().ticks();
+        set_mark(session, pid, place, name, || Some(ticks))
+    })
+}
+
+/// Asks `question` of the latest image of process `pid`; of the next one when that has ended before
+/// the drainer answered.
+fn ask(
+    pid: u32,
+    question: impl Fn(&Session, SlotPlace) -> Result<(), DrainError>,
+) -> Result<(), DrainError> {
+    let start = Instant::now();
+    loop {
+        let (session, place) = find(pid)?;
+        let result = question(&session, place);
+        let is_over = matches!(result, Err(DrainError::NotRecorded { .. }));
+        if !is_over || start.elapsed() > PATIENCE {
+            return result;
+        }
+    }
 }
 
 /// A process slot, as long as it is of one image.
@@ -149,27 +178,24 @@ fn set_mark(
 
 /// The session of process `pid`, and its latest image's slot.
 fn find(pid: u32) -> Result<(Session, SlotPlace), DrainError> {
-    let start = Instant::now();
+    let mut looks = 0;
     loop {
-        let found = sessions_of(pid).find(|(session, _)| session.live_drainer().is_some());
-        if let Some(found) = found {
-            return Ok(found);
+        let mut left = None;
+        for (session, place) in sessions_of(pid) {
+            if session.live_drainer().is_some() {
+                return Ok((session, place));
+            }
+            left = Some(session.path().to_owned());
         }
         // Between two images a process has no slot.
-        if start.elapsed() > BETWEEN_IMAGES || !process_info::is_alive(pid, 0) {
-            break;
+        looks += 1;
+        if looks == LOOKS || !process_info::is_alive(pid, 0) {
+            return Err(left.map_or(DrainError::NotRecorded { pid }, |session| {
+                DrainError::DrainerGone { pid, session }
+            }));
         }
         std::thread::sleep(NAP);
     }
-    let left = sessions_of(pid).next();
-    Err(
-        left.map_or(DrainError::NotRecorded { pid }, |(session, _)| {
-            DrainError::DrainerGone {
-                pid,
-                session: session.path().to_owned(),
-            }
-        }),
-    )
 }
 
 /// The sessions that process `pid` is recorded in, with the slot of its latest image.
