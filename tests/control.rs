@@ -1,13 +1,20 @@
 //! What is asked of a running program from outside: marks, to pause, to go on.
 
+use crate::wait_for_zombie;
 use heaptape_tests::answers::{array, rows, text};
-use heaptape_tests::{Room, Running, build, send, wait_for};
+use heaptape_tests::{Outcome, Room, Running, build, repeats, send, wait_for};
 use serde_json::Value;
+use std::io::ErrorKind;
 
 /// Starts `targets/steps.c`; its process id.
 fn start(room: &Room, options: &[&str]) -> (Running, String) {
     let program = build::c("steps.c", &[]);
-    let running = room.start(&mut room.record_command("t.tape", options, &[program]));
+    start_argv(room, "t.tape", options, &[program.to_str().unwrap()])
+}
+
+/// Starts a program that says its process id first.
+fn start_argv(room: &Room, tape: &str, options: &[&str], argv: &[&str]) -> (Running, String) {
+    let running = room.start(&mut room.record_command(tape, options, argv));
     let pid = wait_for("the program", || {
         let text = running.stdout_so_far();
         let line = text.lines().next()?;
@@ -87,11 +94,7 @@ fn marks_outlive_the_launcher() {
     room.heaptape(&["mark", &pid, "before"]).success();
     room.heaptape(&["pause", &pid]).success();
     send(running.pid(), libc::SIGKILL);
-    let launcher = format!("/proc/{}/stat", running.pid());
-    wait_for("the launcher's end", || {
-        let stat = std::fs::read_to_string(&launcher).unwrap_or_default();
-        (stat.is_empty() || stat.contains(") Z ")).then_some(())
-    });
+    wait_for_zombie(running.pid());
     let refused = room.heaptape(&["resume", &pid]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains("heaptape recover"), "{refused:?}");
@@ -111,6 +114,111 @@ fn marks_outlive_the_launcher() {
             .contains("r.tape: the recording was paused for "),
         "{gate:?}"
     );
+}
+
+/// On a full disk marks are refused: those that were said to be set are on the tape, no others. The
+/// program does not notice.
+#[test]
+fn marks_that_a_full_disk_does_not_take_are_refused() {
+    let mut room = Room::new();
+    let Some(disk) = room.mount_small_disk("disk", 256 << 10) else {
+        return;
+    };
+    let program = build::c("steps.c", &[]);
+    let argv = [program.to_str().unwrap()];
+    let (running, pid) = start_argv(&room, "disk/t.tape", &[], &argv);
+    step(&room, &running, "1");
+    room.heaptape(&["mark", &pid, "early"]).success();
+    // As much as fits; the rest of a page that the tape has begun takes some marks more.
+    let other = std::fs::write(disk.join("other"), vec![1; 256 << 10]).unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::StorageFull);
+    let mut set = vec!["early".to_owned()];
+    let refused = wait_for("the tape to be full", || {
+        let name = format!("mark {}", set.len());
+        let outcome = room.heaptape(&["mark", &pid, &name]);
+        if outcome.code == 0 {
+            set.push(name);
+        }
+        (outcome.code != 0).then_some(outcome)
+    });
+    let again = room.heaptape(&["mark", &pid, "late"]);
+    let paused = room.heaptape(&["pause", &pid]);
+    for outcome in [refused, again, paused] {
+        assert_eq!(outcome.code, 2, "{outcome:?}");
+        let said = format!("the mark is not on the tape of process {pid}");
+        assert!(outcome.stderr.contains(&said), "{outcome:?}");
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+    }
+    step(&room, &running, "2");
+    room.write("3", "");
+    let recorded = running.finish();
+    let bare = room.bare(&argv);
+    let words = |outcome: &Outcome| outcome.stdout.split_once('\n').unwrap().1.to_owned();
+    assert_eq!(
+        (recorded.code, words(&recorded)),
+        (bare.code, words(&bare)),
+        "{recorded:?}"
+    );
+    assert!(recorded.stderr.contains("no space left"), "{recorded:?}");
+    let verified = room.json(&["verify", "disk/t.tape"]);
+    assert_eq!(verified["damaged"], 0, "{verified}");
+    let info = room.json(&["info", "disk/t.tape", "--no-index"]);
+    assert_eq!(marks(&info), set);
+}
+
+/// A program goes on when its first thread has left, and so does what is asked of it.
+#[test]
+fn a_program_without_its_first_thread_is_marked() {
+    let room = Room::new();
+    let program = build::c("steps.c", &[]);
+    let argv = [program.to_str().unwrap(), "outlived"];
+    let (running, pid) = start_argv(&room, "t.tape", &[], &argv);
+    wait_for_zombie(pid.parse().unwrap());
+    step(&room, &running, "1");
+    room.heaptape(&["mark", &pid, "a"]).success();
+    room.heaptape(&["pause", &pid]).success();
+    step(&room, &running, "2");
+    room.heaptape(&["resume", &pid]).success();
+    room.write("3", "");
+    let recorded = running.finish();
+    assert_eq!(recorded.code, room.bare(&argv).code, "{recorded:?}");
+    assert_eq!(recorded.stderr, "");
+    let expected = [("first_grabs", (1000, 10)), ("third_grabs", (3000, 30))];
+    assert_eq!(
+        grabs(&room),
+        expected.map(|(name, sum)| (name.to_owned(), sum))
+    );
+    let info = room.assert_clean("t.tape");
+    assert_eq!(marks(&info), ["a", "paused", "resumed"]);
+}
+
+/// A process that becomes one image after the other is recorded at any moment: also between two of
+/// them it takes marks.
+#[test]
+fn a_process_between_two_images_is_marked() {
+    let room = Room::new();
+    room.write("go", "");
+    let program = build::c("chain.c", &[]);
+    let argv = [program.to_str().unwrap()];
+    let (running, pid) = start_argv(&room, "t.tape", &["--no-symbolize"], &argv);
+    let mut names: Vec<String> = (100..100 + repeats(40)).map(|k| format!("m{k}")).collect();
+    for name in &names {
+        room.heaptape(&["mark", &pid, name]).success();
+    }
+    std::fs::remove_file(room.path("go")).unwrap();
+    let recorded = running.finish();
+    assert_eq!(recorded.code, 7, "{recorded:?}");
+    assert_eq!(recorded.stdout, format!("pid {pid}\nend\n"));
+    assert_eq!(recorded.stderr, "");
+    // Each is on the tape of one image.
+    let mut found = Vec::new();
+    for tape in room.tapes() {
+        let info = room.json(&["info", "--no-index", &tape]);
+        found.extend(marks(&info).into_iter().map(str::to_owned));
+    }
+    found.sort();
+    names.sort();
+    assert_eq!(found, names);
 }
 
 #[test]

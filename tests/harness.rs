@@ -468,15 +468,20 @@ fn processes_of(room: &str) -> Vec<u32> {
         else {
             continue;
         };
-        let variables = fs::read(entry.path().join("environ")).unwrap_or_default();
-        if variables
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == wanted)
-        {
+        let variables = environment(&entry.path());
+        if variables.split(|byte| *byte == 0).any(|v| v == wanted) {
             found.push(pid);
         }
     }
     found
+}
+
+/// Of the process whose folder is `process`. A first thread that has left shows none.
+fn environment(process: &Path) -> Vec<u8> {
+    let tasks = fs::read_dir(process.join("task")).into_iter().flatten();
+    let tasks = tasks.flatten().map(|task| task.path());
+    let mut texts = tasks.map(|task| fs::read(task.join("environ")).unwrap_or_default());
+    texts.find(|text| !text.is_empty()).unwrap_or_default()
 }
 
 fn describe(pid: u32) -> String {

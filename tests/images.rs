@@ -131,6 +131,26 @@ fn a_program_without_events_has_a_tape_when_its_child_has() {
     }
 }
 
+/// The tape of the last image begins late: what is said of it at the end tells when, since the
+/// moments are those of the recording.
+#[test]
+fn the_summary_of_a_late_image_says_when_it_began() {
+    let room = Room::new();
+    let script = "sleep 0.3; exec env true";
+    let arguments = ["run", "--report", "-o", "t.tape", "--", "sh", "-c", script];
+    let said = room.heaptape(&arguments).success().stderr;
+    let info = room.heaptape(&["info", "t.tape"]).success().stdout;
+    assert_eq!(text(&room.json(&["info", "t.tape"]), "ended_by"), "exit:0");
+    let [in_summary, in_info] = [&said, &info].map(|text| {
+        let mut lines = text.lines().map(str::trim_start);
+        let line = lines.find_map(|line| line.strip_prefix("duration"));
+        line.unwrap_or_else(|| panic!("{text}")).trim()
+    });
+    assert!(in_summary.contains(" (from "), "{said}");
+    assert!(in_summary.ends_with(" of the recording on)"), "{said}");
+    assert_eq!(in_summary, in_info);
+}
+
 /// Runs a shell with children before and after the launcher is killed, and recovers.
 fn recover_family(output: &str) {
     let room = Room::new();

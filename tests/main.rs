@@ -55,11 +55,20 @@ mod truth;
 mod unpacking;
 mod widths;
 
-use heaptape_tests::Room;
 use heaptape_tests::answers::rows;
+use heaptape_tests::{Room, wait_for};
 
 /// (bytes, blocks) that `function` has alive at the end of `tape`.
 fn truth_of(room: &Room, tape: &str, function: &str) -> (u64, u64) {
     let stats = room.json(&["stats", tape, "--at", "end", "--group-by", "function"]);
     rows(&stats).get(function).copied().unwrap_or_default()
+}
+
+/// Waits until process `pid` is gone or a zombie. So is one whose first thread has left, though it
+/// goes on.
+fn wait_for_zombie(pid: u32) {
+    wait_for("a zombie", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    });
 }

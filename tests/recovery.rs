@@ -1,6 +1,7 @@
 //! The launcher is killed: the target goes on, and what was published is recovered from the
 //! session that is left. Sessions of crashes are listed and cleaned.
 
+use crate::wait_for_zombie;
 use heaptape_tests::answers::number;
 use heaptape_tests::{Room, Running, build, is_root, repeats, send, wait_for};
 use serde_json::{Value, json};
@@ -358,6 +359,41 @@ fn recovering_under_a_running_program() {
     assert_eq!(running.finish().code, 137);
     room.wait_for_processes();
     assert!(room.sessions().is_empty(), "{:?}", room.sessions());
+}
+
+/// The same of a program whose first thread has left before: it is not taken for one that ended.
+#[test]
+fn recovering_under_a_program_without_its_first_thread() {
+    let room = Room::new();
+    let program = build::c("steps.c", &[]);
+    let argv = [program.to_str().unwrap(), "outlived"];
+    let running = room.start(&mut room.record_command("t.tape", &[], &argv));
+    room.write("1", "");
+    let pid: u32 = wait_for("the first step", || {
+        let text = running.stdout_so_far();
+        let pid = text.strip_prefix("pid ")?.strip_suffix("\n1\n")?;
+        pid.parse().ok()
+    });
+    wait_for_zombie(pid);
+    send(running.pid(), libc::SIGKILL);
+    wait_for_zombie(running.pid());
+    let session = room.sessions().remove(0);
+    let (text, json) = listed(&room, &session).unwrap();
+    assert!(text.contains(&pid.to_string()), "{text}");
+    assert_eq!(json["live_processes"], json!([pid]), "{json}");
+    let arguments = ["recover", session.to_str().unwrap(), "-o", "r.tape"];
+    room.heaptape(&arguments).success();
+    let info = room.json(&["info", "r.tape"]);
+    assert_eq!(info["ended_by"], "unknown", "{info:#}");
+    let text = room.heaptape(&["info", "r.tape"]).success();
+    let cut = "the recording was ended while the program was running";
+    assert!(text.stdout.contains(cut), "{text:?}");
+    for step in ["2", "3"] {
+        room.write(step, "");
+    }
+    room.wait_for_processes();
+    assert_eq!(running.stdout_so_far(), format!("pid {pid}\n1\n2\n"));
+    assert_eq!(running.finish().code, 137);
 }
 
 /// A pipe that nobody writes to keeps whoever opens it waiting: beside the tapes and among the
