@@ -56,9 +56,10 @@ fn others_can_set_marks_and_pause() {
     let mut thread = Thread::begin(&fixture.session, &process, 0);
     thread.publish(&History::random(1, 10));
     let slot = fixture.session.process(process.index).unwrap();
-    let other = Sleeper::start();
-    let nobody = outside::mark(other.pid(), "x");
-    assert!(matches!(nobody, Err(DrainError::NotRecorded { pid }) if pid == other.pid()));
+    // No other test records this one.
+    let stranger = Sleeper::start();
+    let nobody = outside::mark(stranger.pid(), "x");
+    assert!(matches!(nobody, Err(DrainError::NotRecorded { pid }) if pid == stranger.pid()));
     std::thread::scope(|scope| {
         let marker = scope.spawn(|| {
             outside::pause(pid, true).unwrap();
@@ -113,17 +114,14 @@ fn each_change_has_one_mark() {
 #[test]
 fn a_mark_is_only_for_the_image_that_it_was_meant_for() {
     let mut fixture = Fixture::new(Settings::default());
-    let sleeper = Sleeper::start();
+    let [sleeper, other] = [Sleeper::start(), Sleeper::start()];
     let pid = sleeper.pid();
     let first = Process::begin_paused(&fixture.session, pid, false);
     std::thread::scope(|scope| {
         let marker = scope.spawn(|| outside::pause(pid, true));
-        let state = &fixture.session.header().mark_state;
-        while state.load(Ordering::Acquire) & 0xff != 2 {
-            std::thread::yield_now();
-        }
+        wait_until_asked(&fixture);
         free_process(fixture.session.process(first.index).unwrap());
-        let second = Process::begin_paused(&fixture.session, pid, true);
+        let second = Process::begin_paused(&fixture.session, other.pid(), true);
         assert_eq!(first.index, second.index);
         let mut thread = Thread::begin(&fixture.session, &second, 0);
         thread.publish(&History::random(1, 10));
@@ -136,8 +134,42 @@ fn a_mark_is_only_for_the_image_that_it_was_meant_for() {
             "{refused}"
         );
     });
-    drop(sleeper);
+    drop([sleeper, other]);
     let marks = marks_of(fixture);
     assert_eq!(marks.len(), 1, "{marks:?}");
     assert_eq!(marks[0].1, "paused");
+}
+
+/// An image that ended before the drainer looked: its process has become another one, and that is
+/// asked.
+#[test]
+fn the_next_image_is_asked_when_the_first_has_ended() {
+    let mut fixture = Fixture::new(Settings::default());
+    let sleeper = Sleeper::start();
+    let pid = sleeper.pid();
+    let first = Process::begin_paused(&fixture.session, pid, false);
+    std::thread::scope(|scope| {
+        let marker = scope.spawn(|| outside::mark(pid, "for whoever is there"));
+        wait_until_asked(&fixture);
+        free_process(fixture.session.process(first.index).unwrap());
+        let second = Process::begin_paused(&fixture.session, pid, false);
+        let mut thread = Thread::begin(&fixture.session, &second, 0);
+        thread.publish(&History::random(1, 10));
+        while !marker.is_finished() {
+            fixture.drainer.pass();
+        }
+        marker.join().unwrap().unwrap();
+    });
+    drop(sleeper);
+    let marks = marks_of(fixture);
+    assert_eq!(marks.len(), 1, "{marks:?}");
+    assert_eq!(marks[0].1, "for whoever is there");
+}
+
+/// Waits until a mark lies there for the drainer.
+fn wait_until_asked(fixture: &Fixture) {
+    let state = &fixture.session.header().mark_state;
+    while state.load(Ordering::Acquire) & 0xff != 2 {
+        std::thread::yield_now();
+    }
 }
