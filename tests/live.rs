@@ -18,7 +18,10 @@ fn start(room: &Room) -> Running {
             "--format",
             "json",
         ];
-        room.heaptape(&stats).stdout.contains("main").then_some(())
+        room.heaptape(&stats)
+            .stdout
+            .contains("first_grabs")
+            .then_some(())
     });
     running
 }
@@ -36,6 +39,10 @@ fn finish(room: &Room, running: Running) -> String {
 fn nobody_else_writes_to_it() {
     let room = Room::new();
     let running = start(&room);
+    let info = room.heaptape(&["info", "t.tape"]).success().stdout;
+    assert!(info.contains("it is being recorded"), "{info}");
+    assert!(!info.contains("cut, lost or damaged"), "{info}");
+    assert_eq!(room.json(&["info", "t.tape"])["being_written"], true);
     for verb in ["repack", "symbolize"] {
         let refused = room.heaptape(&[verb, "t.tape"]);
         assert_eq!(refused.code, 2, "{verb}: {refused:?}");
@@ -45,7 +52,7 @@ fn nobody_else_writes_to_it() {
         );
     }
     finish(&room, running);
-    room.assert_clean("t.tape");
+    assert_eq!(room.assert_clean("t.tape")["being_written"], false);
     let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];
     let functions = rows(&room.json(&stats));
     for (function, sum) in [

@@ -95,7 +95,8 @@ HEAPTAPE_INLINE void heaptape_mark(const char *name) {
  * the same name; 0 when nothing is recorded, and for NULL and "". Reports with the number 0, or
  * with one that this function did not return in this program, are not recorded. A program has 255
  * domains; all further names get the number of one that is called "other". Reports call one that
- * has the name of a domain that every recording has (native, mmap, ...) "native (custom)".
+ * has the name of a domain that every recording has (native, raw, mem, obj, mmap, arena)
+ * "native (custom)".
  */
 HEAPTAPE_INLINE uint16_t heaptape_domain(const char *name) {
     uint16_t (*found)(const char *);

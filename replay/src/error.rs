@@ -38,6 +38,15 @@ pub enum Error {
         /// The tape.
         path: PathBuf,
     },
+    /// The file has no bytes, and a recording is about to write some.
+    #[error(
+        "{}: nothing was written to this tape yet, its program has only just started; try again in \
+         a second", path.display()
+    )]
+    NotBegun {
+        /// The tape.
+        path: PathBuf,
+    },
     /// The file does not begin with a tape header that this version can read.
     #[error("{}: {source}; {}", path.display(), header_advice(source))]
     Header {

@@ -10,8 +10,8 @@ use crate::tape::Tape;
 use std::fmt;
 
 /// What is said where not all blocks are known that a process got from the one that forked it.
-pub const INHERITED: &str = "not all inherited blocks are known: the parent's tape is not beside this one, or not whole, or \
-     its threads went on while it forked";
+pub const INHERITED: &str = "not all inherited blocks are known: the parent's tape is not whole or \
+                             not beside this one, or its threads went on while it forked";
 
 /// What a recording lacks; of several things the first in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]

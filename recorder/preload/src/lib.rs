@@ -8,7 +8,8 @@
 //! | the program calls; the real function is called | [`hooks`], [`next`], [`bootstrap`] |
 //! | or: the program's allocator calls | [`linked`], in programs that are linked with us |
 //! | does this process record? | [`gate`], [`process`], [`presence`], [`objects`], [`c_library`] |
-//! | who is it, and who started it? | [`identity`], [`lineage`], [`fork_cuts`], [`environment`], [`library`] |
+//! | who is it, and who started it? | [`identity`], [`lineage`], [`environment`], [`library`] |
+//! | where were its parent's threads? | [`fork_cuts`] |
 //! | the thread's state, its guard and its stream | [`thread`], [`level`], [`caller`] |
 //! | the stamp | [`clock`] |
 //! | the stack | [`stack`], [`modules`] |

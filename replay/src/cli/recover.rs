@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Without SESSION the sessions that are left are listed, those of other versions of heaptape and
 /// damaged ones too. With it, everything that the recorded processes published is written and the
-/// session is removed.
+/// session is removed. Tapes that were begun stay where they are; --output names the others.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  heaptape recover\n  \
                   heaptape recover /dev/shm/heaptape-1000-4711-2f.session -o app.tape")]

@@ -40,6 +40,8 @@ pub struct Info {
     start_ns: u64,
     end_ns: u64,
     complete: bool,
+    /// It is still being recorded.
+    being_written: bool,
     ended_by: String,
     events: Value,
     lost_events: u64,
@@ -108,6 +110,7 @@ pub fn collect(tape: &Tape, summary: &Summary, has_index: bool) -> Info {
         start_ns: ns(tape.start_stamp),
         end_ns: ns(tape.end_stamp),
         complete: Gap::of(tape, Some(summary)).is_none(),
+        being_written: tape.is_being_written(),
         ended_by: ended_by(end),
         events: json!({"alloc": summary.allocs, "free": summary.frees,
             "realloc": summary.reallocs}),
@@ -391,6 +394,9 @@ fn children(names: &[String]) -> String {
 }
 
 fn ended_words(info: &Info) -> String {
+    if info.being_written {
+        return "nothing yet: it is being recorded".to_owned();
+    }
     let mut words = info.ended_by.clone();
     if !info.complete {
         words.push_str(" (not complete: something was cut, lost or damaged)");

@@ -107,6 +107,12 @@ impl Tape {
         })
     }
 
+    /// True while it is being recorded, or an end is being put to it.
+    #[must_use]
+    pub fn is_being_written(&self) -> bool {
+        self.end.is_none() && open::is_locked(&self.path)
+    }
+
     /// Opens the tape at `path` without its stacks, and gives the distinct frames of them: for who
     /// asks for code places alone, at a fraction of the cost.
     ///

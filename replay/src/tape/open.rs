@@ -71,12 +71,19 @@ pub(super) fn tape_bytes(path: &Path) -> Result<Bytes, Error> {
         });
     }
     if kind.len() == 0 {
-        return Err(Error::Empty {
-            path: path.to_owned(),
+        let path = path.to_owned();
+        return Err(match is_locked(&path) {
+            true => Error::NotBegun { path },
+            false => Error::Empty { path },
         });
     }
     let file = File::open(path).map_err(read)?;
     Bytes::of_file(&file).map_err(read)
+}
+
+/// True when another holds the lock of the tape at `path`.
+pub(super) fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| locked_by_another(&file))
 }
 
 /// Takes the lock of a tape, which falls with the file; true when another holds it. File systems
