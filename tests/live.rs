@@ -1,6 +1,6 @@
 //! A tape that is still being written: it can be read, and nobody else may change it.
 
-use heaptape_tests::answers::rows;
+use heaptape_tests::answers::{array, rows};
 use heaptape_tests::{Room, Running, build, wait_for};
 use std::fs;
 
@@ -109,4 +109,16 @@ fn it_can_be_removed() {
             "heaptape: g/t.tape: this tape was moved, removed or replaced while it was written\n"
         );
     }
+}
+
+/// The kernel tells the size of a process by its first thread, as long as it has that.
+#[test]
+fn its_size_is_read_when_its_first_thread_has_left() {
+    let room = Room::new();
+    let program = build::c("left.c", &[]);
+    room.record_as_bare("t.tape", &[program]);
+    let timeline = room.json(&["timeline", "t.tape", "--points", "20"]);
+    let points = array(&timeline, "points").iter();
+    let largest = points.filter_map(|point| point["rss"].as_u64()).max();
+    assert!(largest >= Some(30 << 20), "{largest:?}");
 }

@@ -212,7 +212,7 @@ impl ProcessState {
     /// once a second. False when it did not change.
     pub fn sample(&mut self, clock: &Clock, now_ns: u64) -> bool {
         let Some((resident_bytes, shared_bytes)) =
-            self.probe.as_ref().and_then(ResidentProbe::read)
+            self.probe.as_mut().and_then(ResidentProbe::read)
         else {
             return false;
         };

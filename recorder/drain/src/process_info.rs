@@ -131,14 +131,29 @@ pub fn processes_with_environment(entry: &[u8], start_time: u64) -> Vec<u32> {
 /// moment: an empty one is read again.
 fn environment(pid: u32) -> Vec<u8> {
     for _ in 0..3 {
-        let text = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let folder = folder(pid);
+        let text = std::fs::read(folder.join("environ")).unwrap_or_default();
         // A thread of the kernel has no executable.
-        if !text.is_empty() || link(pid, "exe").is_none() {
+        if !text.is_empty() || std::fs::read_link(folder.join("exe")).is_err() {
             return text;
         }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     Vec::new()
+}
+
+/// The folder that tells what process `pid` has: the process's own, or that of a thread that has
+/// outlived the first one.
+fn folder(pid: u32) -> PathBuf {
+    let own = PathBuf::from(format!("/proc/{pid}"));
+    let is_left = |stat: Stat| matches!(stat.state, b'Z' | b'X') && stat.threads > 1;
+    if !Stat::of(pid).is_some_and(is_left) {
+        return own;
+    }
+    let first = pid.to_string();
+    let threads = std::fs::read_dir(own.join("task")).into_iter().flatten();
+    let mut others = threads.flatten().filter(|it| *it.file_name() != *first);
+    others.next().map_or(own, |thread| thread.path())
 }
 
 /// The processes that use a file, as far as `/proc` shows them.
@@ -168,7 +183,7 @@ impl Users {
 }
 
 fn has_open(pid: u32, file: &Metadata) -> bool {
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    let descriptors = std::fs::read_dir(folder(pid).join("fd"));
     descriptors.into_iter().flatten().flatten().any(|entry| {
         std::fs::metadata(entry.path())
             .is_ok_and(|open| (open.dev(), open.ino()) == (file.dev(), file.ino()))
@@ -178,7 +193,7 @@ fn has_open(pid: u32, file: &Metadata) -> bool {
 /// True when process `pid` maps the file of this inode and name. The device that is shown is not
 /// always the file's own.
 fn maps(pid: u32, inode: u64, name: &[u8]) -> bool {
-    let maps = std::fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let maps = std::fs::read(folder(pid).join("maps")).unwrap_or_default();
     let inode = inode.to_string();
     maps.split(|&byte| byte == b'\n').any(|line| {
         let mut fields = line.split(|&byte| byte == b' ');
@@ -318,6 +333,8 @@ impl MemoryProbe {
 /// The resident size of a process, from a kept descriptor.
 #[derive(Debug)]
 pub struct ResidentProbe {
+    pid: u32,
+    start_time: u64,
     statm: File,
     page_bytes: u64,
 }
@@ -329,14 +346,27 @@ impl ResidentProbe {
         // SAFETY: a plain call.
         let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         Some(Self {
-            statm: File::open(format!("/proc/{pid}/statm")).ok()?,
+            pid,
+            start_time: Stat::of(pid)?.start_time,
+            statm: File::open(folder(pid).join("statm")).ok()?,
             page_bytes: u64::try_from(page_bytes).unwrap_or(4096),
         })
     }
 
     /// Resident and shared bytes; `None` when the process is gone.
     #[must_use]
-    pub fn read(&self) -> Option<(u64, u64)> {
+    pub fn read(&mut self) -> Option<(u64, u64)> {
+        self.read_thread().or_else(|| {
+            // The thread that it was opened for may have left the others behind.
+            let again = Self::open(self.pid)?;
+            if again.start_time == self.start_time {
+                *self = again;
+            }
+            self.read_thread()
+        })
+    }
+
+    fn read_thread(&self) -> Option<(u64, u64)> {
         let mut buffer = [0; 128];
         let count = self.statm.read_at(&mut buffer, 0).ok()?;
         let text = std::str::from_utf8(buffer.get(..count)?).ok()?;
@@ -449,7 +479,7 @@ mod tests {
 
     #[test]
     fn our_own_memory_is_seen() {
-        let probe = ResidentProbe::open(std::process::id()).unwrap();
+        let mut probe = ResidentProbe::open(std::process::id()).unwrap();
         let (resident, shared) = probe.read().unwrap();
         assert!(resident >= 4096 && shared <= resident);
         assert!(thread_is_alive(std::process::id(), std::process::id()));
