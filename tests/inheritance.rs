@@ -3,29 +3,58 @@
 
 use heaptape_tests::answers::{number, rows};
 use heaptape_tests::{Room, build};
-use serde_json::json;
 
 /// Nothing tells when a fork happened that the C library did not make: the first that is seen of
 /// the child is its first call, and here its parent has other blocks at the same addresses then.
 #[test]
 fn a_parent_that_went_on_after_an_unseen_fork() {
-    let room = Room::new();
     let program = build::c("went_on.c", &[]);
-    let command = [program.to_str().unwrap(), "raw"];
-    room.record_as_bare("t.tape", &command);
-    let tapes = room.tapes();
-    let child = tapes.iter().find(|tape| *tape != "t.tape").unwrap();
-    let info = room.assert_clean(child);
-    assert_eq!(info["inherited"], json!({"bytes": 20_000, "count": 200}));
-    assert_eq!(number(&info, "inherited_frees"), 200);
-    assert_eq!(number(&info, "unknown_frees"), 0);
-    assert_eq!(info["inherited_known"], true);
-    for (tape, function) in [("t.tape", "later_takes"), (child, "first_takes")] {
-        let moment = if tape == "t.tape" { "end" } else { "start" };
-        let stats = ["stats", tape, "--inherited", "--at", moment];
-        let stats = room.json(&[&stats[..], &["--group-by", "function"]].concat());
-        let expected = [(function.to_owned(), (20_000, 200))];
-        assert_eq!(rows(&stats), expected.into(), "{tape}");
+    for (how, first) in [
+        ("raw", "first_takes"),
+        ("twice", "first_takes"),
+        ("ended", "thread_takes"),
+    ] {
+        let room = Room::new();
+        room.record_as_bare("t.tape", &[program.to_str().unwrap(), how]);
+        let tapes = room.tapes();
+        let [child] = tapes
+            .iter()
+            .filter(|tape| *tape != "t.tape")
+            .collect::<Vec<_>>()[..]
+        else {
+            panic!("{how}: {tapes:?}");
+        };
+        let info = room.assert_clean(child);
+        assert_eq!(number(&info, "inherited_frees"), 200, "{how}: {info:#}");
+        assert_eq!(number(&info, "unknown_frees"), 0, "{how}: {info:#}");
+        assert_eq!(info["inherited_known"], true, "{how}: {info:#}");
+        let blocks = |tape: &str, moment: &str| {
+            let stats = [
+                "stats",
+                tape,
+                "--inherited",
+                "--group-by",
+                "function",
+                "--at",
+                moment,
+            ];
+            rows(&room.json(&stats))
+        };
+        let inherited = blocks(child, "start");
+        assert_eq!(
+            inherited.get(first),
+            Some(&(20_000, 200)),
+            "{how}: {inherited:#?}"
+        );
+        assert_eq!(inherited.get("later_takes"), None, "{how}: {inherited:#?}");
+        // Its time begins when it was seen, and not with what it inherited.
+        let start = format!("{}ns", number(&info, "start_ns"));
+        let parents = blocks("t.tape", &start);
+        assert_eq!(
+            parents.get("later_takes"),
+            Some(&(20_000, 200)),
+            "{how}: {parents:#?}"
+        );
     }
 }
 

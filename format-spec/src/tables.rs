@@ -227,7 +227,7 @@ record! {
     /// How far a stream of the parent's tape had come, in the memory that a forked process got.
     /// Since version 1.2.
     ForkCut in FORK_CUTS {
-        /// The stream, as the parent's tape numbers it.
+        /// The stream, as the parent's tape numbers it; `u32::MAX`: all that no record names.
         stream: u32,
         /// Events up to this stamp had happened.
         stamp: u64,

@@ -214,12 +214,12 @@ impl Recording {
 
     /// What was alive in this process for the child whose tape is `child`.
     fn all_at_fork(&self, child: &Tape) -> Result<Vec<Block>, Error> {
-        let (at, cuts) = (child.process.cut_stamp, &child.fork_cuts);
-        if cuts.is_empty() {
-            return self.all_alive(at);
+        let cuts = &child.fork_cuts;
+        if cuts.is_one_moment() {
+            return self.all_alive(cuts.others);
         }
         let index = self.index()?;
-        self.install(|| live_heap::at_fork(&self.tape, index, at, cuts))
+        self.install(|| live_heap::at_fork(&self.tape, index, cuts))
             .map_err(|fault| self.error_of(fault))
     }
 
@@ -432,7 +432,7 @@ impl Recording {
         let Some(parent) = self.parent() else {
             return false;
         };
-        let reaches_fork = |end: &End| end.stamp >= self.tape.process.cut_stamp;
+        let reaches_fork = |end: &End| end.stamp >= self.tape.fork_cuts.last();
         parent.tape.end.as_ref().is_some_and(reaches_fork)
             && parent.gap().is_ok_and(|gap| gap.is_none())
             && parent.summary().is_ok_and(|all| all.inherited_known)

@@ -2,6 +2,9 @@
 //
 //     went_on raw              forks without the C library; the child waits until its parent has
 //                              changed its blocks, and then frees those that it got
+//     went_on twice            the same, but the child forks with the C library, and its child
+//                              frees
+//     went_on ended            as raw, but each block was made by a thread that has ended
 //     went_on threads FORKS    a thread changes its blocks all the time; each child frees those
 //                              that it got, and says how many
 #include "target.h"
@@ -28,6 +31,29 @@ FRAME void later_takes(void) {
     KEEP_FRAME();
 }
 
+static pthread_barrier_t all_live;
+
+FRAME static void *thread_takes(void *place) {
+    *(void *volatile *)place = malloc(100);
+    pthread_barrier_wait(&all_live);
+    KEEP_FRAME();
+    return NULL;
+}
+
+static int threads_take(void) {
+    static pthread_t threads[BLOCKS];
+    pthread_barrier_init(&all_live, NULL, BLOCKS);
+    for (int i = 0; i < BLOCKS; i++) {
+        if (pthread_create(&threads[i], NULL, thread_takes, (void *)&blocks[i])) {
+            return 0;
+        }
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    return 1;
+}
+
 static int free_all(void) {
     int count = 0;
     for (int i = 0; i < BLOCKS; i++) {
@@ -37,10 +63,14 @@ static int free_all(void) {
     return count;
 }
 
-static int raw(void) {
+static int raw(const char *how) {
     int ends[2];
     char byte = 0;
-    first_takes();
+    if (strcmp(how, "ended")) {
+        first_takes();
+    } else if (!threads_take()) {
+        return 89;
+    }
     if (pipe(ends)) {
         return 90;
     }
@@ -48,6 +78,12 @@ static int raw(void) {
     if (child == 0) {
         if (read(ends[0], &byte, 1) != 1) {
             _exit(91);
+        }
+        pid_t grandchild = strcmp(how, "twice") ? 0 : fork();
+        if (grandchild) {
+            int status = 1;
+            waitpid(grandchild, &status, 0);
+            _exit(status != 0);
         }
         free_all();
         _exit(0);
@@ -105,5 +141,5 @@ int main(int argc, char **argv) {
     if (argc > 2) {
         return threads(atoi(argv[2]));
     }
-    return argc > 1 ? raw() : 95;
+    return argc > 1 ? raw(argv[1]) : 95;
 }

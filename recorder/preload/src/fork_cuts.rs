@@ -6,7 +6,8 @@
 //! That stamp is taken before the fork, and until the kernel copies the memory other threads go on:
 //! for microseconds, or for as long as the forking thread gets no processor. What they did is in
 //! the memory of the child, and so is the last stamp of each. After a fork that the C library did
-//! not make there is no stamp at all, and the last ones tell everything.
+//! not make there is no stamp at all, and the last ones tell everything. A stream whose level is
+//! gone has ended: all of it is there.
 
 use crate::level::Level;
 use crate::process;
@@ -21,16 +22,19 @@ use heaptape_session::sys;
 static LEVELS: AtomicU64 = AtomicU64::new(0);
 /// Its length.
 static LEVELS_MAX: AtomicU32 = AtomicU32::new(0);
-/// [`Cut`]s of the nearest ancestor that had a stream, in private memory of their own, until this
-/// process's first stream tells of them; 0: none.
+/// The largest last stamp of the levels whose memory is gone, 0: there was none.
+static FORGOTTEN: AtomicU64 = AtomicU64::new(0);
+/// [`Cuts`] of the nearest ancestor that had a stream, until this process's first stream tells of
+/// them; 0: none.
 static CUTS: AtomicU64 = AtomicU64::new(0);
-/// How many.
-static CUTS_COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Cuts that one blob holds.
 const BLOB_CUTS: usize = 32;
 /// Bytes of a cut in a blob: u32 stream, u64 ticks.
 const CUT_BYTES: usize = 12;
+
+/// Stands for all streams that no cut names.
+const OTHERS: u32 = u32::MAX;
 
 /// How far a stream had come.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +42,13 @@ const CUT_BYTES: usize = 12;
 struct Cut {
     ticks: u64,
     stream: u32,
+}
+
+/// Cuts, in private memory of their own: this, and so many of them behind it.
+#[derive(Debug)]
+#[repr(C)]
+struct Cuts {
+    count: usize,
 }
 
 /// Makes room to note levels in `slots` slots. Once, before the first level opens. Without memory
@@ -72,10 +83,13 @@ pub fn note(level: &mut Level, index: u32) {
 
 /// The level goes away: its memory may be unmapped.
 pub fn forget(level: &mut Level) {
-    let place = level.noted.checked_sub(1).and_then(noted);
+    let Some(slot) = level.noted.checked_sub(1) else {
+        return;
+    };
     level.noted = 0;
+    FORGOTTEN.fetch_max(level.ticks, Ordering::Relaxed);
     let address = ptr::from_ref(level) as u64;
-    if let Some(place) = place {
+    if let Some(place) = noted(slot) {
         // Another level may have got the slot since.
         let _ = place.compare_exchange(address, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -89,7 +103,7 @@ fn slots() -> u32 {
 
 /// The cuts of the levels in memory, in a child that has not begun: it is one thread, and nobody
 /// changes what it reads.
-fn levels() -> impl Iterator<Item = Cut> {
+fn levels() -> impl Iterator<Item = Cut> + Clone {
     (0..slots()).filter_map(|index| {
         let level = NonNull::new(noted(index)?.load(Ordering::Relaxed) as *mut Level)?;
         // SAFETY: levels are forgotten before their memory is unmapped, and the kernel changes no
@@ -101,63 +115,84 @@ fn levels() -> impl Iterator<Item = Cut> {
     })
 }
 
-/// In a fresh fork, before anything of the parent's is used again: keeps the cuts of streams that
-/// went on after `ticks`, the moment before the fork; all for 0, which stands for a fork that was
-/// not seen. Returns the moment to count from, 0 when it is not known. What a parent without
-/// streams has kept of its own parent stays.
-pub fn take_over(ticks: u64) -> u64 {
-    let last = levels().map(|cut| cut.ticks).max();
-    let Some(last) = last else {
-        return ticks;
-    };
-    drop_cuts();
-    let went_on = || levels().filter(|cut| cut.ticks > ticks);
-    let count = went_on().count();
-    if count > 0
-        && let Some(memory) = sys::map_private(count * size_of::<Cut>())
-    {
-        let cuts: *mut Cut = memory.cast();
-        for (place, cut) in went_on().enumerate() {
-            // SAFETY: within the memory that was mapped for so many.
-            let slot = unsafe { cuts.add(place) };
-            // SAFETY: as above, and nobody else has it.
-            unsafe { slot.write(cut) };
-        }
-        CUTS.store(memory as u64, Ordering::Relaxed);
-        CUTS_COUNT.store(count as u32, Ordering::Relaxed);
+/// In a fresh fork, before anything of the parent's is used again: keeps how far the parent's
+/// streams had come, when one went on after `ticks`, the moment before the fork; 0 stands for a
+/// fork that was not seen. What a parent without streams has kept of its own parent stays.
+pub fn take_over(ticks: u64) {
+    let forgotten = FORGOTTEN.swap(0, Ordering::Relaxed);
+    let last = levels().fold(forgotten, |last, cut| last.max(cut.ticks));
+    if last == 0 {
+        return;
     }
+    let others = Cut {
+        ticks: last,
+        stream: OTHERS,
+    };
+    let went_on = ticks < last;
+    let cuts = went_on.then(|| Cuts::new(levels().chain([others])));
+    let cuts = cuts.flatten().map_or(0, |cuts| cuts.as_ptr() as u64);
+    drop_cuts(CUTS.swap(cuts, Ordering::Relaxed));
     for place in (0..slots()).filter_map(noted) {
         // Writing zero where zero is would make the page resident.
         if place.load(Ordering::Relaxed) != 0 {
             place.store(0, Ordering::Relaxed);
         }
     }
-    if ticks == 0 { last } else { ticks }
 }
 
-fn cuts() -> &'static [Cut] {
-    let cuts = CUTS.load(Ordering::Relaxed) as *const Cut;
-    if cuts.is_null() {
-        return &[];
+impl Cuts {
+    /// `None` without memory for them.
+    fn new(cuts: impl Iterator<Item = Cut> + Clone) -> Option<NonNull<Self>> {
+        let count = cuts.clone().count();
+        let memory = sys::map_private(Self::bytes(count))?;
+        let place: NonNull<Self> = NonNull::new(memory.cast())?;
+        // SAFETY: fresh memory, large enough.
+        unsafe { place.write(Self { count }) };
+        let mut next: NonNull<Cut> = Self::first(place);
+        for cut in cuts.take(count) {
+            // SAFETY: one of `count` places in the memory.
+            unsafe { next.write(cut) };
+            // SAFETY: behind it, at most at the end.
+            next = unsafe { next.add(1) };
+        }
+        Some(place)
     }
-    // SAFETY: so many were written there, and nothing changes them until they are dropped.
-    unsafe { core::slice::from_raw_parts(cuts, CUTS_COUNT.load(Ordering::Relaxed) as usize) }
+
+    fn bytes(count: usize) -> usize {
+        size_of::<Self>() + count * size_of::<Cut>()
+    }
+
+    fn first(place: NonNull<Self>) -> NonNull<Cut> {
+        // SAFETY: the memory goes on behind the count.
+        unsafe { place.add(1) }.cast()
+    }
 }
 
-fn drop_cuts() {
-    let bytes = size_of_val(cuts());
-    let memory = CUTS.swap(0, Ordering::Relaxed) as *mut u8;
-    CUTS_COUNT.store(0, Ordering::Relaxed);
-    if !memory.is_null() {
-        // SAFETY: mapped by `take_over`, and no slice of it is left.
-        unsafe { sys::unmap(memory, bytes) };
+/// Gives the memory at `address` back, the former value of [`CUTS`].
+fn drop_cuts(address: u64) {
+    if let Some(cuts) = NonNull::new(address as *mut Cuts) {
+        // SAFETY: made by `Cuts::new`; whoever took it out of `CUTS` has it alone.
+        let count = unsafe { cuts.as_ref() }.count;
+        // SAFETY: as above, and mapped with this length.
+        unsafe { sys::unmap(cuts.as_ptr().cast(), Cuts::bytes(count)) };
     }
 }
 
 /// Writes the cuts into the first stream of the process. The level is being born: nobody else has
 /// it.
 pub fn write(level: &mut Level) {
-    for some in cuts().chunks(BLOB_CUTS) {
+    // Taken out first: a signal handler that forks in between leaves these to this call, which
+    // comes back in its child, too.
+    let address = CUTS.swap(0, Ordering::Relaxed);
+    let Some(cuts) = NonNull::new(address as *mut Cuts) else {
+        return;
+    };
+    // SAFETY: made by `Cuts::new`, and taken out of `CUTS`.
+    let count = unsafe { cuts.as_ref() }.count;
+    let first = Cuts::first(cuts).as_ptr();
+    // SAFETY: so many were written there, and nobody else has them.
+    let all = unsafe { core::slice::from_raw_parts(first, count) };
+    for some in all.chunks(BLOB_CUTS) {
         let mut bytes = [0; BLOB_CUTS * CUT_BYTES];
         for (place, cut) in bytes.chunks_exact_mut(CUT_BYTES).zip(some) {
             let fields = cut.stream.to_le_bytes().into_iter();
@@ -169,5 +204,5 @@ pub fn write(level: &mut Level) {
         let used = bytes.get(..some.len() * CUT_BYTES);
         recording::append_blob(level, blob::FORK_CUTS, &[used.unwrap_or_default()]);
     }
-    drop_cuts();
+    drop_cuts(address);
 }

@@ -336,6 +336,10 @@ unsafe extern "C" fn before_fork() {
     if sandbox::has_ended() {
         return;
     }
+    // A child of a fork that was not seen: its own inheritance comes first.
+    if gate::mode() == gate::NEW {
+        start();
+    }
     let ticks = clock::now::<true, false>(0);
     // Relaxed: read by the child, whose only thread is this one. Another thread that forks at the
     // same time moves it by the length of a fork.
@@ -391,7 +395,7 @@ fn follow_fork() {
         0 => noted,
         ticks => ticks,
     };
-    let cut = fork_cuts::take_over(cut);
+    fork_cuts::take_over(cut);
     thread::forget_parents();
     let header = session().header();
     let is_over = header.state.load(Ordering::Relaxed) == state::CLOSED;

@@ -65,9 +65,9 @@ pub mod blob {
     pub const THREAD_NAME: u8 = 9;
     /// u32 count, u64 last ticks, u8 reason: lost events, the first at the blob's ticks.
     pub const LOST: u8 = 10;
-    /// For each u32 stream, u64 ticks: of a stream of the parent, the last ticks in the memory that
-    /// a forked child got. For those that went on after the fork's own ticks; of a fork that was
-    /// not seen for all.
+    /// For each u32 stream, u64 ticks: of an open stream of the parent, the last ticks in the
+    /// memory that a forked child got; 0xFFFFFFFF: of all others. When one is behind the fork's own
+    /// ticks, or those are not known.
     pub const FORK_CUTS: u8 = 11;
 }
 

@@ -6,13 +6,14 @@
 use super::{Fault, check};
 use crate::block::Block;
 use crate::history::heap::{Collector, Heap};
-use crate::history::transitions::{Transition, TransitionKind, is_mapping};
+use crate::history::transitions::{Transition, TransitionKind, decode, is_mapping};
 use crate::history::windows::Windows;
 use crate::index::Index;
 use crate::tape::Tape;
-use heaptape_format::tables::ForkCut;
+use crate::tape::chunks::EventChunk;
+use crate::tape::fork_cuts::ForkCuts;
 use rayon::prelude::*;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 /// Is not interested in who died.
 struct Nobody;
@@ -44,21 +45,24 @@ pub(crate) fn live_heap(tape: &Tape, index: &Index, at: u64) -> Result<Vec<Block
     Ok(blocks)
 }
 
-/// Every block that a forked child inherited, by domain and address: those that are alive at `at`,
-/// but for what the streams that `cuts` name did up to the stamps there.
-pub(crate) fn at_fork(
-    tape: &Tape,
-    index: &Index,
-    at: u64,
-    cuts: &[ForkCut],
-) -> Result<Vec<Block>, Fault> {
-    let stamps: FxHashMap<u32, u64> = cuts.iter().map(|cut| (cut.stream, cut.stamp)).collect();
-    let first = stamps.values().copied().min().unwrap_or(at).min(at);
-    let last = stamps.values().copied().max().unwrap_or(at).max(at);
-    let mut blocks = live_heap(tape, index, first)?;
-    let mut windows = Windows::new(tape, Some(first), last).only(move |transition| {
-        transition.stamp <= stamps.get(&transition.stream.0).copied().unwrap_or(at)
-    });
+/// Every block that a forked child inherited, by domain and address: what was alive when each
+/// stream had come as far as `cuts` says.
+pub(crate) fn at_fork(tape: &Tape, index: &Index, cuts: &ForkCuts) -> Result<Vec<Block>, Fault> {
+    // Up to there it makes no difference from which stream an event is.
+    let mut same = cuts.others;
+    let mut damaged = Vec::new();
+    for stream in &tape.event_streams {
+        let of_stream = cuts.of(stream.stream);
+        match next_stamp(tape, &stream.chunks, of_stream, cuts.last()) {
+            Ok(next) => same = next.map_or(same, |next| same.min(next.saturating_sub(1))),
+            Err(offset) => damaged.push(offset),
+        }
+    }
+    check(index, &damaged)?;
+    let mut blocks = live_heap(tape, index, same)?;
+    let own = cuts.clone();
+    let mut windows = Windows::new(tape, Some(same), cuts.last())
+        .only(move |transition| transition.stamp <= own.of(transition.stream.0));
     let mut history = Vec::new();
     while let Some(window) = windows.next_window() {
         history.push(window);
@@ -67,6 +71,18 @@ pub(crate) fn at_fork(
     replay(tape, &mut blocks, &history);
     blocks.par_sort_unstable_by_key(|block| (block.domain, block.address, block.born));
     Ok(blocks)
+}
+
+/// The stamp of a stream's first event behind `after`, when it is not behind `to`; or the offset of
+/// a chunk that cannot be read.
+fn next_stamp(tape: &Tape, chunks: &[EventChunk], after: u64, to: u64) -> Result<Option<u64>, u64> {
+    let place = chunks.partition_point(|chunk| chunk.stamp_last <= after);
+    let Some(chunk) = chunks.get(place).filter(|chunk| chunk.stamp_first <= to) else {
+        return Ok(None);
+    };
+    let transitions = decode(tape, chunk).map_err(|_| chunk.found.offset)?;
+    let stamps = transitions.iter().map(|transition| transition.stamp);
+    Ok(stamps.filter(|&stamp| stamp > after && stamp <= to).min())
 }
 
 /// Applies `history` to the live blocks. Those that it does not touch are left alone.

@@ -64,7 +64,8 @@ impl Tape {
         let same_process = is_named
             || self.process.parent_pid == 0
             || parent.process.pid == self.process.parent_pid;
-        let lived = parent.start_stamp <= cut && (parent.end.is_none() || cut <= parent.end_stamp);
+        let last = self.fork_cuts.last();
+        let lived = parent.start_stamp <= cut && (parent.end.is_none() || last <= parent.end_stamp);
         (same_process && lived).then_some(parent)
     }
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod chunks;
 pub(crate) mod domains;
+pub(crate) mod fork_cuts;
 mod lineage;
 pub(crate) mod open;
 mod stacks;
@@ -19,11 +20,12 @@ pub use verify::Verification;
 use crate::block::{StackId, StreamId};
 use crate::error::Error;
 use chunks::{ChunkList, StreamChunks, damaged_chunk};
+use fork_cuts::ForkCuts;
 use heaptape_format::scan::{Damage, FoundChunk};
 use heaptape_format::stack::Frame;
 use heaptape_format::symbols::Symbol;
 use heaptape_format::tables::{
-    Child, ClockPair, Domain, End, ForkCut, Lost, Mark, Module, Process, ResidentSample, Stream,
+    Child, ClockPair, Domain, End, Lost, Mark, Module, Process, ResidentSample, Stream,
 };
 use heaptape_format::{ChunkKind, TapeHeader};
 use open::Bytes;
@@ -69,8 +71,8 @@ pub struct Tape {
     pub clock_pairs: Vec<ClockPair>,
     /// User-defined domains.
     pub domains: Vec<Domain>,
-    /// Forked: where streams of the parent's tape stood, other than at `process.cut_stamp`.
-    pub fork_cuts: Vec<ForkCut>,
+    /// Forked: where the streams of the parent's tape stood.
+    pub(crate) fork_cuts: ForkCuts,
     /// What could not be read but for events, by offset. Damaged events are found when they are
     /// decoded: see [`Tape::verify`].
     pub damage: Vec<Damage>,
@@ -186,6 +188,7 @@ impl Tape {
             ORIGIN_STARTED => 0,
             _ => tables.process.cut_stamp.min(end_stamp),
         };
+        let fork_cuts = ForkCuts::new(&tables.fork_cuts, tables.process.cut_stamp);
         Self {
             path: path.to_owned(),
             header,
@@ -199,7 +202,7 @@ impl Tape {
             children: tables.children,
             clock_pairs: tables.clock_pairs,
             domains: tables.domains,
-            fork_cuts: tables.fork_cuts,
+            fork_cuts,
             damage: list.damage,
             start_stamp,
             end_stamp,

@@ -196,19 +196,24 @@ proptest! {
         before in scripts(60, false),
         after in scripts(60, false),
         stamps in prop::collection::vec(prop::option::of(-40i64..40), 2),
+        others in prop::option::of(-40i64..40),
         slice_events in 1u64..30,
         child_frees in prop::collection::vec(0usize..30, 0..8),
     ) {
         let family = family(&[before], &[after]);
         let cut = family.histories[0].end_stamp / 2;
-        let at = |stream: usize| stamps[stream].map(|by| cut.saturating_add_signed(by));
+        let end = family.histories[0].end_stamp;
+        let at = |by: Option<i64>| by.map(|by| cut.saturating_add_signed(by).min(end));
+        let rest = at(others).unwrap_or(cut);
         let mut model = Model::new(&family.histories[0]);
-        model.end_streams(|stream| at(stream).unwrap_or(cut));
+        model.end_streams(|stream| at(stamps[stream]).unwrap_or(rest));
         let alive = model.end().live();
-        let cuts = (0..2u32).filter_map(|stream| {
-            at(stream as usize).map(|stamp| ForkCut { stream, stamp })
+        let named = [(0, at(stamps[0])), (1, at(stamps[1])), (u32::MAX, at(others))];
+        let cuts = named.into_iter().filter_map(|(stream, stamp)| {
+            Some(ForkCut { stream, stamp: stamp? })
         });
         let child = Layout { fork_cuts: cuts.collect(), ..layout(1, cut) };
+        let is_one_moment = stamps.iter().all(Option::is_none);
         let mut frees = Simulation::new(1, false).finish();
         let mut addresses: Vec<u64> = child_frees
             .iter()
@@ -220,7 +225,7 @@ proptest! {
         addresses.dedup();
         let mut stamp = cut + 100;
         // One that is nobody's is taken for one that the copy of the memory caught.
-        let unknown = (!child.fork_cuts.is_empty()).then_some(1 << 40);
+        let unknown = (!is_one_moment).then_some(1 << 40);
         for address in addresses.iter().copied().chain(unknown) {
             stamp += 1;
             let mut free = Event::new(Operation::FREE, stamp);
