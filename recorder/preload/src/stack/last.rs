@@ -25,6 +25,7 @@ use super::checked::Checked;
 use super::depth::{Depth, FRAMES_KEPT_MAX, FRAMES_USUAL};
 use super::growing::Growing;
 use super::intern::InternTable;
+use super::leaves::OuterFrame;
 use super::row::{Row, RowKind};
 use super::walk::{End, Frame, Position};
 use super::words::{WORDS_A_STEP, Word, keep_step};
@@ -38,12 +39,12 @@ pub struct KeptFrame {
     /// The stack pointer.
     pub sp: usize,
     /// The frame pointer register, as it was when the frame was kept.
-    rbp: usize,
+    pub rbp: usize,
     /// The frame's node.
     pub node: u32,
     /// How many words lead from here to the end of the stack, doubled; odd: the way out of this
     /// frame depends on `rbp`.
-    words: u32,
+    pub(super) words: u32,
 }
 
 impl KeptFrame {
@@ -54,8 +55,10 @@ impl KeptFrame {
         self.pc == pc && (self.rbp == rbp || !self.needs_rbp())
     }
 
+    /// True when the way out of the frame depends on `rbp`.
     #[inline(always)]
-    fn needs_rbp(&self) -> bool {
+    #[must_use]
+    pub fn needs_rbp(&self) -> bool {
         self.words & 1 != 0
     }
 
@@ -111,7 +114,7 @@ pub struct Outer {
     /// The frame there, or the state in which the walk ended.
     frame: Frame,
     /// As in [`KeptFrame`].
-    words: u32,
+    pub(super) words: u32,
     /// All so far may be trusted.
     is_trusted: bool,
     /// All nodes so far are those that stood there before.
@@ -216,19 +219,22 @@ impl LastStack {
         index
     }
 
-    /// True when the frame `index` may be trusted, is as it was when `kept` was copied from it, and
-    /// a state that leads to `kept` leads to it.
+    /// The place of a frame that `kept` was made of, in a part of a stack with the stack pointer
+    /// `sp`, when it may be trusted, is as it was then, and a state that leads to `kept` leads to
+    /// it.
     #[inline(always)]
     #[must_use]
-    pub fn still_has(&self, index: usize, kept: &KeptFrame) -> bool {
+    pub(super) fn place_of(&self, kept: &OuterFrame, sp: usize) -> Option<usize> {
+        let index = kept.index as usize;
         let frame = self.frame(index);
-        // As many words and the same need of rbp: whatever led to `kept` compared rbp if this one
-        // needs it.
-        index <= self.trusted
-            && frame.sp == kept.sp
+        // The same node: the same program counter. As many words and the same need of rbp: whatever
+        // led to `kept` compared rbp if this one needs it.
+        let is_same = index <= self.trusted
+            && frame.sp.wrapping_sub(sp) == kept.distance as usize
             && frame.node == kept.node
             && frame.words == kept.words
-            && frame.is_at(kept.pc, kept.rbp)
+            && (frame.rbp == kept.rbp || !frame.needs_rbp());
+        is_same.then_some(index)
     }
 
     /// The innermost frame of the last stack, and its index.

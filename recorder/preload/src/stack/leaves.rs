@@ -11,11 +11,11 @@
 //! place of the first word that differs leads to the next place to look at: a tree of a few steps,
 //! in which each part is compared for itself.
 
-use super::last::{KeptFrame, LastStack};
-use super::words::Word;
+use super::last::LastStack;
+use super::words::NearWord;
 
 /// Parts that are remembered.
-const LEAVES: usize = 512;
+const LEAVES: usize = 2048;
 /// Places that are looked at for one stack.
 const STEPS_MAX: usize = 4;
 /// How many more searches than hits there are until few are made, since they cost too.
@@ -25,29 +25,64 @@ const HIT_WEIGHT: u32 = 4;
 /// Then one stack in so many is looked for.
 const REST: u32 = 16;
 /// Words that lead through one at most; larger parts are not kept.
-const WORDS_MAX: usize = 11;
+const WORDS_MAX: usize = 8;
 
 const _: () = assert!(LEAVES.is_power_of_two());
-const _: () = assert!(size_of::<Leaf>() == 256);
+const _: () = assert!(size_of::<Leaf>() == 128);
 
-/// One part. All-zero bytes are one that nothing leads to.
+/// One part: a line (of the processor's cache) that tells whether it is looked for, and one of
+/// words. All-zero bytes are one that nothing leads to.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 struct Leaf {
-    /// The innermost frame.
-    inner: KeptFrame,
-    /// The first frame outside of the part.
-    outer: KeptFrame,
+    /// The innermost frame's state.
+    pc: usize,
+    sp: usize,
+    rbp: usize,
+    /// The first frame outside of the part: its state but for the program counter, which its node
+    /// tells.
+    outer: OuterFrame,
+    /// The innermost frame's node.
+    node: u32,
     /// What the table's number was when it was kept: 32 bits, and so many changes take years.
     generation: u32,
-    /// Place of `outer` in the last stack.
-    outer_index: u32,
     /// Frames.
     count: u8,
     /// Words in use.
     word_count: u8,
+    /// The way out of the innermost frame depends on `rbp`.
+    needs_rbp: bool,
     /// Those of the outermost step first, as in the last stack.
-    words: [Word; WORDS_MAX],
+    words: [NearWord; WORDS_MAX],
+}
+
+/// What tells a frame of the last stack again, where an inner part of a stack leads to it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(super) struct OuterFrame {
+    pub(super) rbp: usize,
+    /// Of its stack pointer from that of the part, in bytes.
+    pub(super) distance: u32,
+    /// Never 0: it stands for the program counter.
+    pub(super) node: u32,
+    pub(super) words: u32,
+    /// Its place.
+    pub(super) index: u32,
+}
+
+impl OuterFrame {
+    /// Of the frame `index`, for a part with the stack pointer `sp`; `None` when it is too far away
+    /// or has no node.
+    pub(super) fn of(last: &LastStack, index: usize, sp: usize) -> Option<Self> {
+        let frame = last.frame(index);
+        (frame.node != 0).then_some(Self {
+            rbp: frame.rbp,
+            distance: u32::try_from(frame.sp.wrapping_sub(sp)).ok()?,
+            node: frame.node,
+            words: frame.words,
+            index: u32::try_from(index).ok()?,
+        })
+    }
 }
 
 /// The parts of a thread. All-zero bytes are valid and empty.
@@ -109,11 +144,11 @@ impl Leaves {
                 return None;
             }
             let Some(word) = leaf.first_difference() else {
-                let index = leaf.outer_index as usize;
-                return last.still_has(index, &leaf.outer).then_some(Found {
+                let index = last.place_of(&leaf.outer, sp)?;
+                return Some(Found {
                     index,
                     count: usize::from(leaf.count),
-                    node: leaf.inner.node,
+                    node: leaf.node,
                 });
             };
             place = place_after(place, word);
@@ -126,31 +161,42 @@ impl Leaves {
     #[inline(never)]
     pub(super) fn keep(&mut self, last: &LastStack, outer_index: usize, rbp: usize) {
         let (inner_index, inner) = last.innermost();
-        let outer = last.frame(outer_index);
         let Some(words) = last.words_between(outer_index, inner_index) else {
             return;
         };
-        let (Ok(index), Ok(count), Ok(word_count)) = (
-            u32::try_from(outer_index),
+        let (Some(outer), Ok(count), Ok(word_count)) = (
+            OuterFrame::of(last, outer_index, inner.sp),
             u8::try_from(inner_index - outer_index),
             u8::try_from(words.len()),
         ) else {
             return;
         };
+        let mut kept = [NearWord::default(); WORDS_MAX];
+        if words.len() > WORDS_MAX {
+            return;
+        }
+        for (near, word) in kept.iter_mut().zip(words) {
+            let Some(word) = NearWord::of(word, inner.sp) else {
+                return;
+            };
+            *near = word;
+        }
         let place = self.place_for(inner.pc, inner.sp, rbp);
         let Some(leaf) = self.places.get_mut(place) else {
             return;
         };
-        let Some(kept) = leaf.words.get_mut(..words.len()) else {
-            return;
+        *leaf = Leaf {
+            pc: inner.pc,
+            sp: inner.sp,
+            rbp: inner.rbp,
+            outer,
+            node: inner.node,
+            generation: self.generation,
+            count,
+            word_count,
+            needs_rbp: inner.needs_rbp(),
+            words: kept,
         };
-        kept.copy_from_slice(words);
-        leaf.inner = *inner;
-        leaf.outer = *outer;
-        leaf.generation = self.generation;
-        leaf.outer_index = index;
-        leaf.count = count;
-        leaf.word_count = word_count;
     }
 
     /// Where a search for the stack that is there now ends.
@@ -171,7 +217,10 @@ impl Leaves {
 impl Leaf {
     #[inline(always)]
     fn is_at(&self, pc: usize, sp: usize, rbp: usize, generation: u32) -> bool {
-        self.inner.sp == sp && self.inner.is_at(pc, rbp) && self.generation == generation
+        self.sp == sp
+            && self.pc == pc
+            && (self.rbp == rbp || !self.needs_rbp)
+            && self.generation == generation
     }
 
     /// What stands in memory in place of the first word that differs, from the inside on. To be
@@ -180,7 +229,7 @@ impl Leaf {
     fn first_difference(&self) -> Option<usize> {
         let words = self.words.get(..usize::from(self.word_count));
         let mut words = words.unwrap_or_default().iter().rev();
-        words.find_map(Word::difference)
+        words.find_map(|word| word.difference(self.sp))
     }
 }
 

@@ -112,3 +112,34 @@ impl Word {
         (found != self.value).then_some(found)
     }
 }
+
+/// A word of memory near a stack pointer, in half the space of a [`Word`]. The lower 48 bits are
+/// its value: addresses and small numbers have no more. The others are how many words its place
+/// lies above the stack pointer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct NearWord(u64);
+
+const VALUE_BITS: u32 = 48;
+const WORD_BYTES: isize = size_of::<usize>() as isize;
+
+impl NearWord {
+    /// `None` when it is too far from `sp`, or too large.
+    pub(super) fn of(word: &Word, sp: usize) -> Option<Self> {
+        let distance = word.address.wrapping_sub(sp) as isize;
+        let words = i16::try_from(distance / WORD_BYTES).ok()?;
+        let is_near = distance % WORD_BYTES == 0 && word.value >> VALUE_BITS == 0;
+        let place = u64::from(words as u16) << VALUE_BITS;
+        is_near.then_some(Self(place | word.value as u64))
+    }
+
+    /// As [`Word::difference`], with the stack pointer that it was made with.
+    #[inline(always)]
+    pub(super) fn difference(self, sp: usize) -> Option<usize> {
+        // With the sign of the upper 16 bits.
+        let words = self.0 as isize >> VALUE_BITS;
+        let value = self.0 as usize & ((1 << VALUE_BITS) - 1);
+        // SAFETY: as there.
+        let found = unsafe { load(sp.wrapping_add_signed(words * WORD_BYTES)) };
+        (found != value).then_some(found)
+    }
+}
