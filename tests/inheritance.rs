@@ -65,20 +65,24 @@ fn a_thread_that_goes_on_while_its_process_forks() {
     let room = Room::new();
     let program = build::c("went_on.c", &[]);
     let command = [program.to_str().unwrap(), "threads", "40"];
-    let said = room.record("t.tape", &[], &command);
+    let said = room.record("t.tape", &["--wait"], &command);
     assert_eq!((said.code, said.stderr.as_str()), (0, ""));
     let mut children = 0;
     for line in said.stdout.lines() {
         let (pid, freed) = line.split_once(' ').unwrap();
-        let info = room.assert_clean(&format!("t.{pid}.tape"));
+        children += 1;
         let freed: u64 = freed.parse().unwrap();
+        if freed == 0 {
+            // It was forked before the thread began, and made no event: it has no tape.
+            continue;
+        }
+        let info = room.assert_clean(&format!("t.{pid}.tape"));
         assert_eq!(number(&info, "unknown_frees"), 0, "{info:#}");
         assert_eq!(number(&info, "inherited_frees"), freed, "{info:#}");
         let inherited = number(&info["inherited"], "count");
         // Those that the copy caught in the middle are told.
         let is_known = info["inherited_known"] == true;
         assert!(!is_known || inherited >= freed, "{info:#}");
-        children += 1;
     }
     assert_eq!(children, 40);
 }
