@@ -119,7 +119,7 @@ impl<'t> Builder<'t> {
             Inheritance::Partial(blocks) => (blocks, true),
         };
         // What threads did while the kernel forked may be inherited by half.
-        let may_be_unknown = is_unknown || !tape.fork_cuts.is_one_moment();
+        let may_be_unknown = is_unknown || tape.fork_cuts.may_be_torn();
         let mut heap = Heap::new(tape.header.page_size, may_be_unknown);
         let mut inherited = HeapTotal::default();
         heap.preload(blocks.iter());

@@ -36,6 +36,11 @@ impl ForkCuts {
         streams.max().unwrap_or(0).max(self.others)
     }
 
+    /// True when a thread beside the one that forked may have gone on while the memory was copied.
+    pub(crate) fn may_be_torn(&self) -> bool {
+        self.streams.len() > 1
+    }
+
     /// True when all streams stood at one moment.
     pub(crate) fn is_one_moment(&self) -> bool {
         self.streams.is_empty()

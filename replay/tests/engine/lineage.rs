@@ -213,7 +213,7 @@ proptest! {
             Some(ForkCut { stream, stamp: stamp? })
         });
         let child = Layout { fork_cuts: cuts.collect(), ..layout(1, cut) };
-        let is_one_moment = stamps.iter().all(Option::is_none);
+        let may_be_torn = stamps.iter().all(Option::is_some);
         let mut frees = Simulation::new(1, false).finish();
         let mut addresses: Vec<u64> = child_frees
             .iter()
@@ -225,7 +225,7 @@ proptest! {
         addresses.dedup();
         let mut stamp = cut + 100;
         // One that is nobody's is taken for one that the copy of the memory caught.
-        let unknown = (!is_one_moment).then_some(1 << 40);
+        let unknown = may_be_torn.then_some(1 << 40);
         for address in addresses.iter().copied().chain(unknown) {
             stamp += 1;
             let mut free = Event::new(Operation::FREE, stamp);
