@@ -90,6 +90,11 @@ impl<'t> Windows<'t> {
         }
     }
 
+    /// Of the recorded machine, in bytes.
+    pub(crate) fn page_size(&self) -> u32 {
+        self.tape.header.page_size
+    }
+
     /// The next window; None behind the last.
     pub(crate) fn next_window(&mut self) -> Option<Vec<Transition>> {
         let end = self.ends.next()?;

@@ -33,13 +33,7 @@ pub(crate) fn live_heap(tape: &Tape, index: &Index, at: u64) -> Result<Vec<Block
     let alive = index.alive_behind(slices)?;
     let mut blocks: Vec<Block> = alive.into_iter().map(|lifetime| lifetime.block).collect();
     if border != Some(at) && slices < ends.len() {
-        let mut windows = Windows::new(tape, border, at);
-        let mut history = Vec::new();
-        while let Some(window) = windows.next_window() {
-            history.push(window);
-        }
-        check(index, &windows.damaged)?;
-        replay(tape, &mut blocks, &history);
+        replay(index, &mut blocks, Windows::new(tape, border, at))?;
     }
     blocks.par_sort_unstable_by_key(|block| (block.domain, block.address, block.born));
     Ok(blocks)
@@ -61,14 +55,9 @@ pub(crate) fn at_fork(tape: &Tape, index: &Index, cuts: &ForkCuts) -> Result<Vec
     check(index, &damaged)?;
     let mut blocks = live_heap(tape, index, same)?;
     let own = cuts.clone();
-    let mut windows = Windows::new(tape, Some(same), cuts.last())
+    let windows = Windows::new(tape, Some(same), cuts.last())
         .only(move |transition| transition.stamp <= own.of(transition.stream.0));
-    let mut history = Vec::new();
-    while let Some(window) = windows.next_window() {
-        history.push(window);
-    }
-    check(index, &windows.damaged)?;
-    replay(tape, &mut blocks, &history);
+    replay(index, &mut blocks, windows)?;
     blocks.par_sort_unstable_by_key(|block| (block.domain, block.address, block.born));
     Ok(blocks)
 }
@@ -85,8 +74,14 @@ fn next_stamp(tape: &Tape, chunks: &[EventChunk], after: u64, to: u64) -> Result
     Ok(stamps.filter(|&stamp| stamp > after && stamp <= to).min())
 }
 
-/// Applies `history` to the live blocks. Those that it does not touch are left alone.
-fn replay(tape: &Tape, blocks: &mut Vec<Block>, history: &[Vec<Transition>]) {
+/// Applies what happens in `windows` to the live blocks. Those that it does not touch are left
+/// alone.
+fn replay(index: &Index, blocks: &mut Vec<Block>, mut windows: Windows<'_>) -> Result<(), Fault> {
+    let mut history: Vec<Vec<Transition>> = Vec::new();
+    while let Some(window) = windows.next_window() {
+        history.push(window);
+    }
+    check(index, &windows.damaged)?;
     let mut touched: FxHashSet<u64> = FxHashSet::default();
     let mut touches_mappings = false;
     for transition in history.iter().flatten() {
@@ -97,7 +92,7 @@ fn replay(tape: &Tape, blocks: &mut Vec<Block>, history: &[Vec<Transition>]) {
             }
         }
     }
-    let mut heap = Heap::new(tape.header.page_size, false);
+    let mut heap = Heap::new(windows.page_size(), false);
     let mut met = Vec::new();
     blocks.retain(|block| {
         let is_met = match is_mapping(block.operation) {
@@ -110,8 +105,9 @@ fn replay(tape: &Tape, blocks: &mut Vec<Block>, history: &[Vec<Transition>]) {
         !is_met
     });
     heap.preload(met.iter());
-    for window in history {
+    for window in &history {
         heap.apply(window, || Nobody);
     }
     blocks.extend(heap.live());
+    Ok(())
 }
