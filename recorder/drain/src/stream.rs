@@ -308,6 +308,11 @@ impl StreamState {
                 });
                 self.take_node(StackNode { parent, frame }, press);
             }
+            // No frame of a tape says it yet: the stack goes on, and is not known.
+            Record::PythonNode(parent, _, _) => {
+                let frame = Frame::Cut(CutReason::Unknown);
+                self.take_node(StackNode { parent, frame }, press);
+            }
             Record::Blob(kind, ticks, bytes, content) => {
                 let stamp = clock.stamp(ticks);
                 let name = notes.take(kind, stamp, self.facts.index, bytes, content, clock);

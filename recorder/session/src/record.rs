@@ -1,7 +1,7 @@
 //! The words of a record: what travels through a ring. Encoding and decoding side by side.
 //!
 //! Every record is a sequence of 8-byte words. The low byte of the first word is its code: the
-//! tape format's operation for an event, or one of [`NODE`], [`CUT`], [`BLOB`].
+//! tape format's operation for an event, or one of [`NODE`], [`CUT`], [`BLOB`], [`PYTHON_NODE`].
 //!
 //! ```text
 //! event     w0 = ticks << 8 | operation
@@ -15,10 +15,11 @@
 //! extra     = domain << 8 | log2 of the alignment: for aligned and custom operations
 //! NODE      w0 = parent << 32 | module << 9 | exact << 8 | NODE,  w1 = offset
 //! CUT       w0 = parent << 32 | reason << 8 | CUT
+//! PYTHON_NODE  w0 = parent << 32 | PYTHON_NODE,  w1 = code << 32 | instruction
 //! BLOB      w0 = bytes << 32 | kind << 8 | BLOB,  w1 = ticks,  then the bytes, zero-padded
 //! ```
 //! Ticks count from the recording's start and have 56 bits. Nodes are numbered from 1 in the
-//! order in which their records stand in the stream (NODE and CUT alike).
+//! order in which their records stand in the stream (NODE, CUT and PYTHON_NODE alike).
 //!
 //! Allocations below [`crate::layout::SessionHeader::size_min`] have no record, and neither have
 //! those of a paused process; their frees do, and look like frees of unknown blocks. A realloc to
@@ -32,6 +33,8 @@ pub const NODE: u8 = 0xe0;
 pub const CUT: u8 = 0xe1;
 /// Code of a record of bytes; its kind is one of [`blob`].
 pub const BLOB: u8 = 0xe2;
+/// Code of a stack node that is a frame of Python.
+pub const PYTHON_NODE: u8 = 0xe3;
 
 /// Modules have numbers below this (23 bits).
 pub const MODULES_MAX: u32 = 1 << 23;
@@ -69,6 +72,13 @@ pub mod blob {
     /// memory that a forked child got; 0xFFFFFFFF: of all others. When one is behind the fork's own
     /// ticks, or those are not known.
     pub const FORK_CUTS: u8 = 11;
+    /// A part of a code object of Python: u32 number (from 1, in the whole process), u32 bytes of
+    /// the whole, u32 offset of this part, then the part. The parts follow each other in one
+    /// stream, with other records between them, or none. Two streams may both send a number, with
+    /// the same contents. The whole: u8 form of the line table (1: `co_lnotab` of CPython up to
+    /// 3.9, 2: `co_linetable` of 3.10, 3: location table of 3.11 and later), u32 first line, u32
+    /// length and bytes of the file name, u32 length and bytes of the qualified name, the table.
+    pub const CODE: u8 = 12;
 }
 
 /// One event in words' terms; see [`crate::record`] for which fields an operation has.
@@ -105,6 +115,9 @@ pub enum Record<'a> {
     Node(u32, u32, u64, bool),
     /// A stack node that ends a stack early: parent, reason.
     Cut(u32, u8),
+    /// A stack node that is a frame of Python: parent, number of the code object, index of the
+    /// instruction in units of two bytes.
+    PythonNode(u32, u32, u32),
     /// Bytes: kind, ticks, how many bytes of the words count, the words.
     Blob(u8, u64, usize, &'a [u64]),
 }
@@ -155,6 +168,15 @@ pub const fn node(parent: u32, module: u32, offset: u64, exact: bool) -> [u64; 2
 #[must_use]
 pub const fn cut(parent: u32, reason: u8) -> [u64; 1] {
     [(parent as u64) << 32 | (reason as u64) << 8 | CUT as u64]
+}
+
+/// The words of a stack node that is a frame of Python: `instruction` is the index of the code
+/// unit (two bytes) of the instruction in the code object with the number `code`.
+#[inline]
+#[must_use]
+pub const fn python_node(parent: u32, code: u32, instruction: u32) -> [u64; 2] {
+    let head = (parent as u64) << 32 | PYTHON_NODE as u64;
+    [head, (code as u64) << 32 | instruction as u64]
 }
 
 /// The words of any event, as a fixed array and how many of them count. The hot path of the
@@ -254,6 +276,12 @@ pub fn decode(words: &[u64]) -> Option<(Record<'_>, usize)> {
             ))
         }
         CUT => Some((Record::Cut((head >> 32) as u32, (head >> 8) as u8), 1)),
+        PYTHON_NODE => {
+            let place = *words.get(1)?;
+            let (code, instruction) = ((place >> 32) as u32, place as u32);
+            let parent = (head >> 32) as u32;
+            Some((Record::PythonNode(parent, code, instruction), 2))
+        }
         BLOB => {
             let bytes = (head >> 32) as usize;
             let end = 2 + bytes.div_ceil(8);
@@ -445,6 +473,12 @@ mod tests {
             Some((Record::Node(7, MODULES_MAX - 1, u64::MAX, true), 2))
         );
         assert_eq!(decode(&cut(9, 2)), Some((Record::Cut(9, 2), 1)));
+        for (parent, code, instruction) in [(0, 1, 0), (u32::MAX, u32::MAX, u32::MAX), (7, 3, 9)] {
+            let words = python_node(parent, code, instruction);
+            let record = Record::PythonNode(parent, code, instruction);
+            assert_eq!(decode(&words), Some((record, 2)));
+            assert_eq!(decode(&words[..1]), None);
+        }
         let words: Vec<u64> = blob_words(blob::MARK, 77, &[b"half ", b"way there"]).collect();
         let Some((Record::Blob(kind, ticks, bytes, content), taken)) = decode(&words) else {
             panic!("not a blob")

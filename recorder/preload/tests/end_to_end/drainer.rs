@@ -78,6 +78,7 @@ pub(crate) enum Item {
         offset: u64,
     },
     Cut(u32, u8),
+    PythonNode(u32, u32, u32),
     Blob(u8, Vec<u8>),
 }
 
@@ -95,6 +96,9 @@ impl Stream {
                     offset,
                 },
                 Record::Cut(parent, reason) => Item::Cut(parent, reason),
+                Record::PythonNode(parent, code, instruction) => {
+                    Item::PythonNode(parent, code, instruction)
+                }
                 Record::Blob(kind, _, bytes, content) => {
                     Item::Blob(kind, record::blob_bytes(content, bytes).collect())
                 }
