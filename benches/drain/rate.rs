@@ -13,7 +13,7 @@ use heaptape_format::stack::{Frame, stack_nodes};
 use heaptape_format::{ChunkKind, TapeHeader};
 use heaptape_session::layout::phase;
 use heaptape_session::map::SessionMap;
-use heaptape_session::record::{RingEvent, cut, event, node};
+use heaptape_session::record::{RingEvent, cut, event, node, python_node};
 use heaptape_session::ring::{AppendError, Memory, Producer};
 use heaptape_session::slots::{claim_process, claim_stream, set_process_phase, set_stream_phase};
 use heaptape_session::sync::Ordering;
@@ -128,6 +128,11 @@ fn put_nodes(chunk: &FoundChunk, payload: &[u8], records: &mut Vec<Words>) -> an
             } => {
                 let [head, offset] = node(found.parent, module, offset, exact);
                 (words[0], words[1]) = (head, offset);
+                2
+            }
+            Frame::Python { code, instruction } => {
+                let [head, place] = python_node(found.parent, code, instruction);
+                (words[0], words[1]) = (head, place);
                 2
             }
             Frame::Cut(reason) => {

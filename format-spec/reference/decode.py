@@ -13,6 +13,7 @@ Functions stand in the order of SPEC.md; § names its sections.
 import struct
 import sys
 
+from lines import lines
 from values import MASK, Fault, Reader, crc32c
 from zstd_frame import one_zstd_frame
 
@@ -28,7 +29,7 @@ HEADER_MAX = 65_536
 # ---------------------------------------------------------------------------- §3 tape header
 
 MAGIC = b"\x89HTAPE\r\n"
-KNOWN_FEATURES = 0
+KNOWN_FEATURES = 1
 
 
 def tape_header(tape, out):
@@ -83,7 +84,7 @@ KINDS = dict(
 )
 KINDS[18] = "totals"
 KINDS[19] = "fork cuts"
-RESERVED_KINDS = (5, 14)
+RESERVED_KINDS = (14,)
 
 
 class Chunk:
@@ -320,8 +321,8 @@ def stack_nodes(chunk, payload, out):
         if value >> 32:
             raise Fault("limit")
         if tag == 2:
-            raise Fault("invalid")
-        if tag == 3:
+            frame = f"code={value} instruction={reader.varint_below(32, 'limit')}"
+        elif tag == 3:
             frame = "cut=depth" if value == 1 else "cut=unknown"
         else:
             offset = reader.delta(offset)
@@ -353,6 +354,7 @@ RECORDS = {
     ),
     18: "allocated_bytes:u64",
     19: "stream:u32 stamp:u64",
+    5: "number:u32 form:u8 first_line:u32 file:text name:text line_table:bytes",
 }
 
 FORMS = {
@@ -371,7 +373,11 @@ def records(chunk, payload, out):
     reader = Reader(payload)
     for _ in range(chunk.count):
         record = Reader(reader.bytes())
-        out("  " + " ".join(f"{name}={shown(FORMS[form](record))}" for name, form in fields))
+        values = {name: FORMS[form](record) for name, form in fields}
+        text = " ".join(f"{name}={shown(value)}" for name, value in values.items())
+        if chunk.kind == 5:
+            text += f"\n    lines={lines(values)}"
+        out(f"  {text}")
     reader.end()
 
 

@@ -8,8 +8,10 @@ use crate::{FORMAT_VERSION, FORMAT_VERSION_MINOR};
 pub const MAGIC: [u8; 8] = *b"\x89HTAPE\r\n";
 /// Length of the header that this version writes, in bytes. Readers accept longer ones.
 pub const HEADER_BYTES: usize = 192;
-/// Features that a reader must understand and that this crate does (none yet).
-pub const KNOWN_FEATURES: u64 = 0;
+/// Feature that a reader must understand: stacks have frames of an interpreter.
+pub const PYTHON_FRAMES: u64 = 1;
+/// Features that a reader must understand and that this crate does.
+pub const KNOWN_FEATURES: u64 = PYTHON_FRAMES;
 
 /// What the stamps count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,7 +33,6 @@ kinds! {
     STACK_NODES = 2, "stack nodes";
     DOMAINS = 3, "domains";
     MODULES = 4, "modules";
-    /// Reserved for the code objects of interpreters.
     CODE_OBJECTS = 5, "code objects";
     STREAMS = 6, "streams";
     PROCESS = 7, "process";
@@ -55,8 +54,7 @@ impl ChunkKind {
     /// False for kinds that this version does not decode: a reader skips them.
     #[must_use]
     pub fn is_known(self) -> bool {
-        let reserved = [Self::CODE_OBJECTS, Self::DIRECTORY];
-        Self::ALL.contains(&self) && !reserved.contains(&self)
+        Self::ALL.contains(&self) && self != Self::DIRECTORY
     }
 
     /// The most bytes that a payload of this kind has before compression.

@@ -20,6 +20,14 @@ pub enum Frame {
         /// True when `offset` is the exact program counter and not a return address.
         exact: bool,
     },
+    /// A call of a function of Python.
+    Python {
+        /// Number of the code object in this tape; 0: unknown.
+        code: u32,
+        /// Index of the instruction's code unit (two bytes), or
+        /// [`NOT_BEGUN`](crate::line_table::NOT_BEGUN).
+        instruction: u32,
+    },
     /// The stack could not be followed further out.
     Cut(CutReason),
 }
@@ -45,6 +53,7 @@ pub struct StackNode {
 
 const NODE_NATIVE: u64 = 0;
 const NODE_NATIVE_EXACT: u64 = 1;
+const NODE_PYTHON: u64 = 2;
 const NODE_CUT: u64 = 3;
 
 /// Appends stack nodes; the first has the id that the chunk's header states in `first`. A parent
@@ -68,6 +77,10 @@ pub fn put_stack_nodes(nodes: &[StackNode], first_id: u32, out: &mut Vec<u8>) {
                 put_varint(out, (u64::from(module) << 2) | tag);
                 put_delta(out, last_offset, offset);
                 last_offset = offset;
+            }
+            Frame::Python { code, instruction } => {
+                put_varint(out, (u64::from(code) << 2) | NODE_PYTHON);
+                put_varint(out, instruction.into());
             }
             Frame::Cut(reason) => put_varint(out, ((reason as u64) << 2) | NODE_CUT),
         }
@@ -115,20 +128,24 @@ fn stack_node(
         .and_then(|parent| u32::try_from(parent).ok())
         .ok_or_else(|| cursor.error(DecodeErrorKind::Invalid("parent of a stack node")))?;
     let tagged = cursor.varint()?;
-    let module = u32::try_from(tagged >> 2)
-        .map_err(|_| cursor.error(DecodeErrorKind::Limit("module number")))?;
+    let value = u32::try_from(tagged >> 2)
+        .map_err(|_| cursor.error(DecodeErrorKind::Limit("number in a stack node")))?;
     let frame = match tagged & 3 {
-        NODE_CUT if module == CutReason::Depth as u32 => Frame::Cut(CutReason::Depth),
+        NODE_PYTHON => Frame::Python {
+            code: value,
+            instruction: u32::try_from(cursor.varint()?)
+                .map_err(|_| cursor.error(DecodeErrorKind::Limit("instruction")))?,
+        },
+        NODE_CUT if value == CutReason::Depth as u32 => Frame::Cut(CutReason::Depth),
         NODE_CUT => Frame::Cut(CutReason::Unknown),
-        tag @ (NODE_NATIVE | NODE_NATIVE_EXACT) => {
+        tag => {
             *last_offset = cursor.delta(*last_offset)?;
             Frame::Native {
-                module,
+                module: value,
                 offset: *last_offset,
                 exact: tag == NODE_NATIVE_EXACT,
             }
         }
-        _ => return Err(cursor.error(DecodeErrorKind::Invalid("frame"))),
     };
     Ok(StackNode { parent, frame })
 }
@@ -151,6 +168,11 @@ mod tests {
         StackNode { parent, frame }
     }
 
+    fn python(parent: u32, code: u32, instruction: u32) -> StackNode {
+        let frame = Frame::Python { code, instruction };
+        StackNode { parent, frame }
+    }
+
     #[test]
     fn stack_nodes_come_back() {
         let nodes = [
@@ -159,17 +181,20 @@ mod tests {
             native(8, 0, 5, true),
             native(1, u32::MAX, u64::MAX, false),
             cut(10, CutReason::Unknown),
+            python(11, 1, 0),
+            python(12, u32::MAX, u32::MAX),
+            native(13, 1, 98, false),
         ];
         let mut payload = Vec::new();
         put_stack_nodes(&nodes, 7, &mut payload);
-        assert_eq!(stack_nodes(&payload, 5, 7).unwrap(), nodes);
-        let first = stack_nodes(&payload, 5, 1);
+        assert_eq!(stack_nodes(&payload, 8, 7).unwrap(), nodes);
+        let first = stack_nodes(&payload, 8, 1);
         assert!(first.is_err(), "a parent before the first node");
-        for count in [0, 4, 6, u32::MAX] {
+        for count in [0, 7, 9, u32::MAX] {
             assert!(stack_nodes(&payload, count, 7).is_err(), "{count}");
         }
         for length in 0..payload.len() {
-            assert!(stack_nodes(&payload[..length], 5, 7).is_err());
+            assert!(stack_nodes(&payload[..length], 8, 7).is_err());
         }
     }
 

@@ -106,7 +106,8 @@ pub fn put_symbols(symbols: &[Symbol]) -> Vec<u8> {
 
 /// `text`, when it is not too long; else its start, an ellipsis, `#` and the hash of all of it: two
 /// long names that differ at their ends stay two.
-fn cut(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn cut(text: &str) -> Cow<'_, str> {
     if text.len() <= SYMBOL_TEXT_MAX {
         return Cow::Borrowed(text);
     }

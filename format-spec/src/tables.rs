@@ -235,6 +235,25 @@ record! {
 }
 
 record! {
+    /// A code object of an interpreter: what a frame of Python runs. A later record with the same
+    /// number replaces an earlier one. Since version 1.3.
+    CodeObject in CODE_OBJECTS {
+        /// Its number in this tape, from 1.
+        number: u32,
+        /// Form of the line table: see [`crate::line_table`].
+        form: u8,
+        /// Its first line.
+        first_line: u32,
+        /// The source file.
+        file: text,
+        /// Its qualified name.
+        name: text,
+        /// From instructions to lines.
+        line_table: bytes,
+    }
+}
+
+record! {
     /// The end of the recording. A tape without one was cut.
     End in END {
         /// When.

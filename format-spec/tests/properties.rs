@@ -9,7 +9,7 @@
 use heaptape_format::event::{
     DomainId, Event, EventEncoder, EventReader, Operation, OperationKind,
 };
-use heaptape_format::header::ClockKind;
+use heaptape_format::header::{ClockKind, KNOWN_FEATURES};
 use heaptape_format::stack::{CutReason, Frame, StackNode, put_stack_nodes, stack_nodes};
 use heaptape_format::symbols::{SourceFrame, Symbol, put_symbols, symbols};
 use heaptape_format::tables::*;
@@ -255,14 +255,15 @@ proptest! {
     #[test]
     fn stack_nodes_come_back(
         first in prop_oneof![1u32..100, STACK_NODES_MAX - 300..STACK_NODES_MAX - 100],
-        shapes in vec((any::<u32>(), 0u8..4, any::<u32>(), wide()), 0..100),
+        shapes in vec((any::<u32>(), 0u8..5, any::<u32>(), wide()), 0..100),
     ) {
         let node = |(id, (parent, form, module, offset)): (u32, (u32, u8, u32, u64))| StackNode {
             parent: parent % id,
             frame: match form {
                 0 => Frame::Cut(CutReason::Depth),
                 1 => Frame::Cut(CutReason::Unknown),
-                _ => Frame::Native { module, offset, exact: form == 3 },
+                2 => Frame::Python { code: module, instruction: offset as u32 },
+                _ => Frame::Native { module, offset, exact: form == 4 },
             },
         };
         let nodes: Vec<StackNode> = (first..).zip(shapes).map(node).collect();
@@ -326,12 +327,21 @@ proptest! {
             start: n(2),
             end: n(3),
             stamp: n(4),
-            build_id: bytes,
+            build_id: bytes.clone(),
             path: texts[1].clone(),
         };
         let domain = Domain { id: n(0) as u16, name: texts[2].clone() };
         check(&[process])?;
         check(&[module.clone(), module])?;
+        let code = CodeObject {
+            number: n(0) as u32,
+            form: n(1) as u8,
+            first_line: n(2) as u32,
+            file: texts[0].clone(),
+            name: texts[1].clone(),
+            line_table: bytes,
+        };
+        check(&[code])?;
         check(&[domain])?;
     }
 
@@ -342,6 +352,7 @@ proptest! {
         let clock = if shift % 2 == 0 { ClockKind::Tsc } else { ClockKind::Monotonic };
         let mut header = TapeHeader::new(clock, ticks, numbers[0]);
         [header.tape_id, header.session_id, header.boot_id] = ids;
+        header.must_understand = numbers[0] & KNOWN_FEATURES;
         (header.may_ignore, header.start_realtime_ns) = (numbers[1], numbers[2]);
         (header.start_boottime_ns, header.pid_namespace) = (numbers[3], numbers[4]);
         (header.pid, header.page_size) = (numbers[5] as u32, numbers[6] as u32);

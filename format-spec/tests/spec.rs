@@ -319,6 +319,23 @@ fn records_have_the_fields_stated() {
     check_record::<End>("8.12");
     check_record::<Totals>("8.13");
     check_record::<ForkCut>("8.14");
+    check_record::<CodeObject>("8.15");
+    use heaptape_format::line_table as t;
+    let forms = table("8.15", &["form", "line table"]);
+    let known = [
+        t::FORM_NONE,
+        t::FORM_LNOTAB,
+        t::FORM_LINETABLE,
+        t::FORM_LOCATIONS,
+    ];
+    let forms: Vec<&str> = forms.iter().map(|row| row[0]).collect();
+    assert_eq!(forms, known.map(|form| form.to_string()));
+    let not_begun = format!("instruction {} (not begun)", t::NOT_BEGUN);
+    assert!(section("8.15").contains(&not_begun));
+    let example = [0x02, 0x00, 0x04, 0x80, 0x02, 0xfe];
+    assert!(section("8.15").contains("form 2, first line 7, table `02 00 04 80 02 FE`"));
+    let lines = (0..5).map(|instruction| t::line_of(2, 7, &example, instruction));
+    assert!(lines.eq([7, 0, 0, 5, 0]));
     let reasons = table("8.9", &["reason", "why events were lost"]);
     for (row, code) in reasons.iter().zip(0u8..) {
         assert_eq!(row[0], code.to_string());
@@ -357,6 +374,7 @@ fn limits_and_version_are_those_stated() {
         u64::from(f::STACK_NODES_MAX),
         f::symbols::SYMBOL_TEXTS_MAX as u64,
         f::symbols::SYMBOL_TEXT_MAX as u64,
+        f::line_table::LINE_TABLE_BYTES_MAX as u64,
         65536,
     ];
     assert_eq!(limits, known);

@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let count = u32::from(head[1]);
-    match head[0] % 11 {
+    match head[0] % 14 {
         0 => check::<Domain>(payload, count),
         1 => check::<Module>(payload, count),
         2 => check::<Stream>(payload, count),
@@ -32,6 +32,9 @@ fuzz_target!(|bytes: &[u8]| {
         7 => check::<Lost>(payload, count),
         8 => check::<Epoch>(payload, count),
         9 => check::<Child>(payload, count),
+        10 => check::<Totals>(payload, count),
+        11 => check::<ForkCut>(payload, count),
+        12 => check::<CodeObject>(payload, count),
         _ => check::<End>(payload, count),
     }
 });

@@ -23,6 +23,61 @@ pub(crate) fn cut(parent: u32, reason: CutReason) -> StackNode {
     }
 }
 
+pub(crate) fn python(parent: u32, code: u32, instruction: u32) -> StackNode {
+    StackNode {
+        parent,
+        frame: Frame::Python { code, instruction },
+    }
+}
+
+/// A code object with each form of line table, and what no compiler makes of them.
+pub(crate) fn code_objects() -> Vec<CodeObject> {
+    let code = |number, form, first_line, line_table: &[u8]| CodeObject {
+        number,
+        form,
+        first_line,
+        file: "/app/näh.py".into(),
+        name: format!("Shop.<locals>.order{number}"),
+        line_table: line_table.into(),
+    };
+    let long = [0xe8, 0x42, 1, 0xf7, 0x54, 2, 0, 0, 0xd0, 9, 9, 0xe8, 0x0b];
+    let all = [
+        0x80 | 15 << 3,
+        0x80 | 12 << 3 | 1,
+        1,
+        2,
+        0x80,
+        5,
+        0xe8,
+        3,
+        0xf0,
+    ];
+    let far = [
+        0xe8, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x7f, 0x3f, 0xe8, 2,
+    ];
+    vec![
+        code(1, 1, 7, &[2, 1, 0, 127, 4, 0xff, 255, 0, 1, 1, 9]),
+        code(
+            2,
+            2,
+            7,
+            &[2, 0, 4, 0x80, 2, 0xfe, 0, 3, 2, 1, 255, 1, 1, 1, 9],
+        ),
+        code(3, 3, 7, &long),
+        code(4, 3, 9, &all),
+        code(5, 3, 5, &far),
+        code(6, 3, 5, &[1, 2, 0xe8, 0x42, 1]),
+        code(7, 0, 7, &all),
+        code(8, 4, 7, &all),
+        code(9, 1, i32::MAX as u32, &[2, 1]),
+        code(10, 2, u32::MAX, &[2, 0, 2, 1, 2, 1]),
+        code(u32::MAX, 1, 0, &[]),
+        code(0, 2, 3, &[2, 0]),
+        CodeObject::default(),
+        code(2, 2, 8, &[2, 0]),
+    ]
+}
+
 pub(crate) fn modules() -> Vec<Module> {
     vec![
         Module {

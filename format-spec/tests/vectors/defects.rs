@@ -56,6 +56,13 @@ fn payload(kind: ChunkKind, count: u32, first: u64, payload: &[u8]) -> Vec<u8> {
     tape.bytes
 }
 
+/// One record with these fields.
+fn record(kind: ChunkKind, fields: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put_bytes(&mut bytes, fields);
+    payload(kind, 1, 0, &bytes)
+}
+
 /// An events chunk made of columns.
 fn columns(count: u32, columns: &[(u8, &[u8])]) -> Vec<u8> {
     let mut bytes = vec![columns.len() as u8];
@@ -73,6 +80,7 @@ fn columns(count: u32, columns: &[(u8, &[u8])]) -> Vec<u8> {
 pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
     let mut all = event_defects();
     all.extend(table_defects());
+    all.extend(python_defects());
     let good = || {
         let events = [alloc(10, 0x1010, 1, 1), free(11, 0x1010)];
         encoded(0, 0, &events).1
@@ -221,12 +229,20 @@ fn free_stack_short() -> Vec<u8> {
     columns(2, frees)
 }
 
+fn python_defects() -> Vec<(&'static str, Vec<u8>)> {
+    let nodes = |bytes: &[u8]| payload(ChunkKind::STACK_NODES, 1, 1, bytes);
+    let wide = |tag: u8| [0x80 + tag, 0x80, 0x80, 0x80, 0x40];
+    let code = |fields| record(ChunkKind::CODE_OBJECTS, fields);
+    vec![
+        ("node_code", nodes(&[&[1][..], &wide(2), &[0]].concat())),
+        ("node_instruction", nodes(&[&[1, 6][..], &wide(0)].concat())),
+        ("node_instruction_missing", nodes(&[1, 6])),
+        ("code_form", code(&[1, 0x80, 2, 0, 0, 0, 0])),
+        ("code_cut", code(&[1, 2, 0, 0, 0, 3, 2, 0])),
+    ]
+}
+
 fn table_defects() -> Vec<(&'static str, Vec<u8>)> {
-    let record = |kind, fields: &[u8]| {
-        let mut bytes = Vec::new();
-        put_bytes(&mut bytes, fields);
-        payload(kind, 1, 0, &bytes)
-    };
     let nodes = |first, bytes: &[u8]| payload(ChunkKind::STACK_NODES, 1, first, bytes);
     let symbols = |bytes: &[u8]| payload(ChunkKind::SYMBOLS, 1, 0, bytes);
     let wide = [0x80, 0x80, 0x80, 0x80, 0x40];
@@ -268,7 +284,6 @@ fn table_defects() -> Vec<(&'static str, Vec<u8>)> {
         ("node_id_overflow", nodes(u64::MAX, &[1, 3])),
         ("node_parent_itself", nodes(5, &[0, 3])),
         ("node_parent_negative", nodes(5, &[6, 3])),
-        ("node_tag", nodes(1, &[1, 6])),
         ("node_module", nodes(1, &[&[1][..], &wide, &[0]].concat())),
         ("nodes_behind", nodes(1, &[1, 3, 2, 3])),
         ("symbol_string", symbols(&[1, 0, 2, 0, 1, 0, 1, 0])),

@@ -5,6 +5,7 @@
 
 use heaptape_format::chunk::{ChunkDecoder, ChunkHeader, ChunkKind};
 use heaptape_format::event::{Event, EventReader, OperationKind};
+use heaptape_format::line_table::{LineTable, NOT_BEGUN};
 use heaptape_format::scan::{Found, FoundChunk, Scan};
 use heaptape_format::stack::{CutReason, Frame, stack_nodes};
 use heaptape_format::symbols::symbols;
@@ -145,6 +146,7 @@ fn content(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> 
         ChunkKind::END => table::<End>(header, payload),
         ChunkKind::TOTALS => table::<Totals>(header, payload),
         ChunkKind::FORK_CUTS => table::<ForkCut>(header, payload),
+        ChunkKind::CODE_OBJECTS => code_objects(header, payload),
         _ if header.must_understand() => Ok("  must be understood\n".into()),
         _ => Ok("  skipped\n".into()),
     }
@@ -211,9 +213,30 @@ fn nodes(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> {
                 "module={module} offset={offset:#x} exact={}",
                 exact as u8
             ),
+            Frame::Python { code, instruction } => {
+                writeln!(out, "code={code} instruction={instruction}")
+            }
             Frame::Cut(CutReason::Depth) => writeln!(out, "cut=depth"),
             Frame::Cut(CutReason::Unknown) => writeln!(out, "cut=unknown"),
         };
+    }
+    Ok(out)
+}
+
+/// The records, and below each the lines that it tells.
+fn code_objects(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> {
+    let mut out = String::new();
+    let text = table::<CodeObject>(header, payload)?;
+    for (line, code) in text
+        .lines()
+        .zip(records::<CodeObject>(payload, header.count)?)
+    {
+        let lines = LineTable::new(code.form, code.first_line, &code.line_table);
+        let _ = write!(out, "{line}\n    lines={}", lines.line(NOT_BEGUN));
+        for (end, line) in lines.ranges() {
+            let _ = write!(out, " {end}:{line}");
+        }
+        out.push('\n');
     }
     Ok(out)
 }
@@ -317,6 +340,7 @@ fields! {
     End { stamp how code allocs frees reallocs maps lost message }
     Totals { allocated_bytes }
     ForkCut { stream stamp }
+    CodeObject { number form first_line file name line_table }
 }
 
 fn table<R: Fields>(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> {

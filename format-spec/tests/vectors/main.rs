@@ -16,6 +16,7 @@ mod content;
 mod damaged;
 mod defects;
 mod dump;
+mod later;
 mod mutations;
 mod valid;
 

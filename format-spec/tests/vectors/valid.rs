@@ -12,7 +12,8 @@ use heaptape_format::varint::{put_bytes, put_varint};
 
 /// Every valid vector with its name.
 pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
-    vec![
+    let mut all = crate::later::vectors();
+    all.extend([
         ("empty", Tape::new().bytes),
         ("spec_example", spec_example()),
         ("every_kind", every_kind()),
@@ -29,8 +30,6 @@ pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("stack_nodes", stack_nodes()),
         ("long_integers", long_integers()),
         ("address_wraps", address_wraps()),
-        ("totals", totals()),
-        ("fork_cuts", fork_cuts()),
         ("unknown_kind", unknown_kind()),
         ("unknown_column", unknown_column()),
         ("trailing_fields", trailing_fields()),
@@ -38,7 +37,8 @@ pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("trailing_zeros", trailing_zeros()),
         ("padding_missing", padding_missing()),
         ("padding_used", padding_used()),
-    ]
+    ]);
+    all
 }
 
 /// The example of SPEC.md §6.5.
@@ -374,25 +374,10 @@ fn address_wraps() -> Vec<u8> {
     tape.bytes
 }
 
-/// Version 1.1: of several the last holds.
-fn totals() -> Vec<u8> {
-    let mut header = header();
-    header.version = (1, 1);
-    let mut tape = Tape::with_header(&header);
-    let totals = |allocated_bytes| Totals { allocated_bytes };
-    tape.events(0, 0, &[alloc(10, 0x1010, 24, 0), free(11, 0x1010)])
-        .table(&[totals(7)])
-        .table(&[totals(24)])
-        .table(&[totals(u64::MAX)])
-        .table(&[totals(24)])
-        .table(&[end()]);
-    tape.bytes
-}
-
 fn unknown_kind() -> Vec<u8> {
     let mut tape = Tape::new();
     tape.table(&marks());
-    for kind in [0, 5, 14, 17, 999, u16::MAX] {
+    for kind in [0, 14, 17, 999, u16::MAX] {
         tape.raw(
             ChunkKind(kind),
             3,
@@ -454,19 +439,6 @@ fn longer_header() -> Vec<u8> {
     tape.table(&marks());
     bytes.extend_from_slice(&tape.bytes[start..]);
     bytes
-}
-
-/// Version 1.2: of several for a stream the last holds.
-fn fork_cuts() -> Vec<u8> {
-    let mut header = header();
-    header.version = (1, 2);
-    let mut tape = Tape::with_header(&header);
-    let cut = |stream, stamp| ForkCut { stream, stamp };
-    tape.table(&[cut(3, 20), cut(u32::MAX, u64::MAX)])
-        .table(&[cut(3, 21), cut(0, 0)])
-        .events(0, 0, &[free(22, 0x1010)])
-        .table(&[end()]);
-    tape.bytes
 }
 
 /// The reserved end of a tape whose writer died.

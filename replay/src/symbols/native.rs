@@ -36,7 +36,7 @@ pub struct CodePlace {
 }
 
 impl CodePlace {
-    /// The place of a frame; None where a stack was cut.
+    /// The place of a frame; None for frames of an interpreter, and where a stack was cut.
     #[must_use]
     pub fn of(frame: Frame) -> Option<Self> {
         match frame {
@@ -49,7 +49,7 @@ impl CodePlace {
                 offset,
                 exact,
             }),
-            Frame::Cut(_) => None,
+            Frame::Python { .. } | Frame::Cut(_) => None,
         }
     }
 

@@ -141,6 +141,10 @@ impl Tape {
                 offset,
                 exact,
             },
+            Frame::Python { instruction, .. } => Frame::Python {
+                code: 0,
+                instruction,
+            },
             Frame::Cut(reason) => Frame::Cut(reason),
         })
     }

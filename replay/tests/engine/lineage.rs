@@ -69,6 +69,7 @@ fn named(tape: &Tape, frames: &[Frame]) -> Vec<(String, u64)> {
             let path = tape.module(module).map(|module| module.path.clone());
             (path.unwrap_or_default(), offset)
         }
+        Frame::Python { code, instruction } => (format!("code {code}"), instruction.into()),
         Frame::Cut(reason) => (format!("{reason:?}"), 0),
     };
     frames.iter().map(frame).collect()
