@@ -17,6 +17,7 @@
 //! | `silent` | images that get no tape |
 //! | [`stream`] | one thread's records: nodes, events, notes |
 //! | [`notes`] | modules, marks, names: what stands between events |
+//! | `code` | code objects of Python, put together from their parts |
 //! | [`process`] | one image: facts, memory samples |
 //! | [`tape`], [`press`], [`tape_file`] | chunks, encoders, the append-only file |
 //! | [`names`] | which file is whose tape |
@@ -33,6 +34,7 @@
 
 mod ancestors;
 pub mod clock;
+mod code;
 mod discover;
 pub mod drainer;
 mod ending;

@@ -1,20 +1,25 @@
 //! What stands between the events of a process: modules, marks, names, facts, lost events.
 //!
 //! In: blobs of the rings. Out: table records, written before the events that may need them
-//! (modules, domains) or after (the rest). A blob that cannot be understood is left out.
+//! (modules, code objects, domains) or after (the rest). A blob that cannot be understood is left
+//! out.
 
 use crate::clock::Clock;
 use crate::press::Press;
 use crate::process_info::arguments;
 use crate::tape::TapeWriter;
 use heaptape_format::tables::{
-    Child, Domain, ForkCut, Frame, Lost, Mark, Module, Process, StackNode,
+    Child, CodeObject, Domain, ForkCut, Frame, Lost, Mark, Module, Process, StackNode,
 };
 use heaptape_session::reasons;
 use heaptape_session::record::{blob, blob_bytes};
+use rustc_hash::FxHashMap;
 
 /// Modules that a process numbers at most; damaged records may have any number.
 const MODULES_MAX: usize = 1 << 16;
+
+/// Code objects whose records are told apart from missed ones; damaged nodes may have any number.
+const CODES_MAX: usize = 1 << 20;
 
 /// The notes of one process image.
 #[derive(Debug, Default)]
@@ -26,9 +31,12 @@ pub struct Notes {
     modules: Vec<Module>,
     /// By the number of a module: its record is in the tape, or was missed already.
     met_modules: Vec<bool>,
-    /// A stack node went to the tape before the record of its module, which waits in another
-    /// thread's ring.
-    lacks_module: bool,
+    /// A stack node went to the tape before the record of its module or its code object, which
+    /// waits in another thread's ring.
+    lacks_name: bool,
+    codes: Vec<CodeObject>,
+    /// By the number of a code object: whether there is a record of it; else one was missed.
+    met_codes: FxHashMap<u32, bool>,
     domains: Vec<Domain>,
     fork_cuts: Vec<ForkCut>,
     marks: Vec<Mark>,
@@ -53,19 +61,21 @@ pub struct Known {
     pub lost: Vec<Lost>,
     /// Children.
     pub children: Vec<Child>,
+    /// Numbers of code objects.
+    pub codes: Vec<u32>,
 }
 
 /// Reads the fields of a blob.
-struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn number<const N: usize>(&mut self) -> Option<u64> {
+    pub(crate) fn number<const N: usize>(&mut self) -> Option<u64> {
         let mut bytes = [0; 8];
         bytes.get_mut(..N)?.copy_from_slice(self.take(N)?);
         Some(u64::from_le_bytes(bytes))
@@ -185,27 +195,53 @@ impl Notes {
         self.met_modules.is_empty()
     }
 
-    /// Looks whether the modules of `nodes`, which are about to be written, are in the tape.
-    pub fn look_for_modules(&mut self, nodes: &[StackNode]) {
-        for node in nodes {
-            if let Frame::Native { module, .. } = node.frame
-                && module != 0
-            {
-                self.lacks_module |= self.meet(module);
-            }
+    /// Adds a code object, unless another thread told of it before.
+    pub fn add_code(&mut self, code: CodeObject) {
+        if self.met_codes.len() >= CODES_MAX
+            || self.met_codes.insert(code.number, true) != Some(true)
+        {
+            self.codes.push(code);
         }
+    }
+
+    /// Takes it that the tape has `known` already.
+    pub fn set_known(&mut self, known: Known) {
+        let codes = known.codes.iter().map(|&number| (number, true));
+        self.met_codes.extend(codes.take(CODES_MAX));
+        self.known = known;
+    }
+
+    /// Looks whether the modules and code objects of `nodes`, which are about to be written, are in
+    /// the tape.
+    pub fn look_for_names(&mut self, nodes: &[StackNode]) {
+        for node in nodes {
+            self.lacks_name |= match node.frame {
+                Frame::Native { module, .. } => module != 0 && self.meet(module),
+                Frame::Python { code, .. } => code != 0 && self.meet_code(code),
+                Frame::Cut(_) => false,
+            };
+        }
+    }
+
+    /// Meets a code object; true when it is the first time.
+    fn meet_code(&mut self, code: u32) -> bool {
+        let is_first = self.met_codes.len() < CODES_MAX && !self.met_codes.contains_key(&code);
+        if is_first {
+            self.met_codes.insert(code, false);
+        }
+        is_first
     }
 
     /// True when a record was missed.
     #[must_use]
-    pub fn lacks_module(&self) -> bool {
-        self.lacks_module
+    pub fn lacks_name(&self) -> bool {
+        self.lacks_name
     }
 
     /// Whether a record was missed since this was last asked. Each is missed once at most.
     #[must_use]
     pub fn take_lack(&mut self) -> bool {
-        std::mem::take(&mut self.lacks_module)
+        std::mem::take(&mut self.lacks_name)
     }
 
     /// Meets a module; true when it is the first time.
@@ -233,6 +269,8 @@ impl Notes {
         for module in std::mem::take(&mut self.modules) {
             self.meet(module.index);
         }
+        tape.table(press, &self.codes, (0, 0));
+        self.codes.clear();
         tape.table(press, &self.domains, (0, 0));
         self.domains.clear();
         tape.table(press, &self.fork_cuts, (0, 0));

@@ -18,7 +18,7 @@ use crate::tape_file::TapeFile;
 use heaptape_format::chunk::ChunkKind;
 use heaptape_format::event::EventReader;
 use heaptape_format::scan::{Found, FoundChunk, Scan};
-use heaptape_format::tables::{Epoch, Process, Record, records};
+use heaptape_format::tables::{CodeObject, Epoch, Process, Record, records};
 use heaptape_format::{DecodeError, TapeHeader};
 use heaptape_session::layout::state;
 use heaptape_session::sync::Ordering;
@@ -136,6 +136,11 @@ impl Recovered {
                 let lost: Vec<heaptape_format::tables::Lost> = records_of(payload, header.count)?;
                 self.counts.lost += lost.iter().map(|lost| lost.count).sum::<u64>();
                 self.known.lost.extend(lost);
+            }
+            ChunkKind::CODE_OBJECTS => {
+                let found: Vec<CodeObject> = records_of(payload, header.count)?;
+                let numbers = found.iter().map(|code| code.number);
+                self.known.codes.extend(numbers);
             }
             ChunkKind::CHILDREN => self
                 .known
@@ -293,7 +298,7 @@ impl Drainer {
             image.tape = writer.path().map(Path::to_owned);
         }
         process.is_unlinked = process.notes.process.parent_tape.is_empty();
-        process.notes.known = tape.known;
+        process.notes.set_known(tape.known);
         process.epochs = (tape.epochs, tape.counts.events());
         process.written = tape.streams;
         process.tape = Some(writer);

@@ -164,7 +164,7 @@ impl Drainer {
                 if !stream.seal(memory, &self.clock, &mut self.press, notes, tape) {
                     break;
                 }
-                if notes.lacks_module() {
+                if notes.lacks_name() {
                     rounds = 0;
                 }
                 if tape.full().is_some()

@@ -6,6 +6,7 @@
 //! says what was written after the last commit, so nothing is written twice.
 
 use crate::clock::Clock;
+use crate::code::CodeParts;
 use crate::notes::Notes;
 use crate::press::{Press, Words};
 use crate::recovered::Written;
@@ -14,7 +15,7 @@ use heaptape_format::event::{DomainId, Event, Operation};
 use heaptape_format::tables::{CutReason, Frame, Lost, StackNode, Stream};
 use heaptape_session::layout::StreamSlot;
 use heaptape_session::record::short::{Short, decode_short};
-use heaptape_session::record::{Record, RingEvent, blob, decode};
+use heaptape_session::record::{Record, RingEvent, blob, blob_bytes, decode};
 use heaptape_session::ring::{Consumer, Memory};
 use heaptape_session::sync::Ordering;
 
@@ -44,6 +45,8 @@ pub struct StreamState {
     written_events: u64,
     written_nodes: u32,
     last_stamp: u64,
+    /// The code object of which the thread tells.
+    code: CodeParts,
     /// Records that could not be understood, and events that the format refused.
     faults: u64,
     /// Something that waited was worth a tape.
@@ -82,6 +85,7 @@ impl StreamState {
             written_events: committed.events,
             written_nodes: committed.nodes,
             last_stamp: 0,
+            code: CodeParts::default(),
             faults: 0,
             has_news: false,
             silent_words: 0,
@@ -176,7 +180,7 @@ impl StreamState {
         }
         let index = self.facts.index;
         notes.write_first(press, tape);
-        notes.look_for_modules(&press.nodes);
+        notes.look_for_names(&press.nodes);
         if self.facts_changed {
             self.facts_changed = false;
             let stamp = self.facts.stamp;
@@ -308,10 +312,15 @@ impl StreamState {
                 });
                 self.take_node(StackNode { parent, frame }, press);
             }
-            // No frame of a tape says it yet: the stack goes on, and is not known.
-            Record::PythonNode(parent, _, _) => {
-                let frame = Frame::Cut(CutReason::Unknown);
+            Record::PythonNode(parent, code, instruction) => {
+                let frame = Frame::Python { code, instruction };
                 self.take_node(StackNode { parent, frame }, press);
+            }
+            Record::Blob(blob::CODE, _, bytes, content) => {
+                let content: Vec<u8> = blob_bytes(content, bytes).collect();
+                if let Some(code) = self.code.take(&content) {
+                    notes.add_code(code);
+                }
             }
             Record::Blob(kind, ticks, bytes, content) => {
                 let stamp = clock.stamp(ticks);

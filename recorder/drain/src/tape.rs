@@ -10,8 +10,10 @@ use crate::press::Press;
 use crate::tape_file::TapeFile;
 use heaptape_format::chunk::{ChunkInfo, ChunkKind, NO_STREAM};
 use heaptape_format::event::OperationKind;
+use heaptape_format::header::PYTHON_FRAMES;
 use heaptape_format::tables::{
-    End, Lost, LostReason, Record, StackNode, Totals, put_record, put_records, put_stack_nodes,
+    End, Frame, Lost, LostReason, Record, StackNode, Totals, put_record, put_records,
+    put_stack_nodes,
 };
 use heaptape_format::{DecodeError, TapeHeader};
 use std::io;
@@ -181,6 +183,20 @@ impl TapeWriter {
         self.full.as_deref()
     }
 
+    /// States in the header that the tape has something that a reader must understand.
+    fn announce(&mut self, feature: u64) {
+        let file = self.file.as_mut().filter(|_| self.full.is_none());
+        let Some(file) = file.filter(|_| self.header.must_understand & feature == 0) else {
+            return;
+        };
+        self.header.must_understand |= feature;
+        self.out.clear();
+        self.header.encode(&mut self.out);
+        if let Err(error) = file.replace_header(&self.out) {
+            self.full = Some(full_text(&error, file.limit()));
+        }
+    }
+
     fn append(&mut self, press: &mut Press, info: ChunkInfo, payload: &[u8]) -> bool {
         let Some(file) = self.file.as_mut().filter(|_| self.full.is_none()) else {
             return false;
@@ -223,6 +239,10 @@ impl TapeWriter {
     pub fn nodes(&mut self, press: &mut Press, stream: u32, first: u32, nodes: &[StackNode]) {
         if nodes.is_empty() {
             return;
+        }
+        let is_python = |node: &StackNode| matches!(node.frame, Frame::Python { .. });
+        if nodes.iter().any(is_python) {
+            self.announce(PYTHON_FRAMES);
         }
         let mut payload = std::mem::take(&mut press.payload);
         payload.clear();

@@ -154,6 +154,14 @@ impl TapeFile {
         self.bytes > 0
     }
 
+    /// Writes `header` over the one that the file begins with, which is as long.
+    ///
+    /// # Errors
+    /// As writing a file.
+    pub fn replace_header(&self, header: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(header, 0)
+    }
+
     /// As [`TapeFile::append`], from the room that was kept.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ pub(crate) enum Item {
     Event(RingEvent),
     /// Parent, module, offset, exact.
     Node(u32, u32, u64, bool),
+    /// Parent, code object, instruction.
+    Python(u32, u32, u32),
     /// Parent, reason.
     Cut(u32, u8),
 }
@@ -43,6 +45,12 @@ impl History {
                 nodes += 1;
                 items.push(if random.below(9) == 0 {
                     Item::Cut(parent, 1 + random.below(2) as u8)
+                } else if random.below(3) == 0 {
+                    Item::Python(
+                        parent,
+                        random.below(20) as u32,
+                        random.below(1 << 32) as u32,
+                    )
                 } else {
                     let module = random.below(50) as u32;
                     Item::Node(parent, module, random.below(1 << 40), random.below(2) == 1)

@@ -11,6 +11,7 @@ mod history;
 mod killed;
 mod pausing;
 mod producing;
+mod python;
 mod relations;
 mod tapes;
 

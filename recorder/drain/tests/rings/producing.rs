@@ -3,7 +3,7 @@
 use crate::history::{History, Item};
 use heaptape_session::layout::{paused, phase};
 use heaptape_session::map::SessionMap;
-use heaptape_session::record::{cut, event, node};
+use heaptape_session::record::{cut, event, node, python_node};
 use heaptape_session::ring::{AppendError, Memory, Producer};
 use heaptape_session::slots::{
     claim_process, claim_stream, process_owner, set_process_phase, set_stream_phase,
@@ -143,6 +143,9 @@ impl<'s> Thread<'s> {
             }
             Item::Node(parent, module, offset, exact) => {
                 self.append_within(&node(*parent, *module, *offset, *exact), patience)
+            }
+            Item::Python(parent, code, instruction) => {
+                self.append_within(&python_node(*parent, *code, *instruction), patience)
             }
             Item::Cut(parent, reason) => self.append_within(&cut(*parent, *reason), patience),
         }

@@ -4,11 +4,12 @@ use crate::history::{History, Item};
 use heaptape_format::TapeHeader;
 use heaptape_format::chunk::ChunkKind;
 use heaptape_format::event::{Event, EventReader, OperationKind};
+use heaptape_format::header::PYTHON_FRAMES;
 use heaptape_format::scan::{Found, Scan};
 use heaptape_format::stack::{CutReason, Frame, StackNode, stack_nodes};
 use heaptape_format::tables::{
-    Child, ClockPair, Domain, End, Epoch, Lost, Mark, Module, Process, ResidentSample, Stream,
-    Totals, records,
+    Child, ClockPair, CodeObject, Domain, End, Epoch, Lost, Mark, Module, Process, ResidentSample,
+    Stream, Totals, records,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,6 +31,7 @@ pub(crate) struct Content {
     pub(crate) event_chunks: Vec<EventChunk>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) modules: Vec<Module>,
+    pub(crate) codes: Vec<CodeObject>,
     pub(crate) domains: Vec<Domain>,
     pub(crate) marks: Vec<Mark>,
     pub(crate) lost: Vec<Lost>,
@@ -54,6 +56,7 @@ impl Content {
             event_chunks: Vec::new(),
             streams: Vec::new(),
             modules: Vec::new(),
+            codes: Vec::new(),
             domains: Vec::new(),
             marks: Vec::new(),
             lost: Vec::new(),
@@ -98,16 +101,7 @@ impl Content {
                     stamp_first: header.stamp_first,
                 });
             }
-            ChunkKind::STACK_NODES => {
-                let nodes = self.nodes.entry(header.stream).or_default();
-                assert_eq!(
-                    header.first,
-                    nodes.len() as u64 + 1,
-                    "stream {}",
-                    header.stream
-                );
-                nodes.extend(stack_nodes(payload, count, header.first).unwrap());
-            }
+            ChunkKind::STACK_NODES => self.add_nodes(header, payload),
             ChunkKind::STREAMS => {
                 for stream in records::<Stream>(payload, count).unwrap() {
                     self.streams.retain(|known| known.index != stream.index);
@@ -117,6 +111,9 @@ impl Content {
             ChunkKind::MODULES => self
                 .modules
                 .extend(records::<Module>(payload, count).unwrap()),
+            ChunkKind::CODE_OBJECTS => self
+                .codes
+                .extend(records::<CodeObject>(payload, count).unwrap()),
             ChunkKind::DOMAINS => self
                 .domains
                 .extend(records::<Domain>(payload, count).unwrap()),
@@ -148,6 +145,20 @@ impl Content {
             ChunkKind::END => self.end = records::<End>(payload, count).unwrap().pop(),
             kind => panic!("a chunk of kind {}", kind.name()),
         }
+    }
+
+    fn add_nodes(&mut self, header: &heaptape_format::ChunkHeader, payload: &[u8]) {
+        let nodes = self.nodes.entry(header.stream).or_default();
+        assert_eq!(
+            header.first,
+            nodes.len() as u64 + 1,
+            "stream {}",
+            header.stream
+        );
+        nodes.extend(stack_nodes(payload, header.count, header.first).unwrap());
+        let is_python = |node: &StackNode| matches!(node.frame, Frame::Python { .. });
+        let is_announced = self.header.must_understand == PYTHON_FRAMES;
+        assert!(is_announced || !nodes.iter().any(is_python));
     }
 
     /// What the events so far add up to.
@@ -206,6 +217,10 @@ impl Content {
                         offset,
                         exact,
                     },
+                },
+                Item::Python(parent, code, instruction) => StackNode {
+                    parent,
+                    frame: Frame::Python { code, instruction },
                 },
                 Item::Cut(parent, reason) => StackNode {
                     parent,
