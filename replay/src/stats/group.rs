@@ -250,7 +250,8 @@ impl Grouper {
         let place = self
             .attribution
             .place(all.clone(), &self.table, self.language);
-        if !self.filter.admits(all.clone(), place, &self.table) {
+        let spoken = all.clone().filter(|id| self.speaks(*id));
+        if !self.filter.admits(spoken, place, &self.table) {
             return StackKeys::default();
         }
         let keys = match self.group_by {

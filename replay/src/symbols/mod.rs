@@ -9,6 +9,7 @@
 //! | [`paths`] | DWARF paths, tidied |
 //! | [`pattern`] | shell-style patterns |
 //! | [`frames`] | source frames, interned |
+//! | `python` | frames of Python → functions, files, lines, from the tape's code objects |
 //! | [`stack_frames`] | the frames of whole stacks |
 //! | [`wrappers`] | the rule that says which frames are wrappers, and its tables |
 //! | `standard_library` | which functions are the standard libraries' |
@@ -30,6 +31,7 @@ pub mod names;
 pub mod native;
 pub mod paths;
 pub mod pattern;
+mod python;
 mod shield;
 pub mod stack_frames;
 mod standard_library;

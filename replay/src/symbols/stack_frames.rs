@@ -1,18 +1,20 @@
 //! The source frames of whole stacks.
 //!
-//! What comes in: stacks of native code places. What goes out: for each stack its source frames,
-//! the most recent first, inlined functions expanded. Symbols that the tape carries win; only what
-//! they do not cover is looked up on this machine. Stacks share their outer frames here as they do
-//! in the tape: those of a deep recursion would not fit into memory one by one.
+//! What comes in: stacks of native code places and frames of Python. What goes out: for each stack
+//! its source frames, the most recent first, inlined functions expanded. Symbols that the tape
+//! carries win; only what they do not cover is looked up on this machine. Stacks share their outer
+//! frames here as they do in the tape: those of a deep recursion would not fit into memory one by
+//! one.
 
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame, UNKNOWN_MODULE};
 use super::native::{self, CodePlace, RecordedFile};
 use super::paths::file_name;
+use super::python;
 use super::standard_library::known_owner;
 use crate::block::StackId;
 use crate::tape::Tape;
 use heaptape_format::symbols::{SourceFrame, Symbol};
-use heaptape_format::tables::{CutReason, Frame, Module};
+use heaptape_format::tables::{CodeObject, CutReason, Frame, Module};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::slice;
 
@@ -22,6 +24,10 @@ pub trait StackSource {
     fn step(&self, stack: StackId) -> Option<(Frame, StackId)>;
     /// The module of a number.
     fn module(&self, index: u32) -> Option<&Module>;
+    /// The code object of a number.
+    fn code(&self, _number: u32) -> Option<&CodeObject> {
+        None
+    }
     /// The file of the module of a number.
     fn file(&self, index: u32) -> Option<RecordedFile> {
         let module = self.module(index)?;
@@ -44,6 +50,10 @@ impl StackSource for Tape {
         Tape::module(self, index)
     }
 
+    fn code(&self, number: u32) -> Option<&CodeObject> {
+        Tape::code(self, number)
+    }
+
     fn file(&self, index: u32) -> Option<RecordedFile> {
         let module = Tape::module(self, index)?;
         Some(RecordedFile::of(self, module))
@@ -57,6 +67,31 @@ impl StackSource for Tape {
 /// Number of a stack in [`StackFrames`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StackPlace(u32);
+
+/// The places of frames, each with its place in [`StackFrames`]'s `codes`.
+#[derive(Debug, Default)]
+struct Wanted {
+    native: FxHashMap<CodePlace, usize>,
+    /// Number of the code object, and instruction.
+    python: FxHashMap<(u32, u32), usize>,
+}
+
+impl Wanted {
+    fn len(&self) -> usize {
+        self.native.len() + self.python.len()
+    }
+
+    /// Where the source frames of `frame` will be; None where a stack was cut.
+    fn place(&mut self, frame: Frame) -> Option<usize> {
+        let next = self.len();
+        match frame {
+            Frame::Python { code, instruction } => {
+                Some(*self.python.entry((code, instruction)).or_insert(next))
+            }
+            _ => CodePlace::of(frame).map(|place| *self.native.entry(place).or_insert(next)),
+        }
+    }
+}
 
 /// A stack: what its most recent code place adds to that of its caller.
 #[derive(Debug)]
@@ -150,12 +185,18 @@ impl StackFrames {
         let mut stacks: Vec<StackId> = stacks.iter().copied().collect();
         stacks.sort_unstable();
         let mut all = Self::default();
-        let mut wanted = FxHashMap::default();
+        let mut wanted = Wanted::default();
         for stack in stacks {
             all.add(source, stack, &mut wanted);
         }
         all.codes.resize(wanted.len(), Vec::new());
-        let mut known = vec![false; wanted.len()];
+        for (code, frame) in python::resolve(source, &wanted.python) {
+            if let Some(frames) = all.codes.get_mut(code) {
+                *frames = vec![table.intern(frame)];
+            }
+        }
+        let wanted = wanted.native;
+        let mut known = vec![false; all.codes.len()];
         for symbol in source.embedded() {
             // A later symbol of a place replaces an earlier one.
             let place = CodePlace::of_symbol(&symbol);
@@ -184,14 +225,9 @@ impl StackFrames {
         all
     }
 
-    /// Adds a stack and what of its callers is not there yet; code places get their numbers in
-    /// `codes`.
-    fn add(
-        &mut self,
-        source: &dyn StackSource,
-        stack: StackId,
-        codes: &mut FxHashMap<CodePlace, usize>,
-    ) {
+    /// Adds a stack and what of its callers is not there yet; the places of its frames get their
+    /// numbers in `wanted`.
+    fn add(&mut self, source: &dyn StackSource, stack: StackId, wanted: &mut Wanted) {
         let mut new = Vec::new();
         let mut at = stack;
         while !self.places.contains_key(&at)
@@ -206,8 +242,7 @@ impl StackFrames {
             if let Frame::Cut(reason) = frame {
                 cut = Some(reason);
             }
-            let next = codes.len();
-            let code = CodePlace::of(frame).map(|place| *codes.entry(place).or_insert(next));
+            let code = wanted.place(frame);
             // Stacks have numbers of 32 bits.
             let place = StackPlace(self.parts.len() as u32);
             self.parts.push(Part { outer, code, cut });

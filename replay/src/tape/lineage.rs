@@ -8,7 +8,7 @@ use crate::block::StackId;
 use crate::symbols::paths::{file_name, on_disk_in};
 use heaptape_format::TapeHeader;
 use heaptape_format::stack::Frame;
-use heaptape_format::tables::Module;
+use heaptape_format::tables::{CodeObject, Module};
 use rustc_hash::FxHashMap;
 use std::fs::File;
 use std::io::Read;
@@ -106,7 +106,34 @@ impl Tape {
             && header.stamp_shift == self.header.stamp_shift
     }
 
-    /// Takes over the modules and stacks of `parent`. Returns what its stack `place + 1` is here.
+    /// Takes over the code objects of `parent`. Returns what number each has here.
+    fn adopt_codes(&mut self, parent: &Self) -> FxHashMap<u32, u32> {
+        let own = self.codes.iter().rev();
+        let mut own: FxHashMap<_, u32> = own.map(|code| (contents(code), code.number)).collect();
+        let mut last = self.codes.last().map_or(0, |last| last.number);
+        let mut numbers = FxHashMap::default();
+        let mut new = Vec::new();
+        for code in parent.codes.iter().filter(|code| code.number != 0) {
+            let number = *own.entry(contents(code)).or_insert_with(|| {
+                // 2^32 code objects do not fit in a tape: any other would be unknown.
+                let Some(number) = last.checked_add(1) else {
+                    return 0;
+                };
+                last = number;
+                new.push(CodeObject {
+                    number,
+                    ..code.clone()
+                });
+                number
+            });
+            numbers.insert(code.number, number);
+        }
+        self.codes.extend(new);
+        numbers
+    }
+
+    /// Takes over the modules, code objects and stacks of `parent`. Returns what its stack
+    /// `place + 1` is here.
     pub(crate) fn adopt_stacks(&mut self, parent: &Self) -> Vec<StackId> {
         let mut own: FxHashMap<(u64, String, Vec<u8>), u32> = self
             .modules
@@ -131,6 +158,7 @@ impl Tape {
             });
             indexes.insert(module.index, index);
         }
+        let codes = self.adopt_codes(parent);
         self.stacks.adopt(&parent.stacks, |frame| match frame {
             Frame::Native {
                 module,
@@ -141,13 +169,19 @@ impl Tape {
                 offset,
                 exact,
             },
-            Frame::Python { instruction, .. } => Frame::Python {
-                code: 0,
+            Frame::Python { code, instruction } => Frame::Python {
+                code: codes.get(&code).copied().unwrap_or(0),
                 instruction,
             },
             Frame::Cut(reason) => Frame::Cut(reason),
         })
     }
+}
+
+/// What tells that two tapes mean the same code object: all but its number.
+fn contents(code: &CodeObject) -> (u8, u32, &str, &str, &[u8]) {
+    let (file, name) = (&code.file, &code.name);
+    (code.form, code.first_line, file, name, &code.line_table)
 }
 
 /// What tells that two tapes mean the same load of the same object.

@@ -25,7 +25,7 @@ use heaptape_format::scan::{Damage, FoundChunk};
 use heaptape_format::stack::Frame;
 use heaptape_format::symbols::Symbol;
 use heaptape_format::tables::{
-    Child, ClockPair, Domain, End, Lost, Mark, Module, Process, ResidentSample, Stream,
+    Child, ClockPair, CodeObject, Domain, End, Lost, Mark, Module, Process, ResidentSample, Stream,
 };
 use heaptape_format::{ChunkKind, TapeHeader};
 use open::Bytes;
@@ -59,6 +59,8 @@ pub struct Tape {
     pub streams: Vec<Stream>,
     /// The modules by index, those of a parent's tape behind them. [`Tape::module`] finds one.
     pub modules: Vec<Module>,
+    /// The code objects by number, those of a parent's tape behind them. [`Tape::code`] finds one.
+    pub codes: Vec<CodeObject>,
     /// The marks in the order of time.
     pub marks: Vec<Mark>,
     /// The samples of resident memory in the order of time.
@@ -196,6 +198,7 @@ impl Tape {
             end: tables.end,
             streams: tables.streams,
             modules: tables.modules,
+            codes: tables.codes,
             marks: tables.marks,
             resident: tables.resident,
             lost: tables.lost,
@@ -276,6 +279,14 @@ impl Tape {
     pub fn module(&self, index: u32) -> Option<&Module> {
         let found = self.modules.binary_search_by_key(&index, |m| m.index);
         found.ok().and_then(|place| self.modules.get(place))
+    }
+
+    /// The code object of a number; None for 0, and where its record is damaged.
+    #[must_use]
+    pub fn code(&self, number: u32) -> Option<&CodeObject> {
+        let found = self.codes.binary_search_by_key(&number, |c| c.number);
+        let found = found.ok().filter(|_| number != 0);
+        found.and_then(|place| self.codes.get(place))
     }
 
     /// The symbols that the tape carries, in the order of the file. Damaged ones are left out.

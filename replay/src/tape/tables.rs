@@ -6,7 +6,7 @@
 use super::chunks::{ChunkList, damaged_chunk};
 use super::domains::{ALL, BUILT_IN, CUSTOM};
 use heaptape_format::tables::{
-    Child, ClockPair, Domain, End, Epoch, ForkCut, Lost, Mark, Module, Process, Record,
+    Child, ClockPair, CodeObject, Domain, End, Epoch, ForkCut, Lost, Mark, Module, Process, Record,
     ResidentSample, Stream, records,
 };
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ pub(super) struct Tables {
     pub(super) end: Option<End>,
     pub(super) streams: Vec<Stream>,
     pub(super) modules: Vec<Module>,
+    pub(super) codes: Vec<CodeObject>,
     pub(super) marks: Vec<Mark>,
     pub(super) resident: Vec<ResidentSample>,
     pub(super) lost: Vec<Lost>,
@@ -37,6 +38,7 @@ impl Tables {
             end: read::<End>(bytes, list).pop(),
             streams: read(bytes, list),
             modules: read(bytes, list),
+            codes: read(bytes, list),
             marks: read(bytes, list),
             resident: read(bytes, list),
             lost: read(bytes, list),
@@ -48,6 +50,7 @@ impl Tables {
         };
         keep_last(&mut tables.streams, |stream| stream.index);
         keep_last(&mut tables.modules, |module| module.index);
+        keep_last(&mut tables.codes, |code| code.number);
         keep_last_names(&mut tables.children);
         keep_last(&mut tables.domains, |domain| domain.id);
         keep_last(&mut tables.fork_cuts, |cut| cut.stream);

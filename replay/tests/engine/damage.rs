@@ -285,7 +285,7 @@ fn stacks_are_cut_where_their_nodes_are_lost() {
         ..Layout::default()
     };
     let (mut bytes, chunks) = tape(&history, &layout);
-    // Node 1 is the parent of 2, 3 and 5; node 2 that of 4.
+    // Node 1 is the parent of 2, 3 and 5; node 2 that of 4 and 9.
     let node = chunks
         .iter()
         .find(|chunk| chunk.kind == ChunkKind::STACK_NODES)

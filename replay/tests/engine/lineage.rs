@@ -3,7 +3,7 @@
 use crate::harness::{compare, compare_snapshots, moments, scripts, without_index};
 use crate::support::generate::{History, Simulation, Step};
 use crate::support::model::{Life, Model};
-use crate::support::write::{Layout, module, tape};
+use crate::support::write::{Layout, code, module, tape};
 use heaptape::block::StreamId;
 use heaptape::{OpenOptions, Recording, Tape};
 use heaptape_format::ChunkKind;
@@ -58,18 +58,22 @@ fn layout(generation: usize, cut: u64) -> Layout {
         layout.process.cut_stamp = cut;
         layout.process.parent_tape = format!("p{}.tape", generation - 1);
         layout.modules = vec![module(1, "/lib/libdep.so"), module(2, "/lib/other")];
+        layout.codes = vec![code(1, "order"), code(4, "other")];
     }
     layout
 }
 
-/// Frames with their modules' paths in place of numbers.
+/// Frames with their modules' paths and their code objects' names in place of numbers.
 fn named(tape: &Tape, frames: &[Frame]) -> Vec<(String, u64)> {
     let frame = |frame: &Frame| match *frame {
         Frame::Native { module, offset, .. } => {
             let path = tape.module(module).map(|module| module.path.clone());
             (path.unwrap_or_default(), offset)
         }
-        Frame::Python { code, instruction } => (format!("code {code}"), instruction.into()),
+        Frame::Python { code, instruction } => {
+            let name = tape.code(code).map(|code| code.name.clone());
+            (name.unwrap_or_default(), instruction.into())
+        }
         Frame::Cut(reason) => (format!("{reason:?}"), 0),
     };
     frames.iter().map(frame).collect()
@@ -93,7 +97,8 @@ fn models(family: &Family) -> Vec<Model> {
     models
 }
 
-/// The model with the frames that the replay gives: those of parents' modules by their own number.
+/// The model with the frames that the replay gives: those of parents' modules and code objects by
+/// their own number.
 fn with_frames_of(tape: &Tape, parents: &[Tape], mut model: Model) -> Model {
     for life in &mut model.inherited {
         let named_here = parents
@@ -105,6 +110,10 @@ fn with_frames_of(tape: &Tape, parents: &[Tape], mut model: Model) -> Model {
             if let Frame::Native { module, .. } = frame {
                 let same = tape.modules.iter().find(|module| module.path == path);
                 *module = same.map_or(0, |module| module.index);
+            }
+            if let Frame::Python { code, .. } = frame {
+                let same = tape.codes.iter().find(|code| code.name == path);
+                *code = same.map_or(0, |code| code.number);
             }
         }
     }

@@ -10,7 +10,9 @@
 mod bad_input;
 mod containers;
 mod embedding;
+mod languages;
 mod numbers;
+mod python;
 mod tape;
 mod texts;
 mod unusual;

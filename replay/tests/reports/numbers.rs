@@ -10,7 +10,7 @@ use heaptape::stats::{
 use heaptape::symbols::{Attribution, StackSource};
 use heaptape_format::event::{DomainId, Operation};
 use heaptape_format::symbols::{SourceFrame, Symbol};
-use heaptape_format::tables::{Frame, Module};
+use heaptape_format::tables::{CodeObject, Frame, Module};
 use proptest::prelude::*;
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -27,11 +27,18 @@ const GROUPS: [GroupBy; 9] = [
     GroupBy::Kind,
 ];
 
-/// Stacks whose frames are numbers: function `f{n%5}` in file `{n%3}.c`, line n.
+/// Stacks whose frames are numbers: function `f{n%5}` in file `{n%3}.c`, line n; those of Python
+/// have the code object n%4 + 1 and the instruction n.
 #[derive(Debug, Clone)]
-struct Stacks {
-    stacks: Vec<Vec<u64>>,
+pub(crate) struct Stacks {
+    pub(crate) stacks: Vec<Vec<u64>>,
     modules: Vec<Module>,
+    codes: Vec<CodeObject>,
+}
+
+/// True for the numbers of frames of Python.
+pub(crate) fn is_python(number: u64) -> bool {
+    number % 7 > 3
 }
 
 impl StackSource for Stacks {
@@ -40,10 +47,16 @@ impl StackSource for Stacks {
         let stack = stack.0 as usize;
         let frames = &self.stacks[(stack % 1000).checked_sub(1)?];
         let &offset = frames.get(stack / 1000)?;
-        let frame = Frame::Native {
-            module: (offset % 2) as u32 + 1,
-            offset,
-            exact: false,
+        let frame = match is_python(offset) {
+            true => Frame::Python {
+                code: (offset % 4) as u32 + 1,
+                instruction: offset as u32,
+            },
+            false => Frame::Native {
+                module: (offset % 2) as u32 + 1,
+                offset,
+                exact: false,
+            },
         };
         Some((frame, StackId(stack as u32 + 1000)))
     }
@@ -52,8 +65,12 @@ impl StackSource for Stacks {
         self.modules.get(index as usize - 1)
     }
 
+    fn code(&self, number: u32) -> Option<&CodeObject> {
+        self.codes.iter().find(|code| code.number == number)
+    }
+
     fn embedded(&self) -> Vec<Symbol> {
-        let all = self.stacks.iter().flatten();
+        let all = self.stacks.iter().flatten().filter(|&&n| !is_python(n));
         all.map(|&offset| Symbol {
             module: (offset % 2) as u32 + 1,
             offset,
@@ -81,7 +98,20 @@ fn frame(function: &str, file: &str, line: u32) -> SourceFrame {
     }
 }
 
-fn stacks() -> impl Strategy<Value = Stacks> {
+/// Code object 4 is not known, and 3 has no lines.
+fn code(number: u32) -> CodeObject {
+    CodeObject {
+        number,
+        form: if number < 3 { 3 } else { 0 },
+        first_line: number,
+        file: format!("/{}.py", number % 2),
+        name: format!("f{number}"),
+        // Four lines, one after the other, of eight instructions each.
+        line_table: vec![0xdf, 0, 0, 0xdf, 0, 0, 0xdf, 0, 0, 0xdf, 0, 0],
+    }
+}
+
+pub(crate) fn stacks() -> impl Strategy<Value = Stacks> {
     prop::collection::vec(prop::collection::vec(0u64..30, 0..6), 1..12).prop_map(|stacks| {
         let module = |index: u32, path: &str| Module {
             index,
@@ -91,11 +121,12 @@ fn stacks() -> impl Strategy<Value = Stacks> {
         Stacks {
             stacks,
             modules: vec![module(1, "[one]"), module(2, "[two]")],
+            codes: (1..4).map(code).collect(),
         }
     })
 }
 
-fn blocks() -> impl Strategy<Value = Vec<Block>> {
+pub(crate) fn blocks() -> impl Strategy<Value = Vec<Block>> {
     let block = (0u32..12, 0u32..3, 0u64..5, 0u16..3, 0u8..3);
     prop::collection::vec(block, 0..60).prop_map(|blocks| {
         let block = |(stack, stream, size, domain, operation)| Block {
@@ -114,7 +145,7 @@ fn blocks() -> impl Strategy<Value = Vec<Block>> {
     })
 }
 
-fn buckets(blocks: &[Block], stacks: &Stacks, group_by: GroupBy) -> Buckets<Amount> {
+pub(crate) fn buckets(blocks: &[Block], stacks: &Stacks, group_by: GroupBy) -> Buckets<Amount> {
     let known = |block: &&Block| block.stack.0 as usize <= stacks.stacks.len();
     let mut buckets = Buckets::default();
     for block in blocks.iter().filter(known) {
@@ -135,7 +166,7 @@ fn grouper(group_by: GroupBy, cumulative: Cumulative) -> Grouper {
     )
 }
 
-fn text(facet: Facet) -> String {
+pub(crate) fn text(facet: Facet) -> String {
     format!("{facet:?}")
 }
 

@@ -3,11 +3,11 @@
 use heaptape_format::TapeHeader;
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo, ChunkKind};
 use heaptape_format::event::{Event, EventEncoder, Operation};
-use heaptape_format::header::ClockKind;
+use heaptape_format::header::{ClockKind, PYTHON_FRAMES};
 use heaptape_format::symbols::{SourceFrame, Symbol, put_symbols};
 use heaptape_format::tables::{
-    Child, End, Frame, Mark, Module, Process, Record, ResidentSample, StackNode, Stream,
-    put_record, put_stack_nodes,
+    Child, CodeObject, End, Frame, Mark, Module, Process, Record, ResidentSample, StackNode,
+    Stream, put_record, put_stack_nodes,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub(crate) struct Tape {
     pub(crate) start_realtime_ns: u64,
     pub(crate) process: Process,
     pub(crate) modules: Vec<Module>,
+    pub(crate) codes: Vec<CodeObject>,
     pub(crate) symbols: Vec<Symbol>,
     pub(crate) marks: Vec<Mark>,
     pub(crate) resident: Vec<ResidentSample>,
@@ -49,6 +50,11 @@ pub(crate) fn native(module: u32, offset: u64) -> Frame {
     }
 }
 
+/// A frame of a code object of the tape.
+pub(crate) fn python(code: u32, instruction: u32) -> Frame {
+    Frame::Python { code, instruction }
+}
+
 impl Tape {
     /// A tape with one thread, `main`, and one module, `/bin/app`.
     pub(crate) fn new() -> Self {
@@ -62,6 +68,7 @@ impl Tape {
                 ..Process::default()
             },
             modules: Vec::new(),
+            codes: Vec::new(),
             symbols: Vec::new(),
             marks: Vec::new(),
             resident: Vec::new(),
@@ -184,6 +191,10 @@ impl Tape {
         header.session_id = [self.session; 16];
         header.pid = self.process.pid;
         header.start_realtime_ns = self.start_realtime_ns;
+        let mut nodes = self.threads.iter().flat_map(|thread| &thread.nodes);
+        if nodes.any(|node| matches!(node.frame, Frame::Python { .. })) {
+            header.must_understand = PYTHON_FRAMES;
+        }
         header
     }
 
@@ -201,6 +212,7 @@ impl Tape {
             });
         chunks.push(records(&streams.collect::<Vec<_>>()));
         chunks.push(records(&self.modules));
+        chunks.push(records(&self.codes));
         for (thread, stream) in self.threads.iter().zip(0u32..) {
             let mut payload = Vec::new();
             put_stack_nodes(&thread.nodes, 1, &mut payload);

@@ -175,6 +175,9 @@ pub fn play(script: &[Step], streams: usize, keep_truth: bool) -> History {
     simulation.finish()
 }
 
+/// Stack nodes of each stream.
+pub const NODES: u32 = 14;
+
 /// Stack nodes of which some are the same in all streams, some differ, and one stands twice.
 fn nodes(stream: usize) -> Vec<StackNode> {
     let native = |module, offset, exact| Frame::Native {
@@ -182,6 +185,7 @@ fn nodes(stream: usize) -> Vec<StackNode> {
         offset,
         exact,
     };
+    let python = |code, instruction| Frame::Python { code, instruction };
     let node = |parent, frame| StackNode { parent, frame };
     vec![
         node(0, native(1, 0x100, false)),
@@ -192,6 +196,12 @@ fn nodes(stream: usize) -> Vec<StackNode> {
         node(5, native(2, 0x300, true)),
         node(0, Frame::Cut(CutReason::Depth)),
         node(7, native(0, 0xdead, false)),
+        node(2, python(1, 5)),
+        node(9, python(2, 7 + stream as u32)),
+        node(10, native(1, 0x400, false)),
+        node(9, python(2, 7)),
+        node(0, python(3, u32::MAX)),
+        node(13, python(0, 1)),
     ]
 }
 
@@ -248,7 +258,7 @@ impl Simulation {
     fn step(&mut self, step: &Step, stream: usize) {
         self.clock += u64::from(step.advance);
         self.finish_realloc(stream);
-        let node = u32::from(step.node) % 9;
+        let node = u32::from(step.node) % (NODES + 1);
         match step.act {
             Act::Alloc { entry, size } => {
                 let operation = ENTRIES[entry as usize % ENTRIES.len()];
@@ -476,7 +486,7 @@ pub fn long_script(seed: u64, steps: usize, live: u64) -> Vec<Step> {
             stream: random.below(256) as u8,
             advance: [0, 0, 1, 1, 2, 9][random.below(6) as usize],
             act,
-            node: random.below(9) as u8,
+            node: random.below(u64::from(NODES) + 1) as u8,
             is_lost: false,
         });
     }

@@ -6,10 +6,11 @@
 use super::generate::{History, Random};
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo, ChunkKind};
 use heaptape_format::event::EventEncoder;
-use heaptape_format::header::ClockKind;
+use heaptape_format::header::{ClockKind, PYTHON_FRAMES};
 use heaptape_format::stack::put_stack_nodes;
 use heaptape_format::tables::{
-    Domain, End, ForkCut, Lost, Mark, Module, Process, Record, ResidentSample, Stream, put_record,
+    CodeObject, Domain, End, ForkCut, Lost, Mark, Module, Process, Record, ResidentSample, Stream,
+    put_record,
 };
 use heaptape_format::{CHUNK_ALIGNMENT, TapeHeader};
 
@@ -38,6 +39,8 @@ pub struct Layout {
     pub fork_cuts: Vec<ForkCut>,
     /// The modules that frames name.
     pub modules: Vec<Module>,
+    /// The code objects that frames name.
+    pub codes: Vec<CodeObject>,
     /// log2 of ticks in a stamp.
     pub stamp_shift: u8,
 }
@@ -59,6 +62,7 @@ impl Default for Layout {
             lost: Vec::new(),
             fork_cuts: Vec::new(),
             modules: vec![module(1, "/bin/app"), module(2, "/lib/libdep.so")],
+            codes: vec![code(1, "load"), code(2, "order"), code(3, "<module>")],
             stamp_shift: 0,
         }
     }
@@ -71,6 +75,18 @@ pub fn module(index: u32, path: &str) -> Module {
         load_bias: 0x1000_0000 * u64::from(path.len() as u32),
         path: path.to_owned(),
         ..Module::default()
+    }
+}
+
+/// A code object that is told by its name.
+pub fn code(number: u32, name: &str) -> CodeObject {
+    CodeObject {
+        number,
+        form: 2,
+        first_line: 7,
+        file: "/app/shop.py".to_owned(),
+        name: name.to_owned(),
+        line_table: vec![8, 0, 8, 3],
     }
 }
 
@@ -98,6 +114,7 @@ pub fn header(layout: &Layout) -> TapeHeader {
     header.session_id = [9; 16];
     header.pid = layout.process.pid;
     header.stamp_shift = layout.stamp_shift;
+    header.must_understand = PYTHON_FRAMES;
     header
 }
 
@@ -173,6 +190,7 @@ fn tables(history: &History, layout: &Layout) -> Vec<(ChunkInfo, Vec<u8>)> {
         records(&streams),
         records(&domains),
         records(&layout.modules),
+        records(&layout.codes),
         records(&layout.marks),
         records(&layout.resident),
         records(&layout.lost),
