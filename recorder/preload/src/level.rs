@@ -74,6 +74,7 @@ impl Level {
         }
         let config = StackConfig {
             max_depth: process::depth_max(),
+            only_python: process::has(options::ONLY_PYTHON_STACKS),
         };
         if self.stack.is_null() {
             let stack = StackCapture::create(config);

@@ -45,6 +45,8 @@ pub mod next;
 pub mod objects;
 pub mod presence;
 pub mod process;
+#[cfg(target_env = "gnu")]
+pub mod python;
 pub mod recording;
 pub mod sandbox;
 pub mod stack;
@@ -59,6 +61,7 @@ mod constructor {
         if crate::gate::mode() == crate::gate::NEW {
             crate::process::start();
         }
+        crate::python::start();
     }
 
     #[used]

@@ -48,7 +48,8 @@ static PID: AtomicU32 = AtomicU32::new(0);
 static OPTIONS: AtomicU32 = AtomicU32::new(0);
 static DEPTH_MAX: AtomicU32 = AtomicU32::new(0);
 static SIZE_MIN: AtomicU64 = AtomicU64::new(0);
-/// Not zero: the real allocator may call our hooks (it is not the C library's).
+/// Not zero: the real allocator may call our hooks (it is not the C library's), or an interpreter's
+/// allocators may.
 static IS_FOREIGN: AtomicU32 = AtomicU32::new(0);
 /// Not zero: the executable has a malloc of its own, which comes before ours.
 static IS_BYPASSED: AtomicU32 = AtomicU32::new(0);
@@ -125,10 +126,25 @@ pub fn wants(size: usize) -> bool {
     size as u64 >= SIZE_MIN.load(Ordering::Relaxed) && !is_paused()
 }
 
-/// True when the real allocator may call hooks of ours.
+/// True when calls of our hooks may be part of another one: the real allocator may make them, or
+/// an interpreter's allocators, which we wrap.
 #[must_use]
 pub fn is_allocator_foreign() -> bool {
     IS_FOREIGN.load(Ordering::Relaxed) != 0
+}
+
+/// From here on, calls of our hooks may be part of another one.
+pub fn note_nested_allocators() {
+    IS_FOREIGN.store(1, Ordering::Relaxed);
+    if gate::mode() == gate::PLAIN {
+        gate::set(gate::GENERAL);
+    }
+}
+
+/// True when this process records.
+#[must_use]
+pub fn is_recording() -> bool {
+    matches!(gate::mode(), gate::PLAIN | gate::GENERAL)
 }
 
 /// True in the process that owns the slot, false in children that share its memory (`vfork`), and
@@ -407,6 +423,7 @@ fn follow_fork() {
         None
     } else {
         modules::forget();
+        crate::python::forget();
         enlist(origin::FORKED, cut)
     };
     if mode.is_none() {

@@ -7,6 +7,8 @@
 use crate::caller::Caller;
 use crate::level::Level;
 use crate::modules::ModuleRecord;
+#[cfg(target_env = "gnu")]
+use crate::python;
 use crate::stack::{CallerContext, CutReason, StackSink};
 use crate::thread::Thread;
 use crate::waiting::{ChunkWait, is_closed, may_take_chunk};
@@ -31,21 +33,45 @@ pub mod operation {
     pub const VALLOC: u8 = 7;
     pub const PVALLOC: u8 = 8;
     pub const CUSTOM_ALLOC: u8 = 9;
+    pub const RAW_MALLOC: u8 = 16;
+    pub const RAW_CALLOC: u8 = 17;
+    pub const RAW_REALLOC_NEW: u8 = 18;
+    pub const MEM_MALLOC: u8 = 19;
+    pub const MEM_CALLOC: u8 = 20;
+    pub const MEM_REALLOC_NEW: u8 = 21;
+    pub const OBJ_MALLOC: u8 = 22;
+    pub const OBJ_CALLOC: u8 = 23;
+    pub const OBJ_REALLOC_NEW: u8 = 24;
     pub const FREE: u8 = 32;
     pub const CFREE: u8 = 33;
     pub const FREE_SIZED: u8 = 34;
     pub const FREE_ALIGNED_SIZED: u8 = 35;
     pub const REALLOC_FREE: u8 = 36;
     pub const CUSTOM_FREE: u8 = 41;
+    pub const RAW_FREE: u8 = 48;
+    pub const MEM_FREE: u8 = 51;
+    pub const OBJ_FREE: u8 = 54;
     pub const REALLOC: u8 = 64;
     pub const REALLOCARRAY: u8 = 65;
     pub const CUSTOM_REALLOC: u8 = 73;
+    pub const RAW_REALLOC: u8 = 80;
+    pub const MEM_REALLOC: u8 = 83;
+    pub const OBJ_REALLOC: u8 = 86;
     pub const MMAP: u8 = 96;
     pub const SBRK_GROW: u8 = 97;
     pub const MUNMAP: u8 = 128;
     pub const SBRK_SHRINK: u8 = 129;
     pub const MREMAP: u8 = 160;
+
+    /// True for calls whose caller has the interpreter's lock, by its contract.
+    #[must_use]
+    pub const fn holds_interpreter(operation: u8) -> bool {
+        matches!(operation, 19..=24 | 51 | 54 | 83 | 86)
+    }
 }
+
+/// Bytes of a code object's content in one record.
+const CODE_PART_BYTES: usize = record::BLOB_BYTES_MAX - 12;
 
 /// Lost: the rings were full.
 pub const RING_FULL: u32 = 1;
@@ -74,7 +100,7 @@ pub unsafe fn allocated<const PLAIN: bool>(
     let state = unsafe { level.as_mut() };
     let ticks = clock::now::<true, PLAIN>(state.ticks);
     state.ticks = ticks;
-    let stack = stack_of(state, caller);
+    let stack = stack_of::<PLAIN>(state, operation, caller);
     let (address, size) = (address as u64, size as u64);
     if record::is_short(size) && state.producer.fits(3) {
         let words = [
@@ -171,7 +197,7 @@ fn append_free(level: &mut Level, operation: u8, address: u64, caller: Caller) {
         ..RingEvent::default()
     };
     if process::has(options::FREE_STACKS) {
-        event.stack = stack_of(level, caller);
+        event.stack = stack_of::<false>(level, operation, caller);
     }
     append_event(level, &event);
 }
@@ -202,7 +228,7 @@ pub unsafe fn happened(
     fill(&mut event);
     let is_death = matches!(operation >> 5, 1 | 4);
     if !is_death || process::has(options::FREE_STACKS) {
-        event.stack = stack_of(state, caller);
+        event.stack = stack_of::<false>(state, operation, caller);
     }
     append_event(state, &event);
     // SAFETY: it is the level that was entered.
@@ -244,7 +270,7 @@ impl Change {
         // SAFETY: see `begin`.
         let state = unsafe { self.level.as_mut() };
         state.ticks = clock::now::<true, PLAIN>(state.ticks);
-        let stack = stack_of(state, caller);
+        let stack = stack_of::<PLAIN>(state, event.operation, caller);
         let is_short = record::is_short(event.size) && event.operation >> 5 == 2;
         if is_short && state.producer.fits(5) {
             let words = [
@@ -279,7 +305,7 @@ impl Change {
             ..event
         };
         if process::has(options::FREE_STACKS) {
-            event.stack = stack_of(state, caller);
+            event.stack = stack_of::<false>(state, event.operation, caller);
         }
         append_event(state, &event);
         self.leave();
@@ -294,9 +320,9 @@ impl Change {
 }
 
 /// The node of the stack above `caller`; nodes that are new are appended now. 0: none is wanted,
-/// or the rings are full.
+/// or the rings are full. `PLAIN`: see [`clock::now`]; then nothing runs Python.
 #[inline(always)]
-fn stack_of(level: &mut Level, caller: Caller) -> u32 {
+fn stack_of<const PLAIN: bool>(level: &mut Level, operation: u8, caller: Caller) -> u32 {
     if level.stack.is_null() {
         return 0;
     }
@@ -309,6 +335,11 @@ fn stack_of(level: &mut Level, caller: Caller) -> u32 {
     };
     // SAFETY: not null, so it is this level's capture, in memory of its own.
     let stack = unsafe { &mut *level.stack };
+    #[cfg(target_env = "gnu")]
+    if !PLAIN && python::has_frames() {
+        let state = python::thread_state(operation::holds_interpreter(operation));
+        return stack.capture_mixed(context, state, &mut Sink(level));
+    }
     stack.capture(context, &mut Sink(level))
 }
 
@@ -336,6 +367,25 @@ impl StackSink for Sink<'_> {
 
     fn cut(&mut self, parent: u32, reason: CutReason) -> bool {
         append(self.0, &record::cut(parent, reason as u8))
+    }
+
+    fn python(&mut self, parent: u32, code: u32, unit: u32) -> bool {
+        append(self.0, &record::python_node(parent, code, unit))
+    }
+
+    fn code(&mut self, number: u32, content: &[u8]) -> bool {
+        let total = content.len() as u32;
+        let mut offset = 0u32;
+        content.chunks(CODE_PART_BYTES).all(|part| {
+            let parts: [&[u8]; 4] = [
+                &number.to_le_bytes(),
+                &total.to_le_bytes(),
+                &offset.to_le_bytes(),
+                part,
+            ];
+            offset += part.len() as u32;
+            append_blob(self.0, record::blob::CODE, &parts)
+        })
     }
 }
 

@@ -41,6 +41,12 @@ pub mod options {
     pub const START_PAUSED: u32 = 32;
     /// Static programs pass the recorder's variables on to what they start.
     pub const THROUGH_STATIC: u32 = 64;
+    /// Interpreters of Python are programs like others.
+    pub const NO_PYTHON: u32 = 128;
+    /// Stacks have no frames of Python.
+    pub const NO_PYTHON_STACKS: u32 = 256;
+    /// Where there are frames of Python, stacks have no others.
+    pub const ONLY_PYTHON_STACKS: u32 = 512;
 }
 
 /// Values of [`SessionHeader::state`].

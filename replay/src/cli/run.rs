@@ -151,6 +151,15 @@ impl Run {
             (self.no_follow, options::NO_FOLLOW),
             (self.through_static, options::THROUGH_STATIC),
             (self.start_paused, options::START_PAUSED),
+            (self.no_python, options::NO_PYTHON),
+            (
+                matches!(self.stacks, Stacks::Native),
+                options::NO_PYTHON_STACKS,
+            ),
+            (
+                matches!(self.stacks, Stacks::Python),
+                options::ONLY_PYTHON_STACKS,
+            ),
         ];
         Settings {
             options: chosen

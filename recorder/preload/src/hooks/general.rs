@@ -4,7 +4,7 @@
 use super::Caller;
 use crate::recording::{self, Change, operation};
 use crate::thread::Thread;
-use crate::{next, process, thread};
+use crate::{next, process, python, thread};
 use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
 use heaptape_session::record::RingEvent;
@@ -78,6 +78,9 @@ unsafe fn allocate(
     caller: Caller,
     real: impl FnOnce() -> *mut c_void,
 ) -> *mut c_void {
+    if python::settle() {
+        return real();
+    }
     let Some(inside) = Inside::enter(caller) else {
         return real();
     };

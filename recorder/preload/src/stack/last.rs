@@ -198,6 +198,33 @@ impl LastStack {
         self.checked.keep(0);
     }
 
+    /// Forgets the frames inside of `index`, and what is known of earlier ones there.
+    pub fn keep_outer(&mut self, index: usize) {
+        if index == 0 {
+            return self.start();
+        }
+        self.trusted = self.trusted.min(index);
+        self.hint = self.hint.min(index);
+        self.checked.keep(index);
+        if index < self.count {
+            self.end_at(index);
+        }
+    }
+
+    /// The stack's frames.
+    #[inline(always)]
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Where the frame `index` ends on the stack: above all memory for the outermost.
+    #[inline(always)]
+    #[must_use]
+    pub fn end_of(&self, index: usize) -> usize {
+        self.frame(index - 1).sp
+    }
+
     /// The frame `index`; 0 and whatever is too large give one that is above all memory.
     #[inline(always)]
     #[must_use]

@@ -20,6 +20,10 @@ pub mod intern;
 mod interpret;
 mod last;
 mod leaves;
+#[cfg(target_env = "gnu")]
+mod mixed;
+#[cfg(target_env = "gnu")]
+pub mod python;
 pub mod reader;
 pub mod row;
 mod rows;
@@ -70,6 +74,16 @@ pub trait StackSink {
     fn node(&mut self, parent: u32, module: u32, offset: u64, exact: bool) -> bool;
     /// A root that stands for the frames that were not found.
     fn cut(&mut self, parent: u32, reason: CutReason) -> bool;
+    /// A frame of Python: the number of its code object, and of the unit of two bytes in it that
+    /// it is at, `u32::MAX` before the first.
+    fn python(&mut self, _parent: u32, _code: u32, _unit: u32) -> bool {
+        false
+    }
+    /// The content of a code object, as the session's blob has it. When this returns true the
+    /// record must already be where a reader finds it, as with modules.
+    fn code(&mut self, _number: u32, _content: &[u8]) -> bool {
+        false
+    }
 }
 
 /// Options of a recording.
@@ -77,6 +91,8 @@ pub trait StackSink {
 pub struct StackConfig {
     /// Innermost frames to keep; 0: as many as there are, up to a limit far above what is usual.
     pub max_depth: u32,
+    /// Stacks that have frames of Python have no others.
+    pub only_python: bool,
 }
 
 /// Marks the key of a root that stands for a cut; no program counter has this bit.
@@ -108,6 +124,12 @@ pub struct StackCapture {
     /// Nothing in it while that is unsettled.
     recent: Recent,
     path: PathBuffer,
+    /// What Python takes, once the thread has met it.
+    #[cfg(target_env = "gnu")]
+    python: Option<mixed::OwnedPython>,
+    /// Stacks that have frames of Python have no others.
+    #[cfg(target_env = "gnu")]
+    only_python: bool,
 }
 
 /// A capture and the memory that its arrays begin in: apart, since they lead there.
@@ -168,7 +190,12 @@ impl StackCapture {
     /// # Safety
     /// `capture` came from `create` and is not used any more.
     pub unsafe fn destroy(capture: NonNull<Self>) {
+        #[cfg(target_env = "gnu")]
         // SAFETY: valid until here, by the caller's contract.
+        unsafe {
+            (*capture.as_ptr()).drop_python()
+        };
+        // SAFETY: as before.
         unsafe { capture.drop_in_place() };
         // SAFETY: the memory came from `arena::map` with this size.
         unsafe { arena::unmap(capture.cast(), size_of::<Home>()) };
@@ -182,6 +209,8 @@ impl StackCapture {
         }
         self.found.shrink();
         self.last.shrink();
+        #[cfg(target_env = "gnu")]
+        self.shrink_python();
     }
 
     /// Starts a stream of the calling thread: nothing is remembered, ids begin at 1.
@@ -199,6 +228,8 @@ impl StackCapture {
         self.unloads = modules::unloads();
         self.recent.forget();
         self.keep_depth(Depth::asked(config.max_depth));
+        #[cfg(target_env = "gnu")]
+        self.start_python(config);
     }
 
     fn keep_depth(&mut self, depth: Depth) {
@@ -275,30 +306,7 @@ impl StackCapture {
         sink: &mut impl StackSink,
     ) -> u32 {
         let last_node = self.last_node;
-        let epoch = self.walker.bounds.epoch();
-        let (mut at, mut stop) = self.walker.walk(caller, &mut self.found, &self.last, kept);
-        let mut joined = stop.index();
-        if at.count + joined > self.last.room() || self.has_run_out(&at, stop) {
-            (at, stop) = self.walk_with_more_room(caller, at, stop);
-            joined = stop.index();
-        }
-        let found = self.found.first(at.count);
-        let is_kept = self.trials.note(at.vain, joined >= at.count);
-        let outer = match stop {
-            Stop::Joined(index) => self.last.rebuild_from(index, is_kept),
-            Stop::End(end) => {
-                let root = match end {
-                    End::Cut(reason) => CUT | reason as usize,
-                    End::Complete => 0,
-                };
-                let is_kept = is_kept && epoch == self.walker.bounds.epoch();
-                self.last.rebuild(&at, end, root, self.depth, is_kept)
-            }
-        };
-        if epoch != self.walker.bounds.epoch() {
-            self.leaves.forget();
-        }
-        let mut index = self.last.extend(&outer, found);
+        let (mut index, joined) = self.walk_changed(caller, kept);
         let mut parent = self.last.frame(index - 1).node;
         if index == 1 && self.last.root != 0 {
             let root = self.last.root;
@@ -325,6 +333,36 @@ impl StackCapture {
             self.leaves.keep(&self.last, joined, caller.rbp);
         }
         parent
+    }
+
+    /// Walks until the stack is that of the last event, from the frame `kept` outwards at best. The
+    /// index of the first frame that has no node yet, and of the innermost one of the last event.
+    #[inline(always)]
+    fn walk_changed(&mut self, caller: CallerContext, kept: usize) -> (usize, usize) {
+        let epoch = self.walker.bounds.epoch();
+        let (mut at, mut stop) = self.walker.walk(caller, &mut self.found, &self.last, kept);
+        let mut joined = stop.index();
+        if at.count + joined > self.last.room() || self.has_run_out(&at, stop) {
+            (at, stop) = self.walk_with_more_room(caller, at, stop);
+            joined = stop.index();
+        }
+        let found = self.found.first(at.count);
+        let is_kept = self.trials.note(at.vain, joined >= at.count);
+        let outer = match stop {
+            Stop::Joined(index) => self.last.rebuild_from(index, is_kept),
+            Stop::End(end) => {
+                let root = match end {
+                    End::Cut(reason) => CUT | reason as usize,
+                    End::Complete => 0,
+                };
+                let is_kept = is_kept && epoch == self.walker.bounds.epoch();
+                self.last.rebuild(&at, end, root, self.depth, is_kept)
+            }
+        };
+        if epoch != self.walker.bounds.epoch() {
+            self.leaves.forget();
+        }
+        (self.last.extend(&outer, found), joined)
     }
 
     /// True when a walk ended because there was no memory for more frames.
@@ -364,6 +402,12 @@ impl StackCapture {
         let Some(node) = self.last_node.checked_add(1) else {
             return 0;
         };
+        #[cfg(target_env = "gnu")]
+        if key & mixed::PYTHON != 0 && key & EXACT == 0 {
+            let (code, unit) = mixed::parts(key);
+            let is_stored = sink.python(parent, code, unit);
+            return self.keep_node(parent, key, node, is_stored);
+        }
         let is_stored = if key & CUT != 0 && key & EXACT == 0 {
             let reason = match key & !CUT {
                 1 => CutReason::Depth,
@@ -373,6 +417,10 @@ impl StackCapture {
         } else {
             self.make_frame(parent, key, sink)
         };
+        self.keep_node(parent, key, node, is_stored)
+    }
+
+    fn keep_node(&mut self, parent: u32, key: usize, node: u32, is_stored: bool) -> u32 {
         if !is_stored {
             return 0;
         }

@@ -110,13 +110,19 @@ fn deeper_stacks_are_cut_where_the_last_one_was() {
 #[test]
 fn an_asked_depth_is_exact() {
     for max_depth in [5_000, 50_000] {
-        on_a_large_stack(StackConfig { max_depth }, move || {
-            current().compare_no_more();
-            for levels in [60_000, 60_007, 59_990, 200_000] {
-                down(levels, 9_973);
-                assert_eq!(BOTTOM.get(), (max_depth as usize, true));
-            }
-        });
+        on_a_large_stack(
+            StackConfig {
+                max_depth,
+                ..StackConfig::default()
+            },
+            move || {
+                current().compare_no_more();
+                for levels in [60_000, 60_007, 59_990, 200_000] {
+                    down(levels, 9_973);
+                    assert_eq!(BOTTOM.get(), (max_depth as usize, true));
+                }
+            },
+        );
     }
 }
 

@@ -112,12 +112,18 @@ fn wandering_stacks_are_whole() {
 fn cut_stacks_are_cut_alike() {
     shapes();
     for max_depth in [1, 2, 7, 12, 40] {
-        let taken = session(StackConfig { max_depth }, || {
-            signals::use_alternate_stack();
-            current().compare_no_more();
-            current().stride = 1 << 20;
-            wander_for(20_000 * repeats(), u64::from(max_depth));
-        });
+        let taken = session(
+            StackConfig {
+                max_depth,
+                ..StackConfig::default()
+            },
+            || {
+                signals::use_alternate_stack();
+                current().compare_no_more();
+                current().stride = 1 << 20;
+                wander_for(20_000 * repeats(), u64::from(max_depth));
+            },
+        );
         assert!(taken.taken >= 20_000);
     }
 }

@@ -19,7 +19,10 @@ fn recurse(levels: u32) -> u32 {
 
 #[test]
 fn a_depth_limit_keeps_the_innermost_frames() {
-    let config = StackConfig { max_depth: 10 };
+    let config = StackConfig {
+        max_depth: 10,
+        ..StackConfig::default()
+    };
     session(config, || {
         recurse(30);
         assert_eq!(current().last.cut, Some(CutReason::Depth));
@@ -39,6 +42,7 @@ fn a_stack_of_just_the_limit_is_complete() {
     run(StackConfig::default());
     let config = StackConfig {
         max_depth: u32::try_from(depth).expect("small"),
+        ..StackConfig::default()
     };
     let taken = session(config, || probe());
     assert_eq!(

@@ -1,0 +1,386 @@
+//! Stacks of programs that run Python: the native frames as ever, and in place of each native
+//! frame that runs the interpreter's loop the Python frames that it runs.
+//!
+//! Which frame that is, is told by addresses and by no name: a segment of Python frames
+//! ([`super::python`]) has something in the loop's own frame on the C stack. Native frames keep
+//! the nodes that they were given as long as no Python frame outside of them changes; where one
+//! does, the native stack is walked again from the frame that runs it.
+
+use super::python::{self, PythonStack, UNPLACED, Update};
+use super::{CallerContext, StackCapture, StackConfig, StackSink};
+use crate::arena;
+use crate::modules;
+use crate::python as interpreter;
+use crate::python::codes::{self, Content, Met};
+use crate::python::layout::{Family, Layout};
+use core::mem::offset_of;
+use core::ptr::NonNull;
+
+/// Marks the key of a frame of Python; no address of user memory has this bit, and no cut.
+pub(super) const PYTHON: usize = 1 << 61;
+/// Bits of the number of an instruction.
+const UNIT_BITS: u32 = 28;
+const UNIT_MASK: usize = (1 << UNIT_BITS) - 1;
+/// Contents of code objects are put together here, longer ones in pages of their own.
+const CONTENT_BYTES: usize = 16 << 10;
+
+/// What a capture needs for Python, in memory of its own.
+#[derive(Debug)]
+pub(super) struct Python {
+    stack: PythonStack,
+    met: Met,
+    content: [u8; CONTENT_BYTES],
+}
+
+/// That and the memory that its arrays begin in.
+#[derive(Debug)]
+#[repr(C)]
+struct Home {
+    python: Python,
+    memory: python::Memory,
+}
+
+/// Its one owner.
+#[derive(Debug)]
+pub(super) struct OwnedPython(NonNull<Python>);
+
+// SAFETY: the owner has it for itself, as a box would.
+unsafe impl Send for OwnedPython {}
+
+impl Python {
+    /// In zeroed private memory; `None` when the kernel refuses it.
+    #[cold]
+    fn create() -> Option<OwnedPython> {
+        const { assert!(align_of::<Home>() <= crate::syscall::PAGE_BYTES) };
+        let home: NonNull<Home> = arena::map(size_of::<Home>())?.cast();
+        // SAFETY: a field of the memory.
+        let memory = unsafe { home.byte_add(offset_of!(Home, memory)) };
+        // SAFETY: zeroed, and for it alone.
+        let stack = unsafe { PythonStack::new(memory.cast()) };
+        let python: NonNull<Self> = home.cast();
+        // SAFETY: a field of the memory.
+        let place = unsafe { python.byte_add(offset_of!(Self, stack)) };
+        // SAFETY: it is the field of this type; all others are numbers.
+        unsafe { place.cast().write(stack) };
+        Some(OwnedPython(python))
+    }
+
+    /// The number of a code object, after its content was sent; 0: it is not known.
+    fn number_of(&mut self, code: usize, layout: &Layout, sink: &mut impl StackSink) -> u32 {
+        match self.met.number_of(code) {
+            Some(number) => number,
+            None => self.meet(code, layout, sink).unwrap_or(0),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn meet(&mut self, code: usize, layout: &Layout, sink: &mut impl StackSink) -> Option<u32> {
+        // SAFETY: the code object of a frame that is alive.
+        let content = unsafe { Content::of(code, layout) };
+        // SAFETY: as before.
+        let numbered = codes::number_of(unsafe { content.hash() })?;
+        if numbered.is_new() {
+            // SAFETY: as before.
+            let bytes = unsafe { content.write(&mut self.content) };
+            let is_sent = match self.content.get(..bytes) {
+                Some(whole) => sink.code(numbered.number, whole),
+                // SAFETY: as before.
+                None => unsafe { send_long(&content, bytes, numbered.number, sink) },
+            };
+            if !is_sent {
+                return None;
+            }
+            numbered.sent();
+        }
+        self.met.keep(code, numbered.number);
+        Some(numbered.number)
+    }
+}
+
+/// As [`Python::meet`], for contents that take more room.
+///
+/// # Safety
+/// The code object is alive.
+unsafe fn send_long(
+    content: &Content<'_>,
+    bytes: usize,
+    number: u32,
+    sink: &mut impl StackSink,
+) -> bool {
+    let Some(memory) = arena::map(bytes) else {
+        return false;
+    };
+    // SAFETY: mapped just now, so many bytes, and nobody else has them.
+    let whole = unsafe { core::slice::from_raw_parts_mut(memory.as_ptr(), bytes) };
+    // SAFETY: as for this function.
+    let written = unsafe { content.write(whole) };
+    let is_sent = written == bytes && sink.code(number, whole);
+    // SAFETY: mapped above with this length; the slice is not used any more.
+    unsafe { arena::unmap(memory, bytes) };
+    is_sent
+}
+
+impl StackCapture {
+    /// Starts a stream.
+    pub(super) fn start_python(&mut self, config: StackConfig) {
+        self.only_python = config.only_python;
+        if let Some(OwnedPython(python)) = &mut self.python {
+            // SAFETY: made by `Python::create`, and this capture's alone.
+            let python = unsafe { python.as_mut() };
+            python.stack.start();
+            python.met.forget();
+        }
+    }
+
+    /// Gives back what was taken for deep stacks.
+    pub(super) fn shrink_python(&mut self) {
+        if let Some(OwnedPython(python)) = &mut self.python {
+            // SAFETY: as in `start_python`.
+            let python = unsafe { python.as_mut() };
+            python.stack.shrink();
+        }
+    }
+
+    /// Gives everything back.
+    pub(super) fn drop_python(&mut self) {
+        self.shrink_python();
+        if let Some(OwnedPython(python)) = self.python.take() {
+            // SAFETY: mapped by `Python::create` with this length.
+            unsafe { arena::unmap(python.cast(), size_of::<Home>()) };
+        }
+    }
+
+    /// As [`StackCapture::capture`], in a process that runs Python. `state` is the calling thread's
+    /// thread state, 0: it has none.
+    #[inline(never)]
+    pub fn capture_mixed(
+        &mut self,
+        caller: CallerContext,
+        state: usize,
+        sink: &mut impl StackSink,
+    ) -> u32 {
+        let changes = modules::changes();
+        if changes != self.changes {
+            self.catch_up(changes);
+        }
+        if self.python.is_none() {
+            self.python = Python::create();
+        }
+        let python = self.python.as_ref().map(|OwnedPython(python)| *python);
+        let (Some(layout), Some(mut python)) = (interpreter::frames(), python) else {
+            return 0;
+        };
+        // SAFETY: made by `Python::create`, and this capture's alone: it does not reach it in
+        // another way before this reference ends.
+        let python = unsafe { python.as_mut() };
+        let mut top = 0;
+        if state != 0 {
+            // SAFETY: the calling thread's own state.
+            top = unsafe { layout.top(state) };
+        }
+        if top != 0 && !interpreter::may_read(top) {
+            top = 0;
+        }
+        // SAFETY: the current frame of the calling thread; it was seen to look as the table says.
+        let update = unsafe { python.stack.update(layout, state, top) };
+        if let Update::From(native) = update {
+            self.last.keep_outer(native.saturating_sub(1));
+        }
+        if self.only_python && !python.stack.is_empty() {
+            return self.name_python(python, layout, sink);
+        }
+        let mut kept = self.last.search(caller.sp);
+        let frame = self.last.frame(kept);
+        if frame.sp == caller.sp && frame.is_at(caller.pc, caller.rbp) {
+            kept = match self.last.verify(kept) {
+                Ok(()) if self.last.joins(0, kept) && python.stack.is_placed() => {
+                    self.trials.failed = 0;
+                    return self.last.settle(kept);
+                }
+                Ok(()) => 0,
+                Err(outer) => {
+                    self.trials.vain = kept - outer;
+                    outer
+                }
+            };
+        }
+        let (_index, joined) = self.walk_changed(caller, kept);
+        self.name_mixed(python, joined + 1, caller.sp, layout, sink)
+    }
+
+    /// Names the native frames from `first` on, and the Python frames that stand in or between
+    /// them. The node of the innermost; 0: a record was refused.
+    #[inline(never)]
+    fn name_mixed(
+        &mut self,
+        python: &mut Python,
+        first: usize,
+        inner_sp: usize,
+        layout: &Layout,
+        sink: &mut impl StackSink,
+    ) -> u32 {
+        let mut parent = self.last.frame(first - 1).node;
+        if first == 1 && self.last.root != 0 {
+            parent = match self.node_of(0, self.last.root, sink) {
+                0 => return self.give_up(python, 1),
+                root => root,
+            };
+        }
+        let mut segment = python.stack.take_up(first);
+        if layout.family == Family::Objects {
+            self.find_addresses(python, first, segment);
+        }
+        let is_elsewhere = python.stack.innermost_address() < inner_sp;
+        for index in first..=self.last.count() {
+            let (pc, sp) = (self.last.frame(index).pc, self.last.frame(index).sp);
+            let end = self.last.end_of(index);
+            while let Some(address) = python.stack.address_of(segment)
+                && (is_elsewhere || address >= end)
+            {
+                parent = match self.name_segment(python, segment, parent, index - 1, layout, sink) {
+                    Some(node) => node,
+                    None => return self.give_up(python, index),
+                };
+                segment += 1;
+            }
+            let address = python.stack.address_of(segment);
+            let named = if address.is_some_and(|address| address >= sp) {
+                segment += 1;
+                self.name_segment(python, segment - 1, parent, index, layout, sink)
+            } else {
+                Some(self.node_of(parent, pc, sink)).filter(|&node| node != 0)
+            };
+            parent = match named {
+                Some(node) => node,
+                None => return self.give_up(python, index),
+            };
+            self.last.name(index, parent);
+        }
+        // Nothing native is known of these.
+        while python.stack.address_of(segment).is_some() {
+            parent = match self.name_segment(python, segment, parent, UNPLACED, layout, sink) {
+                Some(node) => node,
+                None => return self.give_up(python, 1),
+            };
+            segment += 1;
+        }
+        parent
+    }
+
+    /// The rings took no more in the middle of a stack.
+    #[cold]
+    fn give_up(&mut self, python: &mut Python, index: usize) -> u32 {
+        self.last.break_off(index);
+        python.stack.start();
+        0
+    }
+
+    /// Names all Python frames, with nothing native around them.
+    #[inline(never)]
+    fn name_python(
+        &mut self,
+        python: &mut Python,
+        layout: &Layout,
+        sink: &mut impl StackSink,
+    ) -> u32 {
+        let mut parent = 0;
+        let mut segment = 0;
+        while python.stack.address_of(segment).is_some() {
+            parent = match self.name_segment(python, segment, parent, UNPLACED, layout, sink) {
+                Some(node) => node,
+                None => {
+                    python.stack.start();
+                    return 0;
+                }
+            };
+            segment += 1;
+        }
+        parent
+    }
+
+    /// Names the frames of a segment that lies under the node `parent`, and notes the native frame
+    /// that it stands in. The node of the innermost one; `None`: a record was refused.
+    fn name_segment(
+        &mut self,
+        python: &mut Python,
+        segment: usize,
+        mut parent: u32,
+        native: usize,
+        layout: &Layout,
+        sink: &mut impl StackSink,
+    ) -> Option<u32> {
+        let frames = python.stack.place(segment, parent, native);
+        if frames.start > 0 && !python.stack.is_first(segment, frames.start) {
+            parent = python.stack.frame(frames.start - 1)?.node;
+        }
+        for index in frames.clone() {
+            let frame = python.stack.frame(index)?;
+            // SAFETY: a frame of the calling thread that is alive.
+            let unit = unsafe { frame.unit(layout, interpreter::code_type()) };
+            if let Some(unit) = unit {
+                let number = python.number_of(frame.code, layout, sink) as usize;
+                let key = PYTHON | number << UNIT_BITS | unit as usize & UNIT_MASK;
+                parent = self.node_of(parent, key, sink);
+                if parent == 0 {
+                    return None;
+                }
+            }
+            python.stack.name(index, parent);
+        }
+        python.stack.note_named(frames.end);
+        Some(parent)
+    }
+
+    /// The node for `key` under `parent`, made if it must be; 0: refused.
+    #[inline(always)]
+    fn node_of(&mut self, parent: u32, key: usize, sink: &mut impl StackSink) -> u32 {
+        match self.intern.get(parent, key) {
+            Some(node) => node,
+            None => self.make_node(parent, key, sink),
+        }
+    }
+
+    /// For interpreters that do not tell where their frames run: each frame of Python is run by
+    /// one native frame of the interpreter's loop, in the same order. Counted from the outside
+    /// where the native stack is whole, since the loop may be about to run one more.
+    #[cold]
+    #[inline(never)]
+    fn find_addresses(&mut self, python: &mut Python, first: usize, segment: usize) {
+        let loops = |index: &usize| interpreter::is_eval(self.last.frame(*index).pc);
+        let found = (first..=self.last.count()).filter(loops).count();
+        let wanted = python.stack.segments().len().saturating_sub(segment);
+        let is_whole = self.last.root == 0 || first > 1;
+        let skipped = if is_whole {
+            0
+        } else {
+            found.saturating_sub(wanted)
+        };
+        let mut next = segment + wanted.saturating_sub(found);
+        let mut loops_left = skipped;
+        for index in first..=self.last.count() {
+            if !interpreter::is_eval(self.last.frame(index).pc) {
+                continue;
+            }
+            if loops_left > 0 {
+                loops_left -= 1;
+                continue;
+            }
+            let sp = self.last.frame(index).sp;
+            python.stack.set_address(next, sp);
+            next += 1;
+        }
+    }
+}
+
+/// The parts of a key of a frame of Python: the number of its code object, and the unit.
+#[must_use]
+pub(super) fn parts(key: usize) -> (u32, u32) {
+    let unit = key & UNIT_MASK;
+    let unit = if unit == UNIT_MASK {
+        u32::MAX
+    } else {
+        unit as u32
+    };
+    (((key & !PYTHON) >> UNIT_BITS) as u32, unit)
+}
