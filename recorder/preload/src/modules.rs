@@ -6,6 +6,8 @@
 //! remembers still holds. Nothing here takes a lock or allocates.
 
 pub mod elf;
+#[cfg(target_env = "gnu")]
+pub mod exports;
 pub mod find;
 pub mod listing;
 pub mod program;
@@ -345,6 +347,8 @@ fn enter(
     if !announce(&record) {
         return None;
     }
+    #[cfg(target_env = "gnu")]
+    crate::python::met(object, headers);
     let has_holes = headers.is_some_and(|headers| headers.stretches().count() > 1);
     publish(object, index, [fingerprint, checked], has_holes);
     Some(index)

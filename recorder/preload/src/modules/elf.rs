@@ -7,6 +7,7 @@ use crate::stack::reader::{Reader, Section};
 use crate::syscall::{PAGE_BYTES, is_readable};
 
 const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
 const PT_PHDR: u32 = 6;
@@ -138,6 +139,14 @@ impl<'a> Headers<'a> {
     #[must_use]
     pub fn has_interpreter(&self) -> bool {
         self.segments().any(|segment| segment.kind == PT_INTERP)
+    }
+
+    /// Address of what the loader needs to know of the object.
+    #[must_use]
+    pub fn dynamic(&self) -> Option<usize> {
+        self.segments()
+            .find(|segment| segment.kind == PT_DYNAMIC)
+            .map(|segment| segment.address)
     }
 
     /// Address of `.eh_frame_hdr` by its program header.

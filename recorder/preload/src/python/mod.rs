@@ -12,6 +12,9 @@ pub mod codes;
 pub mod layout;
 pub mod texts;
 
+use crate::modules::elf::Headers;
+use crate::modules::exports::Exports;
+use crate::modules::find::{self, Object};
 use crate::{process, thread};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
@@ -29,8 +32,18 @@ const TRUSTED: u32 = 2;
 
 /// What is known of the interpreter's frames.
 static FRAMES: AtomicU32 = AtomicU32::new(NONE);
-/// The interpreter's function that says whether it has started; 0: there is none to wait for.
-static IS_INITIALIZED: AtomicU64 = AtomicU64::new(0);
+
+/// No interpreter was met.
+const ABSENT: u32 = 0;
+/// One was met in the middle of an event, and is to be taken up before the next one.
+const MET: u32 = 1;
+/// A thread takes it up.
+const STARTING: u32 = 2;
+/// Its allocators are wrapped.
+const STARTED: u32 = 3;
+
+/// How far the interpreter was taken up.
+static STAGE: AtomicU32 = AtomicU32::new(ABSENT);
 
 struct Place<T>(UnsafeCell<MaybeUninit<T>>);
 
@@ -54,55 +67,145 @@ static OWN: AtomicU64 = AtomicU64::new(0);
 
 type StateFunction = unsafe extern "C" fn() -> usize;
 
-/// Address of an exported function or variable; 0: there is none.
-fn symbol(name: &CStr) -> usize {
-    // SAFETY: a name that ends with zero; nothing is loaded for it.
-    unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) as usize }
+/// What the interpreter exports and we need, in the order of [`Name`].
+const NAMES: [&[u8]; 13] = [
+    b"PyMem_GetAllocator",
+    b"PyMem_SetAllocator",
+    b"Py_IsInitialized",
+    b"PyCode_Type",
+    b"PyUnicode_Type",
+    b"PyBytes_Type",
+    b"_PyThreadState_UncheckedGet",
+    b"PyThreadState_GetUnchecked",
+    b"PyGILState_GetThisThreadState",
+    b"Py_Version",
+    b"Py_GetVersion",
+    b"_PyRuntime",
+    b"_PyEval_EvalFrameDefault",
+];
+
+/// An index into [`NAMES`] and [`ADDRESSES`].
+#[derive(Debug, Clone, Copy)]
+enum Name {
+    GetAllocator,
+    SetAllocator,
+    IsInitialized,
+    CodeType,
+    TextType,
+    BytesType,
+    Holder,
+    HolderSince13,
+    Own,
+    Version,
+    GetVersion,
+    Runtime,
+    Eval,
+}
+
+static ADDRESSES: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
+/// Length of the function that runs frames.
+static EVAL_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Address of an export; 0: there is none.
+fn address(name: Name) -> usize {
+    let place = ADDRESSES.get(name as usize);
+    place.map_or(0, |place| place.load(Ordering::Relaxed) as usize)
 }
 
 /// Looks for an interpreter in this process and wraps its allocators. Called when the library is
 /// loaded.
 pub fn start() {
-    if !process::is_recording() || process::has(options::NO_PYTHON) {
+    if !is_wanted() {
         return;
     }
-    let [get, set] = [c"PyMem_GetAllocator", c"PyMem_SetAllocator"].map(symbol);
-    if get == 0 || set == 0 {
+    let name = c"PyMem_SetAllocator";
+    // SAFETY: a name that ends with zero; nothing is loaded for it.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as usize;
+    if found == 0 {
         return;
     }
-    if !process::has(options::NO_PYTHON_STACKS) {
-        find_frames();
+    if let Some(object) = find::object_of(found) {
+        met(&object, Headers::of(&object));
+        let _was_replaced = settle();
+    }
+}
+
+fn is_wanted() -> bool {
+    process::is_recording() && !process::has(options::NO_PYTHON)
+}
+
+/// An object was met for the first time, perhaps in the middle of an event: when it is an
+/// interpreter, the next call of an allocation function takes it up.
+pub fn met(object: &Object, headers: Option<Headers<'_>>) {
+    if STAGE.load(Ordering::Relaxed) != ABSENT || !is_wanted() {
+        return;
+    }
+    let exports = headers.and_then(|headers| Exports::of(object, headers));
+    let Some(exports) =
+        exports.filter(|exports| exports.find(NAMES[Name::SetAllocator as usize]).is_some())
+    else {
+        return;
+    };
+    for (place, name) in ADDRESSES.iter().zip(NAMES) {
+        let export = exports.find(name);
+        place.store(
+            export.map_or(0, |export| export.address) as u64,
+            Ordering::Relaxed,
+        );
+        EVAL_BYTES.store(
+            export.map_or(0, |export| export.bytes) as u64,
+            Ordering::Relaxed,
+        );
     }
     process::note_nested_allocators();
-    // SAFETY: the interpreter's own functions of these names.
-    unsafe { allocators::start(get, set) };
-    IS_INITIALIZED.store(symbol(c"Py_IsInitialized") as u64, Ordering::Release);
+    // Release: pairs with the Acquire of `take_up`. When two threads meet it at once, both have
+    // written the same.
+    let _others = STAGE.compare_exchange(ABSENT, MET, Ordering::Release, Ordering::Relaxed);
+}
+
+/// Wraps the interpreter's allocators and learns how its frames are read.
+#[cold]
+#[inline(never)]
+fn take_up() {
+    let claim = STAGE.compare_exchange(MET, STARTING, Ordering::Acquire, Ordering::Relaxed);
+    if claim.is_err() {
+        return;
+    }
+    let (get, set) = (address(Name::GetAllocator), address(Name::SetAllocator));
+    if get != 0 && set != 0 {
+        if !process::has(options::NO_PYTHON_STACKS) {
+            find_frames();
+        }
+        // SAFETY: the interpreter's own functions of these names.
+        unsafe { allocators::start(get, set) };
+    }
+    STAGE.store(STARTED, Ordering::Release);
 }
 
 /// Learns how the interpreter's frames are read.
 fn find_frames() {
     let types = Types {
-        code: symbol(c"PyCode_Type"),
-        text: symbol(c"PyUnicode_Type"),
-        bytes: symbol(c"PyBytes_Type"),
+        code: address(Name::CodeType),
+        text: address(Name::TextType),
+        bytes: address(Name::BytesType),
     };
-    let holder = match symbol(c"_PyThreadState_UncheckedGet") {
-        0 => symbol(c"PyThreadState_GetUnchecked"),
+    let holder = match address(Name::Holder) {
+        0 => address(Name::HolderSince13),
         found => found,
     };
-    let own = symbol(c"PyGILState_GetThisThreadState");
+    let own = address(Name::Own);
     if [types.code, types.text, types.bytes, holder, own].contains(&0) {
         return;
     }
     let Some(version) = version() else {
         return;
     };
-    // SAFETY: the symbol is the interpreter's own structure.
-    let Ok(layout) = (unsafe { Layout::of(version, symbol(c"_PyRuntime")) }) else {
+    // SAFETY: the export is the interpreter's own structure.
+    let Ok(layout) = (unsafe { Layout::of(version, address(Name::Runtime)) }) else {
         return;
     };
-    let eval = symbol(c"_PyEval_EvalFrameDefault");
-    let eval_bytes = crate::objects::symbol_bytes(eval) as usize;
+    let eval = address(Name::Eval);
+    let eval_bytes = EVAL_BYTES.load(Ordering::Relaxed) as usize;
     let interpreter = Interpreter {
         layout,
         types,
@@ -119,12 +222,12 @@ fn find_frames() {
 
 /// The interpreter's version, 3.9 as 0x0309.
 fn version() -> Option<u32> {
-    let number = symbol(c"Py_Version");
+    let number = address(Name::Version);
     if number != 0 {
         // SAFETY: a variable of the interpreter's, 8 bytes long.
         return Some((unsafe { load(number) } as u32) >> 16);
     }
-    let function = symbol(c"Py_GetVersion");
+    let function = address(Name::GetVersion);
     if function == 0 {
         return None;
     }
@@ -138,7 +241,7 @@ fn version() -> Option<u32> {
     }
     // SAFETY: a C string that stays.
     let text = unsafe { CStr::from_ptr(text) }.to_bytes();
-    let mut numbers = text.split(|&byte| !byte.is_ascii_digit());
+    let mut numbers = text.split(|byte| !byte.is_ascii_digit());
     let mut next = || {
         let digits = numbers.next()?;
         digits.iter().try_fold(0u32, |number, &digit| {
@@ -244,28 +347,40 @@ fn try_frame(frame: usize) -> bool {
     }
 }
 
-/// Looks whether the interpreter's configuration has put allocators in place of ours, as it may
-/// until it has started. Called by the hooks of `malloc`, outside of the recorder. True when it
-/// had: then this very call is one that such an allocator makes, which ours did not see.
+/// Takes up an interpreter that was met; looks whether its configuration has put allocators in
+/// place of ours, as it may until it has started. Called by the hooks of `malloc`, outside of the
+/// recorder. True when it had: then this very call is one that such an allocator makes, which ours
+/// did not see.
 #[inline(always)]
 #[must_use]
 pub fn settle() -> bool {
-    let function = IS_INITIALIZED.load(Ordering::Acquire) as usize;
-    function != 0 && settle_allocators(function)
+    STAGE.load(Ordering::Relaxed) != ABSENT && settle_allocators()
 }
 
 #[cold]
 #[inline(never)]
-fn settle_allocators(is_initialized: usize) -> bool {
-    // SAFETY: the interpreter's function of that name has this type.
-    let is_initialized: unsafe extern "C" fn() -> c_int =
-        unsafe { core::mem::transmute(is_initialized) };
-    // SAFETY: it only reads, and may be called at any time.
-    if unsafe { is_initialized() } != 0 {
-        return false;
+fn settle_allocators() -> bool {
+    match STAGE.load(Ordering::Acquire) {
+        MET => take_up(),
+        STARTED if !is_initialized() => {
+            // SAFETY: started.
+            return unsafe { allocators::stand_in_front() };
+        }
+        _ => {}
     }
-    // SAFETY: started before the function was known here.
-    unsafe { allocators::stand_in_front() }
+    false
+}
+
+/// True when the interpreter has started; until then its configuration may change.
+fn is_initialized() -> bool {
+    let function = address(Name::IsInitialized);
+    if function == 0 {
+        return true;
+    }
+    // SAFETY: the interpreter's function of that name has this type.
+    let function: unsafe extern "C" fn() -> c_int = unsafe { core::mem::transmute(function) };
+    // SAFETY: it only reads, and may be called at any time.
+    unsafe { function() != 0 }
 }
 
 /// In a forked child, whose tape knows no code object yet.
