@@ -7,7 +7,7 @@
 //! That a load ends is never told; one counts as running for ever, which only means that nothing
 //! is remembered about addresses while an unload runs.
 
-use crate::{modules, next, process};
+use crate::{modules, next, process, python};
 use core::ffi::{c_char, c_int, c_long, c_void};
 
 /// Interposed `dlopen`.
@@ -106,6 +106,7 @@ pub unsafe extern "C" fn dlclose(handle: *mut c_void) -> c_int {
         // SAFETY: the caller's own call.
         return unsafe { real(handle) };
     }
+    python::stay();
     modules::unload_started();
     // SAFETY: the caller's own call.
     let result = unsafe { real(handle) };

@@ -15,9 +15,9 @@ pub mod texts;
 use crate::modules::elf::Headers;
 use crate::modules::exports::Exports;
 use crate::modules::find::{self, Object};
-use crate::{process, thread};
+use crate::{next, objects, process, thread};
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use heaptape_session::layout::options;
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
@@ -44,6 +44,9 @@ const STARTED: u32 = 3;
 
 /// How far the interpreter was taken up.
 static STAGE: AtomicU32 = AtomicU32::new(ABSENT);
+
+/// Not 0: the interpreter's object was told to stay.
+static IS_STAYING: AtomicU32 = AtomicU32::new(0);
 
 struct Place<T>(UnsafeCell<MaybeUninit<T>>);
 
@@ -381,6 +384,23 @@ fn is_initialized() -> bool {
     let function: unsafe extern "C" fn() -> c_int = unsafe { core::mem::transmute(function) };
     // SAFETY: it only reads, and may be called at any time.
     unsafe { function() != 0 }
+}
+
+/// Called before something is unloaded: an interpreter that was taken up stays, since functions of
+/// ours and of its own lead to each other.
+pub fn stay() {
+    let place = address(Name::SetAllocator);
+    if place == 0 || IS_STAYING.swap(1, Ordering::Relaxed) != 0 {
+        return;
+    }
+    let object = objects::object_of(place);
+    type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
+    // SAFETY: the type is that of dlopen.
+    if let Some(open) = unsafe { next::DLOPEN.pointer::<Open>() } {
+        let flags = libc::RTLD_NOLOAD | libc::RTLD_NODELETE | libc::RTLD_LAZY;
+        // SAFETY: the loader's own name of an object that is loaded; null is the program itself.
+        unsafe { open(object.dli_fname, flags) };
+    }
 }
 
 /// In a forked child, whose tape knows no code object yet.

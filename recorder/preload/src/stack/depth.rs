@@ -40,6 +40,13 @@ impl Depth {
         }
     }
 
+    /// True when the user asked for a depth.
+    #[inline(always)]
+    #[must_use]
+    pub(super) fn is_asked(&self) -> bool {
+        self.least == self.most
+    }
+
     /// What fits into memory for `frames`.
     #[must_use]
     pub(super) fn within(frames: usize) -> Self {

@@ -218,13 +218,6 @@ impl LastStack {
         self.count
     }
 
-    /// Where the frame `index` ends on the stack: above all memory for the outermost.
-    #[inline(always)]
-    #[must_use]
-    pub fn end_of(&self, index: usize) -> usize {
-        self.frame(index - 1).sp
-    }
-
     /// The frame `index`; 0 and whatever is too large give one that is above all memory.
     #[inline(always)]
     #[must_use]
