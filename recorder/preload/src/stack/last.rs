@@ -198,19 +198,6 @@ impl LastStack {
         self.checked.keep(0);
     }
 
-    /// Forgets the frames inside of `index`, and what is known of earlier ones there.
-    pub fn keep_outer(&mut self, index: usize) {
-        if index == 0 {
-            return self.start();
-        }
-        self.trusted = self.trusted.min(index);
-        self.hint = self.hint.min(index);
-        self.checked.keep(index);
-        if index < self.count {
-            self.end_at(index);
-        }
-    }
-
     /// The stack's frames.
     #[inline(always)]
     #[must_use]

@@ -25,7 +25,8 @@ impl StackCapture {
         }
         let _unplaced = python.stack.take_up(0);
         if layout.family == Family::Objects {
-            self.find_addresses(python, 1, 0);
+            let native = 1..self.last.count() + 1;
+            self.find_addresses(python, native, 0);
         }
         let begin = Mixed::begin(&python.stack, caller.sp);
         let mut frames = begin;

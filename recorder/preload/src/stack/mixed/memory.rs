@@ -16,6 +16,8 @@ const CONTENT_BYTES: usize = 16 << 10;
 pub(in crate::stack) struct Python {
     pub(super) stack: PythonStack,
     pub(super) met: Met,
+    /// The native frames from this one on have names that hold no more.
+    pub(super) stale: usize,
     content: [u8; CONTENT_BYTES],
 }
 
@@ -50,6 +52,17 @@ impl Python {
         // SAFETY: it is the field of this type; all others are numbers.
         unsafe { place.cast().write(stack) };
         Some(OwnedPython(python))
+    }
+
+    /// True when a stack of `native` frames, all as they were, has all Python frames in it (or will,
+    /// when those that hold no more are named again).
+    #[inline(always)]
+    pub(super) fn can_stay(&self, native: usize, inner_sp: usize) -> bool {
+        if native < self.stale {
+            self.stack.is_placed(native)
+        } else {
+            self.stack.innermost_address() >= inner_sp
+        }
     }
 
     /// The number of a code object, after its content was sent; 0: it is not known.

@@ -14,6 +14,7 @@ use super::{CallerContext, StackCapture, StackConfig, StackSink};
 use crate::python as interpreter;
 use crate::python::layout::{Family, Layout};
 use crate::{arena, modules};
+use core::ops::Range;
 use memory::{Home, Python};
 
 pub(super) use memory::OwnedPython;
@@ -33,6 +34,7 @@ impl StackCapture {
             let python = unsafe { python.as_mut() };
             python.stack.start();
             python.met.forget();
+            python.stale = 1;
         }
     }
 
@@ -88,7 +90,7 @@ impl StackCapture {
         // SAFETY: the current frame of the calling thread; it was seen to look as the table says.
         let update = unsafe { python.stack.update(layout, state, top) };
         if let Update::From(native) = update {
-            self.last.keep_outer(native.saturating_sub(1));
+            python.stale = python.stale.min(native.max(1));
         }
         if self.depth.is_asked() {
             return self.capture_limited(python, caller, layout, sink);
@@ -100,9 +102,14 @@ impl StackCapture {
         let frame = self.last.frame(kept);
         if frame.sp == caller.sp && frame.is_at(caller.pc, caller.rbp) {
             kept = match self.last.verify(kept) {
-                Ok(()) if self.last.joins(0, kept) && python.stack.is_placed() => {
+                Ok(()) if self.last.joins(0, kept) && python.can_stay(kept, caller.sp) => {
                     self.trials.failed = 0;
-                    return self.last.settle(kept);
+                    let node = self.last.settle(kept);
+                    if kept < python.stale {
+                        return node;
+                    }
+                    let first = core::mem::replace(&mut python.stale, kept + 1);
+                    return self.name_mixed(python, first..kept + 1, caller.sp, layout, sink);
                 }
                 Ok(()) => 0,
                 Err(outer) => {
@@ -112,20 +119,23 @@ impl StackCapture {
             };
         }
         let (_index, joined) = self.walk_changed(caller, kept);
-        self.name_mixed(python, joined + 1, caller.sp, layout, sink)
+        let first = python.stale.min(joined + 1);
+        python.stale = usize::MAX;
+        let frames = first..self.last.count() + 1;
+        self.name_mixed(python, frames, caller.sp, layout, sink)
     }
 
-    /// Names the native frames from `first` on, and the Python frames that stand in or between
-    /// them. The node of the innermost; 0: a record was refused.
+    /// Names these native frames, and the Python frames that stand in or between them. The node of the innermost; 0: a record was refused.
     #[inline(never)]
     fn name_mixed(
         &mut self,
         python: &mut Python,
-        first: usize,
+        native: Range<usize>,
         inner_sp: usize,
         layout: &Layout,
         sink: &mut impl StackSink,
     ) -> u32 {
+        let first = native.start;
         let mut parent = self.last.frame(first - 1).node;
         if first == 1 && self.last.root != 0 {
             parent = match self.node_of(0, self.last.root, sink) {
@@ -135,10 +145,10 @@ impl StackCapture {
         }
         let mut segment = python.stack.take_up(first);
         if layout.family == Family::Objects {
-            self.find_addresses(python, first, segment);
+            self.find_addresses(python, native.clone(), segment);
         }
         let is_elsewhere = python.stack.innermost_address() < inner_sp;
-        for index in first..=self.last.count() {
+        for index in native {
             let (pc, sp) = (self.last.frame(index).pc, self.last.frame(index).sp);
             let end = self.last.frame(index - 1).sp;
             while let Some(address) = python.stack.address_of(segment)
@@ -179,6 +189,7 @@ impl StackCapture {
     fn give_up(&mut self, python: &mut Python, index: usize) -> u32 {
         self.last.break_off(index);
         python.stack.start();
+        python.stale = 1;
         0
     }
 
@@ -252,11 +263,11 @@ impl StackCapture {
     /// where the native stack is whole, since the loop may be about to run one more.
     #[cold]
     #[inline(never)]
-    fn find_addresses(&mut self, python: &mut Python, first: usize, segment: usize) {
+    fn find_addresses(&mut self, python: &mut Python, native: Range<usize>, segment: usize) {
         let loops = |index: &usize| interpreter::is_eval(self.last.frame(*index).pc);
-        let found = (first..=self.last.count()).filter(loops).count();
+        let found = native.clone().filter(loops).count();
         let wanted = python.stack.segments().len().saturating_sub(segment);
-        let is_whole = self.last.root == 0 || first > 1;
+        let is_whole = self.last.root == 0 || native.start > 1;
         let skipped = if is_whole {
             0
         } else {
@@ -264,7 +275,7 @@ impl StackCapture {
         };
         let mut next = segment + wanted.saturating_sub(found);
         let mut loops_left = skipped;
-        for index in first..=self.last.count() {
+        for index in native {
             if !interpreter::is_eval(self.last.frame(index).pc) {
                 continue;
             }

@@ -22,12 +22,12 @@ pub struct Segment {
 unsafe impl Plain for Segment {}
 
 impl PythonStack {
-    /// True when all segments have their places among the native frames.
+    /// True when all segments have, or had, their places in the outermost `native` frames.
     #[inline(always)]
     #[must_use]
-    pub fn is_placed(&self) -> bool {
+    pub fn is_placed(&self, native: usize) -> bool {
         let last = self.segments().last();
-        last.is_none_or(|segment| segment.native != UNPLACED)
+        last.is_none_or(|segment| segment.native <= native)
     }
 
     /// Takes the places of all segments that stand in the native frame `first` or further inside.
