@@ -156,8 +156,10 @@ const SHIMS: Layout = Layout {
 #[derive(Debug, Clone, Copy)]
 struct Told {
     version: u32,
-    /// First word on the thread state, on frames, on code objects.
+    /// First word on the thread state; the one on the thread that it belongs to.
     state: usize,
+    thread: usize,
+    /// First word on frames, on code objects.
     frame: usize,
     code: usize,
     frame_code_tag: usize,
@@ -167,6 +169,7 @@ const TOLD: [Told; 3] = [
     Told {
         version: 0x030d,
         state: 19,
+        thread: 24,
         frame: 28,
         code: 34,
         frame_code_tag: 0,
@@ -174,6 +177,7 @@ const TOLD: [Told; 3] = [
     Told {
         version: 0x030e,
         state: 22,
+        thread: 27,
         frame: 31,
         code: 39,
         frame_code_tag: 3,
@@ -181,6 +185,7 @@ const TOLD: [Told; 3] = [
     Told {
         version: 0x030f,
         state: 22,
+        thread: 30,
         frame: 39,
         code: 47,
         frame_code_tag: 3,
@@ -243,7 +248,7 @@ impl Layout {
             version,
             chain_frame: None,
             state_frame: word(told.state + 4),
-            state_thread: word(told.state + 5),
+            state_thread: word(told.thread),
             frame_previous: word(told.frame + 1),
             frame_code: word(told.frame + 2),
             frame_code_tag: told.frame_code_tag,
