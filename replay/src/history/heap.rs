@@ -11,7 +11,7 @@ use super::transitions::{Transition, TransitionKind, is_heap, is_mapping};
 use crate::block::{Block, Death, Lifetime, StackId, StreamId};
 use heaptape_format::event::{DomainId, Operation, OperationKind};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Windows with fewer transitions are not worth waking other threads.
 const PARALLEL_MIN: usize = 1 << 14;
@@ -152,6 +152,10 @@ struct Partition {
     counts: Counts,
     /// Blocks of before the recording are not known, so a free of one says nothing.
     inherits_unknown: bool,
+    /// Where something died since, when some are not known: nothing inherited is there any more.
+    over: FxHashSet<(u16, u64)>,
+    /// The transitions that are applied now may stand in another order than they happened in.
+    is_tied: bool,
     tied: Vec<u32>,
 }
 
@@ -189,13 +193,16 @@ impl Partition {
         let key_at = |&place: &u32| window.get(place as usize).map(key);
         // Stable: the streams stay in their order, and each stream's transitions in theirs.
         tied.sort_by_key(key_at);
+        let stream_at = |&place: &u32| window.get(place as usize).map(|at| at.stream);
         for group in tied.chunk_by(|a, b| key_at(a) == key_at(b)) {
-            let Some(order) = self.fitting_order(window, group) else {
-                self.steps(window, group, collector);
-                continue;
-            };
-            self.steps(window, &order, collector);
+            let first = group.first().and_then(stream_at);
+            self.is_tied = group.iter().any(|place| stream_at(place) != first);
+            match self.fitting_order(window, group) {
+                Some(order) => self.steps(window, &order, collector),
+                None => self.steps(window, group, collector),
+            }
         }
+        self.is_tied = false;
         self.tied = tied;
     }
 
@@ -276,8 +283,10 @@ impl Partition {
             false => self.others.remove(&key(transition)),
         };
         let is_realloc = transition.operation.kind() == OperationKind::Realloc;
+        // The first death since a fork may be that of an inherited block, a later one never.
+        let is_over = self.inherits_unknown && self.ends_inheritance(transition);
         let Some(old) = old else {
-            return self.unknown_death(is_heap, is_realloc);
+            return self.unknown_death(is_heap, is_realloc, is_over);
         };
         collector.ended(&old.ended_by(transition.address, transition));
         match (is_realloc, old.is_inherited()) {
@@ -296,10 +305,20 @@ impl Partition {
         }
     }
 
+    /// Notes that something died at its address; true when something had before.
+    fn ends_inheritance(&mut self, transition: &Transition) -> bool {
+        let place = key(transition);
+        match self.is_tied {
+            true => self.over.contains(&place),
+            false => !self.over.insert(place),
+        }
+    }
+
     #[cold]
-    fn unknown_death(&mut self, is_heap: bool, is_realloc: bool) {
-        self.counts.inherited_unknown += u64::from(self.inherits_unknown);
-        match (self.inherits_unknown, is_realloc) {
+    fn unknown_death(&mut self, is_heap: bool, is_realloc: bool, is_over: bool) {
+        let may_be_inherited = self.inherits_unknown && !is_over;
+        self.counts.inherited_unknown += u64::from(may_be_inherited);
+        match (may_be_inherited, is_realloc) {
             (true, true) => self.counts.reallocs += 1,
             (true, false) if is_heap => self.counts.inherited_frees += 1,
             (true, false) => self.counts.inherited_pool_frees += 1,
@@ -321,7 +340,8 @@ pub(crate) struct Heap {
 
 impl Heap {
     /// Nothing alive. `inherits_unknown`: the process was forked and not all blocks of its parent
-    /// are known, so frees of unknown blocks are taken for frees of inherited ones.
+    /// are known, so frees of unknown blocks are taken for frees of inherited ones, unless
+    /// something else has lived or died at the address since.
     pub(crate) fn new(page_size: u32, inherits_unknown: bool) -> Self {
         // More partitions than threads, so that a full one does not hold up the others.
         let count = match rayon::current_num_threads() {

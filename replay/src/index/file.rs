@@ -23,7 +23,7 @@ use rayon::prelude::*;
 /// The first bytes of every index.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89HTIDX\r\n";
 /// Rises when the bytes or the meaning of an index change: older indexes are built again.
-const VERSION: u64 = 5;
+const VERSION: u64 = 6;
 /// Length of the header.
 pub(super) const HEADER_BYTES: usize = 152;
 

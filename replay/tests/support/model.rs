@@ -106,6 +106,8 @@ pub struct State {
     pub mapped: Vec<(Life, Option<u64>)>,
     /// Lives that have ended.
     pub ended: Vec<Life>,
+    /// Where something died in an order that is sure.
+    over: BTreeSet<(u16, u64)>,
     pub counts: Counts,
 }
 
@@ -257,11 +259,12 @@ impl Model {
             }
             let alive = state.blocks.contains_key(&key);
             let mut failed = BTreeSet::new();
+            let is_tied = runs.len() > 1;
             let order = alternating(alive, &mut runs, &mut failed).unwrap_or(halves);
             for half in order {
                 match half.is_new {
                     true => self.birth(state, key, &half),
-                    false => self.death(state, key, &half),
+                    false => self.death(state, key, &half, is_tied),
                 }
             }
         }
@@ -279,7 +282,12 @@ impl Model {
         }
     }
 
-    fn death(&self, state: &mut State, key: (u16, u64), half: &Half) {
+    fn death(&self, state: &mut State, key: (u16, u64), half: &Half, is_tied: bool) {
+        let is_over = state.over.contains(&key);
+        if !is_tied {
+            state.over.insert(key);
+        }
+        let may_be_inherited = self.inherits_unknown && !is_over;
         let is_realloc = half.event.operation.kind() == OperationKind::Realloc;
         let is_heap = key.0 == 0;
         match state.blocks.remove(&key) {
@@ -295,9 +303,9 @@ impl Model {
                 }
                 state.ended.push(self.ended(old, half));
             }
-            None if self.inherits_unknown && is_realloc => state.counts.reallocs += 1,
-            None if self.inherits_unknown && is_heap => state.counts.inherited_frees += 1,
-            None if self.inherits_unknown => state.counts.inherited_pool_frees += 1,
+            None if may_be_inherited && is_realloc => state.counts.reallocs += 1,
+            None if may_be_inherited && is_heap => state.counts.inherited_frees += 1,
+            None if may_be_inherited => state.counts.inherited_pool_frees += 1,
             None => {
                 state.counts.unknown_frees += 1;
                 state.counts.allocs += u64::from(is_realloc);
