@@ -2,7 +2,7 @@
 //! while it was forked.
 
 use heaptape_tests::answers::{number, rows};
-use heaptape_tests::{Room, build};
+use heaptape_tests::{Room, build, wait_for};
 
 /// Nothing tells when a fork happened that the C library did not make: the first that is seen of
 /// the child is its first call, and here its parent has other blocks at the same addresses then.
@@ -85,4 +85,33 @@ fn a_thread_that_goes_on_while_its_process_forks() {
         assert!(!is_known || inherited >= freed, "{info:#}");
     }
     assert_eq!(children, 40);
+}
+
+/// What is inherited was there, recorded or not: a parent that was paused, or small blocks that are
+/// left out.
+#[test]
+fn blocks_that_a_parent_did_not_record() {
+    let program = build::c("left_out.c", &[]);
+    for options in [&["--min-size", "1000"][..], &["--start-paused"]] {
+        let room = Room::new();
+        let mut command = room.record_command("t.tape", options, &[program.as_path()]);
+        let running = room.start(&mut command);
+        let pid = wait_for("the program", || {
+            let text = running.stdout_so_far();
+            let line = text.strip_suffix('\n')?;
+            Some(line.strip_prefix("pid ").unwrap().to_owned())
+        });
+        if options == ["--start-paused"] {
+            room.heaptape(&["resume", &pid]).success();
+        }
+        room.write("1", "");
+        running.finish().success();
+        let tapes = room.tapes();
+        let child = tapes.iter().find(|tape| *tape != "t.tape").unwrap();
+        let info = room.assert_clean(child);
+        assert_eq!(number(&info, "inherited_frees"), 200, "{info:#}");
+        assert_eq!(number(&info, "unknown_frees"), 0, "{info:#}");
+        assert_eq!(info["events"]["free"], 1, "{info:#}");
+        assert_eq!(info["inherited_known"], false, "{info:#}");
+    }
 }

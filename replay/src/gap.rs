@@ -7,11 +7,16 @@
 use crate::index::Summary;
 use crate::report::units::{counted, time};
 use crate::tape::Tape;
+use heaptape_format::tables::Mark;
 use std::fmt;
+
+/// The mark that a pause begins with.
+const PAUSED: &str = "paused";
 
 /// What is said where not all blocks are known that a process got from the one that forked it.
 pub const INHERITED: &str = "not all inherited blocks are known: the parent's tape is not whole or \
-                             not beside this one, or its threads went on while it forked";
+                             not beside this one, some were left out of it (--min-size, a \
+                             pause), or its threads went on while it forked";
 
 /// What a recording lacks; of several things the first in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,15 @@ pub fn damaged(tape: &Tape, summary: Option<&Summary>) -> u64 {
     tape.damage.len() as u64 + summary.map_or(0, |summary| summary.damaged_chunks)
 }
 
+/// True when `tape` leaves out blocks that were allocated up to `stamp`, by wish: while it was
+/// paused, or because they were small.
+#[must_use]
+pub fn leaves_blocks_out(tape: &Tape, stamp: u64) -> bool {
+    let is_pause = |mark: &Mark| mark.stream == u32::MAX && mark.name == PAUSED;
+    let mut marks = tape.marks.iter();
+    tape.process.size_min > 0 || marks.any(|mark| is_pause(mark) && mark.stamp <= stamp)
+}
+
 /// How much of a recording was paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paused {
@@ -68,7 +82,7 @@ impl Paused {
         let ns = |stamp: u64| tape.header.stamp_to_ns(stamp.max(tape.start_stamp));
         let (start, end) = (ns(tape.process.cut_stamp), ns(tape.end_stamp));
         for mark in tape.marks.iter().filter(|mark| mark.stream == u32::MAX) {
-            if mark.name == "paused" {
+            if mark.name == PAUSED {
                 since.get_or_insert(ns(mark.stamp));
             } else if mark.name == "resumed"
                 && let Some(since) = since.take()

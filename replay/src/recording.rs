@@ -3,23 +3,26 @@
 //! In: a path. Out: answers. The index is loaded or built by the first question that needs it.
 //! Everything is answered from the same index bytes, whether they come from a file or not.
 
-use crate::block::{Block, Lifetime, StackId, StreamId};
+use crate::block::{Block, Lifetime, StreamId};
 use crate::error::Error;
 use crate::gap::Gap;
 use crate::history::transitions::is_heap;
-use crate::index::build::{Grain, Inheritance, build};
+use crate::index::build::{Grain, build};
 use crate::index::{Index, IndexInfo, Peak, Summary, place};
 use crate::moment::{Moment, ResolvedMoment};
 use crate::snapshot::{Fault, lifetimes, live_heap, owners, steps};
 use crate::tape::Tape;
 use crate::timeline::{self, TimelinePoint};
 use heaptape_format::scan::Damage;
-use heaptape_format::tables::End;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
+
+mod inheritance;
+
+use inheritance::Parent;
 
 /// Parents of parents that are opened: a longer line of forks is cut there.
 const ANCESTORS_MAX: usize = 64;
@@ -71,14 +74,6 @@ impl Default for OpenOptions {
             progress: None,
         }
     }
-}
-
-/// The recording of the process that forked this one.
-#[derive(Debug)]
-struct Parent {
-    recording: Box<Recording>,
-    /// What its stack `place + 1` is in this tape.
-    stacks: Vec<StackId>,
 }
 
 /// An opened recording. The index is loaded or built by the first question that needs it.
@@ -209,17 +204,6 @@ impl Recording {
     fn all_alive(&self, at: u64) -> Result<Vec<Block>, Error> {
         let index = self.index()?;
         self.install(|| live_heap::live_heap(&self.tape, index, at))
-            .map_err(|fault| self.error_of(fault))
-    }
-
-    /// What was alive in this process for the child whose tape is `child`.
-    fn all_at_fork(&self, child: &Tape) -> Result<Vec<Block>, Error> {
-        let cuts = &child.fork_cuts;
-        if cuts.is_one_moment() {
-            return self.all_alive(cuts.others);
-        }
-        let index = self.index()?;
-        self.install(|| live_heap::at_fork(&self.tape, index, cuts))
             .map_err(|fault| self.error_of(fault))
     }
 
@@ -392,50 +376,17 @@ impl Recording {
     }
 
     fn index_chunks(&self) -> Vec<u8> {
-        let inherited = self.inherited();
-        let inheritance = match (&inherited, self.tape.is_forked()) {
-            (_, false) => Inheritance::None,
-            (Some(blocks), true) if self.is_parent_whole() => Inheritance::Blocks(blocks),
-            (Some(blocks), true) => Inheritance::Partial(blocks),
-            (None, true) => Inheritance::Partial(&[]),
-        };
+        let inheritance = self.inheritance();
         let grain = Grain {
             slice_events: self.options.slice_events,
             window_events: self.options.window_events,
         };
         let progress = self.options.progress.as_ref();
-        build(&self.tape, inheritance, grain, &|done| {
+        build(&self.tape, &inheritance, grain, &|done| {
             if let Some(progress) = progress {
                 (progress.0)(done);
             }
         })
-    }
-
-    /// What is known of the blocks that this process got from its parent; None without its tape.
-    fn inherited(&self) -> Option<Vec<Block>> {
-        let parent = self.parent.as_ref()?;
-        let mut blocks = parent.recording.all_at_fork(&self.tape).ok()?;
-        let cut = self.tape.process.cut_stamp;
-        for block in &mut blocks {
-            // While the kernel forked: that is no time of this recording.
-            block.born = block.born.min(cut);
-            let place = (block.stack.0 as usize).checked_sub(1);
-            let stack = place.and_then(|place| parent.stacks.get(place));
-            block.stack = stack.copied().unwrap_or(StackId::NONE);
-            block.stream = StreamId::INHERITED;
-        }
-        Some(blocks)
-    }
-
-    /// False when the parent can have had blocks at the fork that its tape does not tell of.
-    fn is_parent_whole(&self) -> bool {
-        let Some(parent) = self.parent() else {
-            return false;
-        };
-        let reaches_fork = |end: &End| end.stamp >= self.tape.fork_cuts.last();
-        parent.tape.end.as_ref().is_some_and(reaches_fork)
-            && parent.gap().is_ok_and(|gap| gap.is_none())
-            && parent.summary().is_ok_and(|all| all.inherited_known)
     }
 
     fn index_of(&self, chunks: Vec<u8>) -> Result<Index, Error> {

@@ -27,15 +27,23 @@ const NODE_SURVIVORS: usize = 1 << 14;
 const WAITING_MAX: usize = 1 << 20;
 
 /// What the process had before its recording began.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Inheritance<'a> {
-    /// Nothing: it was not forked.
+#[derive(Debug, Default)]
+pub(crate) struct Inheritance {
+    /// Blocks of its parent.
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) others: Others,
+}
+
+/// Other blocks of the parent than those that are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Others {
+    /// There are none.
+    #[default]
     None,
-    /// These blocks of its parent.
-    Blocks(&'a [Block]),
-    /// These blocks of its parent and others that are not known: the parent's tape is not there
-    /// or not whole.
-    Partial(&'a [Block]),
+    /// Perhaps some; frees tell of them.
+    MayBe,
+    /// Nobody knows: the parent's tape is not there or not whole.
+    Unknown,
 }
 
 /// The sizes that a build works with.
@@ -49,7 +57,7 @@ pub(crate) struct Grain {
 /// Builds the index of `tape`. `progress` is told how far it is, from 0 to 1.
 pub(crate) fn build(
     tape: &Tape,
-    inheritance: Inheritance<'_>,
+    inheritance: &Inheritance,
     grain: Grain,
     progress: &dyn Fn(f64),
 ) -> Vec<u8> {
@@ -112,15 +120,9 @@ struct Builder<'t> {
 }
 
 impl<'t> Builder<'t> {
-    fn new(tape: &'t Tape, inheritance: Inheritance<'_>, grain: Grain) -> Self {
-        let (blocks, is_unknown) = match inheritance {
-            Inheritance::None => (&[][..], false),
-            Inheritance::Blocks(blocks) => (blocks, false),
-            Inheritance::Partial(blocks) => (blocks, true),
-        };
-        // What threads did while the kernel forked may be inherited by half.
-        let may_be_unknown = is_unknown || tape.fork_cuts.may_be_torn();
-        let mut heap = Heap::new(tape.header.page_size, may_be_unknown);
+    fn new(tape: &'t Tape, inheritance: &Inheritance, grain: Grain) -> Self {
+        let Inheritance { blocks, others } = inheritance;
+        let mut heap = Heap::new(tape.header.page_size, *others != Others::None);
         let mut inherited = HeapTotal::default();
         heap.preload(blocks.iter());
         let mut inherited_pools = HeapTotal::default();
@@ -158,7 +160,7 @@ impl<'t> Builder<'t> {
             allocating: vec![false; tape.stack_id_max() as usize + 1],
             summary: Summary {
                 inherited,
-                inherited_known: !is_unknown,
+                inherited_known: *others != Others::Unknown,
                 inherited_pools,
                 ..Summary::default()
             },

@@ -9,7 +9,7 @@ use heaptape::{OpenOptions, Recording, Tape};
 use heaptape_format::ChunkKind;
 use heaptape_format::event::{DomainId, Event, Operation};
 use heaptape_format::stack::Frame;
-use heaptape_format::tables::{ForkCut, Lost};
+use heaptape_format::tables::{ForkCut, Lost, Mark};
 use proptest::prelude::*;
 use std::path::Path;
 use tempfile::TempDir;
@@ -405,4 +405,57 @@ fn an_index_is_built_again_when_the_parent_appears() {
     known(false);
     std::fs::rename(&away, &parent).unwrap();
     known(true);
+}
+
+/// A tape that frees blocks of `addresses`, one after the other.
+fn freeing(addresses: &[u64], layout: &Layout) -> Vec<u8> {
+    let mut frees = Simulation::new(1, false).finish();
+    for (place, &address) in addresses.iter().enumerate() {
+        let mut free = Event::new(Operation::FREE, layout.process.cut_stamp + 1 + place as u64);
+        free.old_address = address;
+        frees.end_stamp = free.stamp;
+        frees.streams[0].events.push(free);
+    }
+    tape(&frees, layout).0
+}
+
+/// What a parent did not record, since it was paused or the blocks were small, is inherited as
+/// well; each such block once.
+#[test]
+fn blocks_that_were_left_out_are_inherited() {
+    let cut = 1000;
+    let pause = |stamp, stream| Mark {
+        stamp,
+        stream,
+        name: "paused".to_owned(),
+    };
+    let cases = [
+        (0, None, false),
+        (16, None, true),
+        (0, Some(pause(cut - 1, u32::MAX)), true),
+        (0, Some(pause(cut + 1, u32::MAX)), false),
+        (0, Some(pause(cut - 1, 0)), false),
+    ];
+    for (size_min, mark, is_left_out) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |place: usize| folder.path().join(format!("p{place}.tape"));
+        let mut parent = layout(0, 0);
+        parent.process.size_min = size_min;
+        parent.marks.extend(mark);
+        let mut history = Simulation::new(1, false).finish();
+        history.end_stamp = cut + 100;
+        std::fs::write(path(0), tape(&history, &parent).0).unwrap();
+        std::fs::write(path(1), freeing(&[16, 32, 16], &layout(1, cut))).unwrap();
+        std::fs::write(path(2), freeing(&[48], &layout(2, cut + 3))).unwrap();
+        for (place, first, later) in [(1, 2, 1), (2, 1, 0)] {
+            let recording = Recording::open(&path(place), &without_index()).unwrap();
+            let all = recording.summary().unwrap();
+            let found = (all.inherited_frees, all.unknown_frees, all.inherited_known);
+            let expected = match is_left_out {
+                true => (first, later, false),
+                false => (0, first + later, true),
+            };
+            assert_eq!(found, expected, "{:?}", (size_min, &parent.marks, place));
+        }
+    }
 }
