@@ -11,6 +11,7 @@ mod allocators;
 mod ancestry;
 mod attribution;
 mod bad_input;
+mod beginnings;
 mod control;
 mod counts;
 mod cpp_names;

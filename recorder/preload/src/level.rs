@@ -6,8 +6,9 @@
 
 use crate::caller::Caller;
 use crate::stack::{StackCapture, StackConfig};
+use crate::thread::Thread;
 use crate::waiting::Wait;
-use crate::{clock, fork_cuts, process};
+use crate::{clock, fork_cuts, process, signals};
 use core::ptr::{self, NonNull};
 use heaptape_session::layout::{StreamSlot, options, phase};
 use heaptape_session::ring::{Memory, Producer};
@@ -35,14 +36,41 @@ pub struct Level {
 }
 
 impl Level {
-    /// Begins a stream: `number` is its self. False: the session has no place for it.
-    pub fn open(&mut self, number: u32) -> bool {
-        let session = process::session();
-        if sys::is_refused(libc::SYS_gettid) {
-            // A stream belongs to a thread that can be told from others.
+    /// Begins a stream: `number` is its self. False: the session has no place for it. `publish`
+    /// makes the level known to the thread: no signal handler comes between that and the claim.
+    pub fn open(level: NonNull<Self>, number: u32, publish: impl Fn()) -> bool {
+        // A stream belongs to a thread that can be told from others.
+        if sys::is_refused(libc::SYS_gettid) || process::slot().is_none() {
             return false;
         }
-        let Some((index, generation)) = claim_stream() else {
+        let mut wait = StreamWait(None);
+        let mut goes_on = true;
+        loop {
+            let is_open = signals::held(|| {
+                let mut level = level;
+                // SAFETY: nobody else has the level: it is not open.
+                let is_open = unsafe { level.as_mut() }.take_stream(number);
+                if is_open {
+                    publish();
+                }
+                is_open
+            });
+            if is_open {
+                Self::introduce(level);
+                return true;
+            }
+            if !goes_on {
+                return false;
+            }
+            // Released between our two looks: the next attempt finds it, or another thread did.
+            goes_on = wait.goes_on();
+        }
+    }
+
+    fn take_stream(&mut self, number: u32) -> bool {
+        let session = process::session();
+        let claimed = slots::claim_stream(session, process::slot_index());
+        let Some((index, generation)) = claimed else {
             return false;
         };
         let (Some(slot), Some(process)) = (session.stream(index), process::slot()) else {
@@ -62,9 +90,25 @@ impl Level {
         fork_cuts::note(self, index);
         slot.birth_ticks.store(self.ticks, Ordering::Relaxed);
         note_name(slot);
+        if stream == 0 {
+            // The stream begins with what `introduce` writes.
+            slot.guard
+                .store(Caller::here().sp as u64, Ordering::Relaxed);
+        }
         slots::set_stream_phase(slot, phase::RUNNING);
-        process::introduce(self, stream);
         true
+    }
+
+    /// Writes who we are into the first stream of the process.
+    fn introduce(mut level: NonNull<Self>) {
+        // SAFETY: open; no reference is held where a signal handler may have another.
+        if unsafe { (*level.as_ptr()).stream } != 0 {
+            return;
+        }
+        // SAFETY: the guard is set: the level is this call's alone.
+        process::introduce(unsafe { level.as_mut() });
+        // SAFETY: as if entered.
+        unsafe { Thread::leave(level) };
     }
 
     /// Gives the level a capture for its new stream, the one that it had if there is one.
@@ -93,8 +137,9 @@ impl Level {
         state.close();
         // What the call left of the capture may be torn: its memory stays behind.
         state.stack = ptr::null_mut();
-        if !state.open(number) {
-            state.abandon();
+        if !Self::open(level, number, || ()) {
+            // SAFETY: as above.
+            unsafe { level.as_mut() }.abandon();
         }
         // SAFETY: it was opened, now or earlier.
         let slot = unsafe { Self::slot_of(level) };
@@ -103,12 +148,13 @@ impl Level {
         Some(level)
     }
 
-    /// A level for signal handlers that interrupted the recorder.
-    pub fn birth_of_nested() -> Option<NonNull<Self>> {
-        let memory = sys::map_private(size_of::<Self>())?;
-        let mut level: NonNull<Self> = NonNull::new(memory.cast())?;
-        // SAFETY: fresh zeroed memory that only we have; zero is a valid level.
-        unsafe { level.as_mut() }.open(1).then_some(level)
+    /// A level for signal handlers that interrupted the recorder; `publish` as for [`Level::open`].
+    pub fn birth_of_nested(publish: impl Fn(NonNull<Self>)) {
+        let memory = sys::map_private(size_of::<Self>());
+        // Fresh zeroed memory that only we have; zero is a valid level.
+        if let Some(level) = memory.and_then(|memory| NonNull::new(memory.cast())) {
+            Self::open(level, 1, || publish(level));
+        }
     }
 
     /// Ends the stream.
@@ -171,23 +217,18 @@ impl Level {
     }
 }
 
-/// A stream slot. When none is free and some wait for the drainer, so do we, a bounded time.
-fn claim_stream() -> Option<(u32, u32)> {
-    let session = process::session();
-    let mut wait = None;
-    loop {
-        let claimed = slots::claim_stream(session, process::slot_index());
-        if claimed.is_some() {
-            return claimed;
-        }
+/// Waiting for a stream slot, a bounded time.
+struct StreamWait(Option<Wait>);
+
+impl StreamWait {
+    /// Naps; false when none will come: only those that wait for the drainer do.
+    fn goes_on(&mut self) -> bool {
+        let session = process::session();
         let is_any_finished = (0..session.streams()).any(|index| {
             let slot = session.stream(index);
             slot.is_some_and(|slot| slots::stream_owner(slot).phase == phase::FINISHED)
         });
-        // Released between our two looks: the next attempt finds it, or another thread did.
-        if !is_any_finished || !wait.get_or_insert_with(Wait::begin).goes_on() {
-            return slots::claim_stream(session, process::slot_index());
-        }
+        is_any_finished && self.0.get_or_insert_with(Wait::begin).goes_on()
     }
 }
 

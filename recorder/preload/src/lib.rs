@@ -49,6 +49,7 @@ pub mod process;
 pub mod python;
 pub mod recording;
 pub mod sandbox;
+pub mod signals;
 pub mod stack;
 pub mod syscall;
 pub mod thread;

@@ -9,7 +9,7 @@ use crate::lineage::{self, Parent, origin};
 use crate::thread::{self, Thread};
 use crate::{
     c_library, clock, drainer, environment, fork_cuts, gate, identity, modules, presence,
-    recording, sandbox,
+    recording, sandbox, signals,
 };
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -192,7 +192,7 @@ fn start_or_follow() -> bool {
                 STAGE.compare_exchange(FRESH, STARTING, Ordering::Acquire, Ordering::Relaxed);
             claim.is_ok() && start_fresh()
         }
-        STARTED => {
+        STARTED => signals::held(|| {
             let claim =
                 STAGE.compare_exchange(STARTED, STARTING, Ordering::Acquire, Ordering::Relaxed);
             claim.is_ok() && {
@@ -200,7 +200,7 @@ fn start_or_follow() -> bool {
                 STAGE.store(STARTED, Ordering::Release);
                 true
             }
-        }
+        }),
         REFUSED => {
             gate::set(gate::OFF);
             false
@@ -323,11 +323,8 @@ fn find_allocator() {
     IS_BYPASSED.store(u32::from(allocator.is_bypassed), Ordering::Relaxed);
 }
 
-/// Writes who we are into the first stream of the process.
-pub fn introduce(level: &mut Level, stream: u32) {
-    if stream != 0 {
-        return;
-    }
+/// Writes who we are into the first stream of the process, which is that of `level`.
+pub fn introduce(level: &mut Level) {
     lineage::note_stream();
     let allocator = ptr::NonNull::new(ALLOCATOR_PATH.load(Ordering::Relaxed) as *mut c_char);
     // SAFETY: the loader's name of an object that stays loaded: a C string.

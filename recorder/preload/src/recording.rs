@@ -399,6 +399,11 @@ fn append_event(level: &mut Level, event: &RingEvent) {
 
 #[cold]
 fn lose(level: &Level) {
+    if level.is_abandoned {
+        // The slot is the parent's.
+        process::count_lost();
+        return;
+    }
     let reason = if gate::mode() == gate::COUNTING {
         TURNED_OFF
     } else {

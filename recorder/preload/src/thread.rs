@@ -160,7 +160,11 @@ fn birth() -> Option<NonNull<Thread>> {
         set_word(PLACELESS);
         return None;
     };
-    set_word(thread.as_ptr() as usize);
+    // SAFETY: the state stays mapped.
+    if unsafe { (*thread.as_ptr()).level.is_abandoned } {
+        // A signal handler has forked, and this is its child.
+        return current_or_born();
+    }
     let key = KEY.load(Ordering::Relaxed);
     if key != 0 {
         // SAFETY: the key was made by `start`. The word is set, so an allocation that this call
@@ -211,14 +215,16 @@ fn give_back(thread: NonNull<Thread>) {
     unsafe { sys::unmap(thread.as_ptr().cast(), size_of::<Thread>()) };
 }
 
-/// Fills in a fresh or used state for this thread.
+/// Fills in a fresh or used state for this thread, and sets the word to it.
 fn open(mut thread: NonNull<Thread>) -> bool {
     // SAFETY: nobody else has the state: it is fresh or came from the pool.
-    let thread = unsafe { thread.as_mut() };
-    thread.depth = 0;
-    thread.rounds = 0;
-    thread.fork_ticks = 0;
-    thread.level.open(0)
+    let state = unsafe { thread.as_mut() };
+    state.depth = 0;
+    state.rounds = 0;
+    state.fork_ticks = 0;
+    Level::open(Thread::level(thread), 0, || {
+        set_word(thread.as_ptr() as usize)
+    })
 }
 
 /// Reads the name again, for a thread that changed its own.
@@ -267,10 +273,13 @@ impl Thread {
         if is_stale(slot.guard.load(Ordering::Relaxed) as usize, caller) {
             return Level::reopen(level, 0, caller);
         }
-        // SAFETY: only this thread, in its handlers, touches the field.
-        let place = unsafe { &mut (*thread.as_ptr()).nested };
-        *place = place.or_else(Level::birth_of_nested);
-        let Some(nested) = *place else {
+        // SAFETY: only this thread, in its handlers, touches the field; no reference is kept.
+        let known = || unsafe { (*thread.as_ptr()).nested };
+        if known().is_none() {
+            // SAFETY: as above.
+            Level::birth_of_nested(|level| unsafe { (*thread.as_ptr()).nested = Some(level) });
+        }
+        let Some(nested) = known() else {
             crate::recording::count_lost_in(slot, crate::recording::NESTED);
             return None;
         };

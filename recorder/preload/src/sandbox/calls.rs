@@ -25,8 +25,16 @@ const SESSION: usize = (libc::O_RDWR | libc::O_NOFOLLOW | libc::O_CLOEXEC) as us
 type Call = (i64, [usize; 6]);
 
 /// What a process makes while it records.
-const RECORDING: [Call; 18] = [
+const RECORDING: [Call; 20] = [
     (libc::SYS_rt_sigprocmask, [NO_SUCH_HOW, HERE, 0, 8, 0, 0]),
+    (
+        libc::SYS_rt_sigprocmask,
+        [libc::SIG_BLOCK as usize, HERE, HERE, 8, 0, 0],
+    ),
+    (
+        libc::SYS_rt_sigprocmask,
+        [libc::SIG_SETMASK as usize, HERE, 0, 8, 0, 0],
+    ),
     (libc::SYS_clock_gettime, [1, HERE, 0, 0, 0, 0]),
     (libc::SYS_mmap, [0, BYTES, MAPPED, PRIVATE, usize::MAX, 0]),
     (

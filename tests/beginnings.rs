@@ -1,0 +1,34 @@
+//! How processes begin: each has its own place in the recording, whatever interrupts its beginning.
+
+use crate::truth_of;
+use heaptape_tests::answers::number;
+use heaptape_tests::{Room, build};
+
+/// A signal comes anywhere within a child's first event, and its handler forks: three processes,
+/// three tapes.
+#[test]
+fn a_handler_that_forks_within_the_first_event() {
+    let program = build::c("first_event.c", &[]);
+    for how in ["raw", "fork"] {
+        let room = Room::new();
+        let argv = [program.to_str().unwrap(), how, "3989"];
+        let said = room.record("t.tape", &[], &argv);
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{how}");
+        room.wait_for_processes();
+        assert!(said.stdout.lines().count() > 8, "{said:?}");
+        for line in said.stdout.lines() {
+            let (child, grandchild) = line.split_once(' ').unwrap();
+            let [child, grandchild] = [child, grandchild].map(|pid| format!("t.{pid}.tape"));
+            let info = room.assert_clean(&child);
+            assert_eq!(number(&info, "inherited_frees"), 1, "{how} {info:#}");
+            assert_eq!(truth_of(&room, &child, "child_grabs"), (2000, 10));
+            assert_eq!(truth_of(&room, &child, "grandchild_grabs"), (0, 0));
+            assert_eq!(truth_of(&room, &grandchild, "grandchild_grabs"), (6000, 20));
+            assert_eq!(truth_of(&room, &grandchild, "child_grabs"), (0, 0));
+            let verified = room.json(&["verify", &grandchild]);
+            assert_eq!(verified["damaged"], 0, "{how} {verified}");
+            // The event that was interrupted, at most.
+            assert!(number(&verified, "lost_events") <= 1, "{how} {verified}");
+        }
+    }
+}
