@@ -1,4 +1,5 @@
-//! How processes begin: each has its own place in the recording, whatever interrupts its beginning.
+//! How processes begin: each has its own place in the recording, whatever interrupts its beginning
+//! and whomever it lends its memory to.
 
 use crate::truth_of;
 use heaptape_tests::answers::number;
@@ -29,6 +30,35 @@ fn a_handler_that_forks_within_the_first_event() {
             assert_eq!(verified["damaged"], 0, "{how} {verified}");
             // The event that was interrupted, at most.
             assert!(number(&verified, "lost_events") <= 1, "{how} {verified}");
+        }
+    }
+}
+
+/// Memory that is lent at once, by a process that nobody saw begin: what is done in it is its own.
+#[test]
+fn memory_that_is_lent_before_the_first_event() {
+    let program = build::c("lent.c", &[]);
+    for how in ["raw", "_Fork", "fork"] {
+        for way in ["vfork", "exec", "clone", "spawn"] {
+            let room = Room::new();
+            let argv = [program.to_str().unwrap(), how, way];
+            let said = room.record("t.tape", &[], &argv);
+            assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{how} {way}");
+            let child = format!("t.{}.tape", said.stdout.trim_end());
+            let info = room.assert_clean(&child);
+            assert_eq!(truth_of(&room, &child, "child_grabs"), (800, 20));
+            let (lent, freed) = match way {
+                "spawn" => ((0, 0), 49),
+                _ => ((490, 7), 50),
+            };
+            assert_eq!(truth_of(&room, &child, "lent_grabs"), lent, "{how} {way}");
+            assert_eq!(number(&info, "inherited_frees"), freed, "{how} {info:#}");
+            assert_eq!(number(&info, "unknown_frees"), 0, "{how} {info:#}");
+            for tape in room.tapes().iter().filter(|tape| **tape != child) {
+                for function in ["child_grabs", "lent_grabs"] {
+                    assert_eq!(truth_of(&room, tape, function), (0, 0), "{how} {way}");
+                }
+            }
         }
     }
 }

@@ -130,6 +130,8 @@ functions! {
     PRCTL c"prctl"
     PTHREAD_SETNAME_NP c"pthread_setname_np"
     SYSCALL c"syscall"
+    VFORK c"vfork"
+    CLONE c"clone"
 }
 
 /// Looks up what may be called where looking up is not allowed: in a child of `vfork`, inside an
@@ -146,6 +148,8 @@ pub fn find_early() {
         &POSIX_SPAWN,
         &POSIX_SPAWNP,
         &EXIT_NOW,
+        &VFORK,
+        &CLONE,
     ] {
         function.find();
     }

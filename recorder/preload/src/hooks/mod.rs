@@ -75,6 +75,7 @@ pub mod general;
 pub mod image;
 mod image_file;
 mod image_tables;
+pub mod lent;
 pub mod loader;
 pub mod malloc;
 pub mod mmap;
