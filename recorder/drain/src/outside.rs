@@ -34,9 +34,51 @@ const RESUMED: &str = "resumed";
 /// # Errors
 /// `NotRecorded`, `DrainerGone`; `MarkNotTaken`, `MarkNotWritten` when only the mark is missing.
 pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
-    ask(pid, |session, place| {
-        pause_image(session, pid, place, wanted)
+    ask(pid, |session, mut place| {
+        loop {
+            pause_image(session, pid, place, wanted)?;
+            let Some(next) = next_image(session, place) else {
+                return Ok(());
+            };
+            place = next;
+        }
     })
+}
+
+/// The image that the process of the one at `place` becomes, or became a moment ago: it may have
+/// asked what that one was told before that was told. One that claims its slot later asks later.
+fn next_image(session: &Session, place: SlotPlace) -> Option<SlotPlace> {
+    let before = session.map.process(place.index)?;
+    let image = before.image.load(Ordering::Relaxed);
+    let namespace = before.pid_namespace.load(Ordering::Relaxed);
+    let owner = process_owner(before);
+    if owner.generation != place.generation {
+        return None;
+    }
+    let start = Instant::now();
+    loop {
+        let mut is_any_claimed = false;
+        let high = session.map.header().process_high.load(Ordering::SeqCst);
+        for index in (0..high).filter(|index| *index != place.index) {
+            let slot = session.map.process(index)?;
+            let other = process_owner(slot);
+            let is_its = other.pid == owner.pid;
+            is_any_claimed |= is_its && other.phase == phase::CLAIMED;
+            let is_next = is_its
+                && other.phase == phase::RUNNING
+                && slot.image.load(Ordering::Relaxed) > image
+                && slot.pid_namespace.load(Ordering::Relaxed) == namespace;
+            if is_next {
+                let generation = other.generation;
+                return Some(SlotPlace { index, generation });
+            }
+        }
+        // It may die before it begins.
+        if !is_any_claimed || start.elapsed() > PATIENCE {
+            return None;
+        }
+        std::thread::sleep(NAP);
+    }
 }
 
 fn pause_image(
@@ -55,10 +97,10 @@ fn pause_image(
     };
     set_mark(session, pid, place, name, || {
         let before = session.clock().ticks();
-        // Relaxed: the recorder meets it with its next allocation. Of several that ask at once one
-        // changes the word, and sets the mark.
+        // The recorder meets it with its next allocation. Of several that ask at once one changes
+        // the word, and sets the mark. SeqCst: before `next_image` looks.
         slot.paused
-            .compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
             .ok()?;
         // Both marks lie outside of what is recorded.
         Some(if wanted {

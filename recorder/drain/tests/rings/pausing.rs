@@ -5,8 +5,8 @@ use crate::history::History;
 use crate::producing::{Process, Thread};
 use crate::tapes::Content;
 use heaptape_drain::{DrainError, Settings, outside};
-use heaptape_session::layout::paused;
-use heaptape_session::slots::free_process;
+use heaptape_session::layout::{paused, phase};
+use heaptape_session::slots::{free_process, set_process_phase};
 use heaptape_session::sync::Ordering;
 use std::process::{Child, Command};
 
@@ -164,6 +164,35 @@ fn the_next_image_is_asked_when_the_first_has_ended() {
     let marks = marks_of(fixture);
     assert_eq!(marks.len(), 1, "{marks:?}");
     assert_eq!(marks[0].1, "for whoever is there");
+}
+
+/// An image that has asked whether the one before it is paused, a moment before that was told so,
+/// is told as well.
+#[test]
+fn the_image_that_comes_meanwhile_is_paused_too() {
+    let mut fixture = Fixture::new(Settings::default());
+    let sleeper = Sleeper::start();
+    let pid = sleeper.pid();
+    let _first = Process::begin_paused(&fixture.session, pid, false);
+    let second = Process::claim(&fixture.session, pid);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| outside::pause(pid, true));
+        wait_until_asked(&fixture);
+        while fixture.session.header().mark_state.load(Ordering::Acquire) & 0xff == 2 {
+            fixture.drainer.pass();
+        }
+        let slot = fixture.session.process(second.index).unwrap();
+        slot.image.store(1, Ordering::Relaxed);
+        set_process_phase(slot, phase::RUNNING);
+        while !asking.is_finished() {
+            fixture.drainer.pass();
+        }
+        asking.join().unwrap().unwrap();
+    });
+    let slot = fixture.session.process(second.index).unwrap();
+    assert_eq!(slot.paused.load(Ordering::Relaxed), paused::YES);
+    drop(sleeper);
+    fixture.drainer.finish();
 }
 
 /// Waits until a mark lies there for the drainer.

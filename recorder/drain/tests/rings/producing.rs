@@ -46,9 +46,15 @@ impl Process {
         Self { pid, index }
     }
 
+    /// An image of process `pid` that has not begun.
+    pub(crate) fn claim(session: &SessionMap, pid: u32) -> Self {
+        let (index, _) = claim_process(session, pid).unwrap();
+        Self { pid, index }
+    }
+
     /// The first image of process `pid`.
     pub(crate) fn begin_paused(session: &SessionMap, pid: u32, is_paused: bool) -> Self {
-        let (index, _) = claim_process(session, pid).unwrap();
+        let Self { index, .. } = Self::claim(session, pid);
         let slot = session.process(index).unwrap();
         if is_paused {
             slot.paused.store(paused::YES, Ordering::Relaxed);
