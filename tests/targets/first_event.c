@@ -20,6 +20,7 @@ enum { TRAP_FLAG = 0x100 };
 static volatile long steps_left;
 static volatile int is_over, is_raw, is_grandchild;
 static volatile pid_t grandchild;
+static int status;
 static pid_t *shared;
 
 static pid_t make_child(void) {
@@ -45,6 +46,8 @@ static void on_signal(int number) {
         // Without the C library's help this is when it is seen.
         heaptape_mark("begun");
         shared[1] = (pid_t)syscall(SYS_getpid);
+    } else if (waitpid(grandchild, &status, 0) != grandchild) {
+        status = 1;
     }
 }
 
@@ -61,8 +64,7 @@ static void child(void *block) {
         _exit(0);
     }
     child_grabs(10, 200);
-    int status = 0;
-    if (grandchild && (waitpid(grandchild, &status, 0) != grandchild || status != 0)) {
+    if (status != 0) {
         _exit(91);
     }
     _exit(grandchild ? 0 : 1);
@@ -78,7 +80,6 @@ int main(int argc, char **argv) {
     sigaction(SIGTRAP, &step, NULL);
     sigaction(SIGUSR1, &interrupt, NULL);
     void *block = malloc(100);
-    int status = 0;
     for (long steps = 0; status == 0; steps += stride) {
         steps_left = steps;
         pid_t first = make_child();
