@@ -41,6 +41,7 @@ mod nested;
 mod not_recorded;
 mod odd_names;
 mod processes;
+mod python;
 mod questions;
 mod readme;
 mod real_programs;

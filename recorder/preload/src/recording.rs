@@ -12,7 +12,7 @@ use crate::python;
 use crate::stack::{CallerContext, CutReason, StackSink};
 use crate::thread::Thread;
 use crate::waiting::{ChunkWait, is_closed, may_take_chunk};
-use crate::{clock, gate, process};
+use crate::{clock, gate, process, signals};
 use core::ffi::c_void;
 use core::ptr::NonNull;
 use heaptape_session::layout::{StreamSlot, options};
@@ -428,18 +428,29 @@ fn append<const N: usize>(level: &mut Level, words: &[u64; N]) -> bool {
 /// Appends bytes: kind, contents; false when they cannot be stored. The caller has entered `level`.
 pub fn append_blob(level: &mut Level, kind: u8, parts: &[&[u8]]) -> bool {
     let words = record::blob_words(kind, level.ticks, parts);
-    append_slowly(level, words)
+    // Long enough that a signal may well come in between; its handler may fork.
+    append_attempting(level, words, |append| signals::held(append))
 }
 
 /// As [`append`], and goes on to the next chunk, or waits for one.
 #[cold]
 #[inline(never)]
 fn append_slowly(level: &mut Level, words: impl ExactSizeIterator<Item = u64> + Clone) -> bool {
+    append_attempting(level, words, |append| append())
+}
+
+/// As [`append_slowly`]; `attempt` is around each attempt, and not around what waits.
+fn append_attempting(
+    level: &mut Level,
+    words: impl ExactSizeIterator<Item = u64> + Clone,
+    attempt: impl Fn(&mut dyn FnMut() -> Result<(), AppendError>) -> Result<(), AppendError>,
+) -> bool {
     let session = process::session();
     let mut wait = None;
     while !level.is_abandoned && !is_closed() {
         if level.producer.fits(words.len()) || may_take_chunk(wait.as_ref()) {
-            match level.producer.append_long(session, words.clone()) {
+            let mut append = || level.producer.append_long(session, words.clone());
+            match attempt(&mut append) {
                 Ok(()) => return true,
                 Err(AppendError::TooLong) => return false,
                 Err(AppendError::NoChunk) => {}

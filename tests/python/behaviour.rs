@@ -1,0 +1,159 @@
+//! Interpreters in other ways than the usual one: configured allocators, children, kills, embedded
+//! in a program.
+
+use super::{array, at_end, interpreters, number, script, text, usual_interpreter};
+use heaptape_tests::answers::rows;
+use heaptape_tests::{Room, build, send, wait_for};
+
+/// Whatever allocator the interpreter is told to use: its blocks are seen one by one, with their
+/// requested sizes and their lines.
+#[test]
+fn configured_allocators() {
+    let source = "keep = [bytearray(1000 + i % 2) for i in range(5000)]\n";
+    let ways: [(&[&str], &str); 6] = [
+        (&[], ""),
+        (&["-X", "dev"], ""),
+        (&[], "debug"),
+        (&[], "malloc"),
+        (&[], "pymalloc"),
+        (&[], "malloc_debug"),
+    ];
+    for interpreter in interpreters() {
+        let room = Room::new();
+        let program = room.write("program.py", source);
+        for (options, allocator) in ways {
+            let mut argv = vec![interpreter.program.to_str().unwrap()];
+            argv.extend(options);
+            argv.push(program.to_str().unwrap());
+            let mut command = room.record_command("t.tape", &["--force"], &argv);
+            if !allocator.is_empty() {
+                command.env("PYTHONMALLOC", allocator);
+            }
+            let what = format!("{command:?}");
+            room.run(&mut command).success();
+            let info = room.assert_clean("t.tape");
+            // What was allocated before the interpreter had read its configuration.
+            assert!(number(&info, "unknown_frees") <= 20, "{what}: {info:#}");
+            let answer = room.json(&[
+                "stats",
+                "t.tape",
+                "--at",
+                "peak",
+                "--lang",
+                "python",
+                "--min-size",
+                "1000",
+                "--max-size",
+                "1002",
+            ]);
+            let key = format!("{}:1", program.display());
+            let expected = (5000 * 1001 + 2500, 5000);
+            assert_eq!(rows(&answer).get(&key), Some(&expected), "{what}");
+        }
+    }
+}
+
+#[test]
+fn children_have_their_own_code_objects() {
+    for interpreter in interpreters() {
+        let room = Room::new();
+        let program = script("children.py");
+        let argv = [interpreter.program.as_os_str(), program.as_os_str()];
+        let outcome = room.record_as_bare("t.tape", &argv);
+        assert_eq!(outcome.stdout, "done\n");
+        let tapes = room.tapes();
+        let mut found = 0;
+        for tape in &tapes {
+            room.assert_clean(tape);
+            let churn = room.json(&[
+                "churn",
+                tape,
+                "--group-by",
+                "function",
+                "--lang",
+                "python",
+                "--min-size",
+                "50001",
+                "--max-size",
+                "50002",
+            ]);
+            let rows = array(&churn, "rows").iter();
+            found += rows
+                .filter(|row| text(row, "key") == "child")
+                .map(|row| number(row, "allocations"))
+                .sum::<u64>();
+        }
+        assert_eq!(found, 3, "{}: {tapes:?}", interpreter.program.display());
+    }
+}
+
+/// A killed interpreter's tape is whole, with lines.
+#[test]
+fn killed() {
+    let room = Room::new();
+    let python = usual_interpreter();
+    let program = script("heavy.py");
+    let argv = [python.as_os_str(), program.as_os_str()];
+    let running = room.start(&mut room.record_command("t.tape", &[], &argv));
+    let child = wait_for("the program at work", || {
+        let written = running.stdout_so_far();
+        written
+            .strip_prefix("busy ")?
+            .strip_suffix('\n')?
+            .parse()
+            .ok()
+    });
+    send(child, libc::SIGKILL);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 137, "{outcome:?}");
+    let info = room.json(&["info", "t.tape"]);
+    assert_eq!(text(&info, "ended_by"), "signal:9");
+    assert_eq!(number(&info, "lost_events"), 0);
+    let answer = at_end(&room, "t.tape", &["--lang", "python"]);
+    let is_work = |frame: &serde_json::Value| text(frame, "function") == "work";
+    let of_work = array(&answer, "rows")
+        .iter()
+        .filter(|row| array(row, "frames").iter().any(is_work));
+    assert!(of_work.count() > 5);
+}
+
+/// An interpreter that a program loads itself, out of everybody's sight.
+#[test]
+fn embedded() {
+    let found: Vec<_> = interpreters()
+        .into_iter()
+        .filter_map(|interpreter| {
+            let folder = interpreter.program.parent()?.parent()?.join("lib");
+            let name = format!("libpython{}.so.1.0", interpreter.version);
+            let library = folder.join(name);
+            library.exists().then_some((library, folder))
+        })
+        .collect();
+    if found.is_empty() {
+        eprintln!("SKIPPED: no interpreter here is a library");
+    }
+    let program = build::c("embeds_python.c", &["-ldl"]);
+    for (library, _) in found {
+        let room = Room::new();
+        let argv = [program.as_os_str(), library.as_os_str()];
+        room.record_as_bare("t.tape", &argv);
+        let answer = room.json(&[
+            "stats",
+            "t.tape",
+            "--at",
+            "mark:done",
+            "--lang",
+            "python",
+            "--min-size",
+            "70001",
+            "--max-size",
+            "70002",
+        ]);
+        let keys = rows(&answer);
+        assert_eq!(
+            keys.get("<string>:2").map(|amount| amount.1),
+            Some(1),
+            "{library:?} {keys:?}"
+        );
+    }
+}

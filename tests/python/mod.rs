@@ -1,0 +1,106 @@
+//! Programs of Python: blocks, tracebacks and lines as the interpreter's own `tracemalloc` has
+//! them, native frames in between, on every interpreter that is there.
+
+mod behaviour;
+mod equality;
+mod stacks;
+
+use heaptape_tests::Room;
+use heaptape_tests::answers::{array, number, text};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Versions whose frames are read.
+const VERSIONS: [&str; 7] = ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"];
+
+/// An interpreter.
+#[derive(Debug, Clone)]
+struct Interpreter {
+    program: PathBuf,
+    version: String,
+}
+
+/// Debian's Python, those of pyenv, and what `HEAPTAPE_TEST_PYTHONS` names (paths, with `:` between
+/// them).
+fn interpreters() -> Vec<Interpreter> {
+    let named = std::env::var_os("HEAPTAPE_TEST_PYTHONS").unwrap_or_default();
+    let mut programs: Vec<PathBuf> = std::env::split_paths(&named).collect();
+    programs.push(PathBuf::from("/usr/bin/python3"));
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let versions = Path::new(&home).join(".pyenv/versions");
+    let folders = std::fs::read_dir(versions).into_iter().flatten().flatten();
+    programs.extend(folders.map(|folder| folder.path().join("bin/python3")));
+    let mut found: Vec<Interpreter> = programs.into_iter().filter_map(interpreter_at).collect();
+    found.sort_by(|one, other| one.program.cmp(&other.program));
+    let is_there = |version: &&&str| !found.iter().any(|known| known.version == **version);
+    let missing: Vec<&&str> = VERSIONS.iter().filter(is_there).collect();
+    if !missing.is_empty() {
+        eprintln!("SKIPPED: no interpreter of these versions of Python is here: {missing:?}");
+    }
+    assert!(!found.is_empty(), "these tests need the package python3");
+    found
+}
+
+fn interpreter_at(program: PathBuf) -> Option<Interpreter> {
+    let mut command = std::process::Command::new(&program);
+    command.args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
+    let output = command.output().ok()?;
+    let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    let is_known = VERSIONS.contains(&version.as_str());
+    is_known.then_some(Interpreter { program, version })
+}
+
+/// Debian's Python.
+fn usual_interpreter() -> PathBuf {
+    let program = PathBuf::from("/usr/bin/python3");
+    assert!(program.exists(), "this test needs the package python3");
+    program
+}
+
+/// A script that the tests have.
+fn script(name: &str) -> PathBuf {
+    heaptape_tests::repository()
+        .join("tests/targets/python")
+        .join(name)
+}
+
+/// A Python frame: file, line (0: none).
+type Place = (String, u64);
+/// Traceback of Python frames, the most recent call first, to bytes and blocks.
+type Tracebacks = BTreeMap<Vec<Place>, (i64, i64)>;
+
+/// The Python frames of a row.
+fn python_frames(row: &Value) -> Vec<Place> {
+    let frames = array(row, "frames").iter();
+    let python = frames.filter(|frame| frame["language"] == "python");
+    python
+        .map(|frame| {
+            let line = frame["line"].as_u64().unwrap_or(0);
+            (text(frame, "file").to_owned(), line)
+        })
+        .collect()
+}
+
+/// Rows by the `depth` most recent Python frames.
+fn tracebacks_of<'a>(rows: impl Iterator<Item = &'a Value>, depth: usize) -> Tracebacks {
+    let mut found = Tracebacks::new();
+    for row in rows {
+        let mut frames = python_frames(row);
+        frames.truncate(depth);
+        if frames.is_empty() {
+            frames.push(("<unknown>".to_owned(), 0));
+        }
+        let amount = found.entry(frames).or_default();
+        amount.0 += number(row, "bytes").cast_signed();
+        amount.1 += number(row, "count").cast_signed();
+    }
+    found
+}
+
+/// The answer of `stats --at end` by traceback.
+fn at_end(room: &Room, tape: &str, more: &[&str]) -> Value {
+    let mut arguments = vec!["stats", tape, "--at", "end", "--group-by", "traceback"];
+    arguments.extend(more);
+    room.json(&arguments)
+}

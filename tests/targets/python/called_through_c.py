@@ -1,0 +1,48 @@
+"""Each function here keeps one block of a size of its own; the comments say through what C code
+it is called."""
+import functools
+
+
+class Holder:
+    def __init__(self, size):  # type_call
+        self.block = bytearray(size)
+
+
+def mapped(size):  # map_next
+    return bytearray(size)
+
+
+def keyed(size):  # list_sort
+    keep.append(bytearray(size))
+    return size
+
+
+def reduced(before, size):  # functools_reduce
+    return before + [bytearray(size)]
+
+
+def generated(size):  # list_extend
+    yield bytearray(size)
+
+
+def plain(size):
+    return bytearray(size)
+
+
+def outer(size):
+    return plain(size)
+
+
+keep = []
+
+
+def run():
+    keep.append(Holder(100_001))
+    keep.extend(map(mapped, [100_003]))
+    sorted([100_005], key=keyed)
+    keep.append(functools.reduce(reduced, [100_007], []))
+    keep.append(list(generated(100_009)))
+    keep.append(outer(100_011))
+
+
+run()
