@@ -31,7 +31,7 @@ fn drainer_process() {
     }
 }
 
-fn start(output: &Path) -> (Child, PathBuf) {
+pub(crate) fn start(output: &Path) -> (Child, PathBuf) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "killed::drainer_process", "--nocapture"])
         .env(OUTPUT, output)

@@ -2,9 +2,11 @@
 
 use crate::Fixture;
 use crate::history::Item;
+use crate::killed::start;
+use crate::map;
 use crate::producing::{Process, Thread};
 use crate::tapes::Content;
-use heaptape_drain::Settings;
+use heaptape_drain::{Settings, recover};
 use heaptape_format::TapeHeader;
 use heaptape_format::chunk::ChunkKind;
 use heaptape_format::header::PYTHON_FRAMES;
@@ -204,4 +206,42 @@ fn a_code_object_that_waits_in_another_threads_ring_is_fetched() {
     fixture.drainer.root_ended(0);
     fixture.drainer.finish();
     assert_eq!(Content::read(&path).codes, [code(5, 20)]);
+}
+
+/// What the tape of a dead drainer has of code objects is not written again, and its header goes on
+/// telling of them.
+#[test]
+fn a_drainer_that_follows_knows_what_the_dead_one_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("x.tape");
+    let (mut child, path) = start(&output);
+    let session = map(&path);
+    let process = Process::begin(&session);
+    let mut one = Thread::begin(&session, &process, 0);
+    let mut other = Thread::begin(&session, &process, 1);
+    for words in parts(&code(1, 40)) {
+        one.append(&words);
+    }
+    one.publish_item(&Item::Python(0, 1, 4), None);
+    one.publish_item(&allocation(1, 1), None);
+    // The tape is written within a second or so.
+    while !std::fs::metadata(&output).is_ok_and(|file| file.len() > 192)
+        || !kinds(&output).contains(&ChunkKind::EVENTS)
+    {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for words in [code(1, 40), code(2, 50)].iter().flat_map(parts) {
+        other.append(&words);
+    }
+    for node in [Item::Python(0, 1, 5), Item::Python(1, 2, 6)] {
+        other.publish_item(&node, None);
+    }
+    other.publish_item(&allocation(2, 2), None);
+    recover(&path, None).unwrap();
+    let content = Content::read(&output);
+    assert_eq!(content.codes, [code(1, 40), code(2, 50)]);
+    assert_eq!(content.header.must_understand, PYTHON_FRAMES);
+    assert_eq!((content.nodes[&0].len(), content.nodes[&1].len()), (1, 2));
 }
