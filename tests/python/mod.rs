@@ -98,9 +98,9 @@ fn tracebacks_of<'a>(rows: impl Iterator<Item = &'a Value>, depth: usize) -> Tra
     found
 }
 
-/// The answer of `stats --at end` by traceback.
-fn at_end(room: &Room, tape: &str, more: &[&str]) -> Value {
-    let mut arguments = vec!["stats", tape, "--at", "end", "--group-by", "traceback"];
+/// The answer of `stats` by traceback, at a moment.
+fn live_at(room: &Room, tape: &str, moment: &str, more: &[&str]) -> Value {
+    let mut arguments = vec!["stats", tape, "--at", moment, "--group-by", "traceback"];
     arguments.extend(more);
     room.json(&arguments)
 }

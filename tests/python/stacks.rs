@@ -1,6 +1,6 @@
 //! Whole stacks: Python frames and native ones, in their true order.
 
-use super::{array, at_end, interpreters, number, script, text, usual_interpreter};
+use super::{array, interpreters, live_at, number, script, text, usual_interpreter};
 use heaptape_tests::Room;
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ fn native_frames_stand_between_python_frames() {
         let program = script("called_through_c.py");
         let argv = [interpreter.program.as_os_str(), program.as_os_str()];
         room.record_as_bare("t.tape", &argv);
-        let answer = at_end(&room, "t.tape", &[]);
+        let answer = live_at(&room, "t.tape", "mark:done", &[]);
         let what = interpreter.program.display();
         let expected = [
             (100_001, "__init__", &["type_call"][..]),
@@ -106,18 +106,31 @@ fn code_objects_that_die() {
         let program = script("evaluated.py");
         let argv = [interpreter.program.as_os_str(), program.as_os_str()];
         room.record_as_bare("t.tape", &argv);
-        let answer = at_end(&room, "t.tape", &["--lang", "python", "--min-size", "2000"]);
-        for size in 2000..3000u64 {
-            let row = row_of(&answer, size);
+        let answer = live_at(
+            &room,
+            "t.tape",
+            "mark:done",
+            &["--lang", "python", "--min-size", "2000"],
+        );
+        let mut grown = 0;
+        for size in (2000..6000u64).step_by(4) {
             let name = format!("f{size}");
+            let mut rows = array(&answer, "rows").iter();
+            let row = rows.find(|row| array(row, "frames")[0]["function"] == name.as_str());
+            let row = row.unwrap_or_else(|| panic!("no {name}"));
             let found = array(row, "frames");
-            assert_eq!(text(&found[0], "function"), name, "{row:#}");
             assert_eq!(text(&found[0], "file"), "<string>");
             assert_eq!(
                 (number(&found[0], "line"), number(&found[1], "line")),
                 (2, 3)
             );
+            // The list that keeps them grows there, too.
+            match number(row, "count") {
+                1 => assert!((size..size + 2).contains(&number(row, "bytes")), "{row:#}"),
+                _ => grown += 1,
+            }
         }
+        assert!(grown < 3);
     }
 }
 
@@ -134,7 +147,8 @@ fn fewer_frames() {
         room.run(&mut room.record_command("t.tape", &with, &argv))
             .success();
         room.assert_clean("t.tape");
-        let answer = at_end(&room, "t.tape", &[]);
+        let sizes = ["--min-size", "100003", "--max-size", "100004"];
+        let answer = live_at(&room, "t.tape", "mark:done", &sizes);
         let frames: Vec<(String, String)> = array(row_of(&answer, 100_003), "frames")
             .iter()
             .map(|frame| {

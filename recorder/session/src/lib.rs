@@ -48,4 +48,4 @@ pub mod sys;
 pub mod turns;
 
 /// Rises with every change of the layout or of the records: processes of one session must agree.
-pub const SESSION_VERSION: u32 = 3;
+pub const SESSION_VERSION: u32 = 4;

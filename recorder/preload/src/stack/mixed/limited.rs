@@ -35,7 +35,7 @@ impl StackCapture {
             count += 1;
         }
         let mut frames = begin;
-        let skipped = count.saturating_sub(self.depth.most);
+        let skipped = count.saturating_sub(python.limit);
         let mut parent = 0;
         if skipped > 0 || self.last.root != 0 {
             let root = match skipped {

@@ -18,6 +18,8 @@ pub(in crate::stack) struct Python {
     pub(super) met: Met,
     /// The native frames from this one on have names that hold no more.
     pub(super) stale: usize,
+    /// Frames that the user asked for; 0: all.
+    pub(super) limit: usize,
     content: [u8; CONTENT_BYTES],
 }
 

@@ -9,6 +9,7 @@
 mod limited;
 mod memory;
 
+use super::depth::Depth;
 use super::python::{UNPLACED, Update};
 use super::{CallerContext, StackCapture, StackConfig, StackSink};
 use crate::python as interpreter;
@@ -35,6 +36,7 @@ impl StackCapture {
             python.stack.start();
             python.met.forget();
             python.stale = 1;
+            python.limit = 0;
         }
     }
 
@@ -93,6 +95,11 @@ impl StackCapture {
             python.stale = python.stale.min(native.max(1));
         }
         if self.depth.is_asked() {
+            // Where the Python frames stand is seen in the whole native stack alone.
+            python.limit = self.depth.most;
+            self.keep_depth(Depth::asked(0));
+        }
+        if python.limit != 0 {
             return self.capture_limited(python, caller, layout, sink);
         }
         if self.only_python && !python.stack.is_empty() {
