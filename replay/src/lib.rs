@@ -11,12 +11,14 @@
 //! | [`recording`] | all of it behind one type: start here |
 //! | [`symbols`] | code places → source frames; which frame is an allocation's place |
 //! | [`stats`] | blocks, grouped and filtered: numbers only |
+//! | [`export`] | a moment in other tools' formats |
 //! | [`repack`] | the same tape, smaller |
 //! | [`replaceable`] | which files a new tape may replace |
 //! | [`temporary`] | files that are put in their place when they are whole |
 //! | [`report`] | text for people, JSON, CSV |
 pub mod block;
 pub mod error;
+pub mod export;
 pub mod gap;
 mod history;
 pub mod index;

@@ -138,6 +138,56 @@ impl FormatArgs {
     }
 }
 
+/// Which blocks count, whatever is made of them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Grouping and choosing")]
+pub(super) struct FilterArgs {
+    /// Only blocks whose place is in a file that fits (shell pattern, or PATTERN:LINE; a place
+    /// without a file goes by its module); repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// No blocks whose place is in a file that fits; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// --include and --exclude look at every frame of the stack.
+    #[arg(long)]
+    all_frames: bool,
+    /// Only this thread, by name or id; repeatable.
+    #[arg(long, value_name = "THREAD")]
+    thread: Vec<String>,
+    /// Only blocks of at least this size.
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
+    min_size: Option<u64>,
+    /// Only blocks of at most this size.
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
+    max_size: Option<u64>,
+    /// Count the blocks that a forked process got from its parent.
+    #[arg(long)]
+    inherited: bool,
+}
+
+impl FilterArgs {
+    /// `base`, choosing what is said here, in these domains.
+    pub(super) fn choose_in(&self, domains: &[String], base: Query) -> Query {
+        let patterns = |texts: &[String]| texts.iter().map(|text| FilePattern::new(text)).collect();
+        Query {
+            blocks: BlockFilter {
+                domains: domains.to_vec(),
+                threads: self.thread.clone(),
+                size_min: self.min_size,
+                size_max: self.max_size,
+            },
+            frames: FrameFilter {
+                include: patterns(&self.include),
+                exclude: patterns(&self.exclude),
+                all_frames: self.all_frames,
+            },
+            inherited: self.inherited,
+            ..base
+        }
+    }
+}
+
 /// Which blocks count, and what rows stand for.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Grouping and choosing")]
@@ -154,30 +204,13 @@ pub(super) struct ChooseArgs {
     /// Frames that make keys.
     #[arg(long, value_enum, default_value_t = Lang::Any)]
     lang: Lang,
-    /// Only blocks whose place is in a file that fits (shell pattern, or PATTERN:LINE; a place
-    /// without a file goes by its module); repeatable.
-    #[arg(long, value_name = "PATTERN")]
-    include: Vec<String>,
-    /// No blocks whose place is in a file that fits; repeatable.
-    #[arg(long, value_name = "PATTERN")]
-    exclude: Vec<String>,
-    /// --include and --exclude look at every frame of the stack.
-    #[arg(long)]
-    all_frames: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Only this domain: native, raw, mem, obj, mmap, a name, or all; repeatable. A domain of the
     /// program's own that is called like one of these is 'NAME (custom)' [default: the heap, which
     /// is native, raw, mem and obj].
     #[arg(long, value_name = "NAME")]
     domain: Vec<String>,
-    /// Only this thread, by name or id; repeatable.
-    #[arg(long, value_name = "THREAD")]
-    thread: Vec<String>,
-    /// Only blocks of at least this size.
-    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
-    min_size: Option<u64>,
-    /// Only blocks of at most this size.
-    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
-    max_size: Option<u64>,
     /// What rows are sorted by.
     #[arg(long, value_enum, default_value_t = Sort::Bytes)]
     sort: Sort,
@@ -194,9 +227,6 @@ pub(super) struct ChooseArgs {
     /// Keep functions of one name in two modules apart.
     #[arg(long)]
     by_module: bool,
-    /// Count the blocks that a forked process got from its parent.
-    #[arg(long)]
-    inherited: bool,
     /// Show no source lines.
     #[arg(long)]
     no_source: bool,
@@ -220,8 +250,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 
 impl ChooseArgs {
     pub(super) fn query(&self) -> Query {
-        let patterns = |texts: &[String]| texts.iter().map(|text| FilePattern::new(text)).collect();
-        Query {
+        let base = Query {
             group_by: self.group_by(),
             cumulative: match (self.cumulative, self.tracemalloc_compat) {
                 (false, _) => Cumulative::Off,
@@ -234,22 +263,12 @@ impl ChooseArgs {
                 Lang::Native => Some(Language::Native),
             },
             by_module: self.by_module,
-            blocks: BlockFilter {
-                domains: self.domain.clone(),
-                threads: self.thread.clone(),
-                size_min: self.min_size,
-                size_max: self.max_size,
-            },
-            frames: FrameFilter {
-                include: patterns(&self.include),
-                exclude: patterns(&self.exclude),
-                all_frames: self.all_frames,
-            },
             wrappers: self.wrapper.clone(),
             raw_sites: self.raw_sites,
-            inherited: self.inherited,
             sort: self.sort(),
-        }
+            ..Query::default()
+        };
+        self.filter.choose_in(&self.domain, base)
     }
 
     fn group_by(&self) -> GroupBy {

@@ -12,6 +12,7 @@ mod churn;
 mod control;
 mod diff;
 mod drain;
+mod export;
 mod index;
 mod info;
 mod leaks;
@@ -84,6 +85,7 @@ enum Verb {
     Churn(churn::Churn),
     Timeline(timeline::Timeline),
     Object(object::Object),
+    Export(export::Export),
     Check(check::Check),
     Index(index::Index),
     Symbolize(symbolize::Symbolize),
@@ -120,6 +122,7 @@ impl Verb {
             Self::Churn(verb) => verb.run(output),
             Self::Timeline(verb) => verb.run(output),
             Self::Object(verb) => verb.run(output),
+            Self::Export(verb) => verb.run(output),
             Self::Check(verb) => verb.run(output),
             Self::Index(verb) => verb.run(output),
             Self::Symbolize(verb) => verb.run(output),

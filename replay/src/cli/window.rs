@@ -30,12 +30,26 @@ pub(super) struct Window<'r> {
 impl WindowArgs {
     /// Finds both moments.
     pub(super) fn resolve<'r>(&self, recording: &'r Recording) -> anyhow::Result<Window<'r>> {
-        let (from, from_text) = open::moment(recording, self.from.as_deref(), "start")?;
-        let (to, to_text) = open::moment(recording, self.to.as_deref(), "end")?;
+        let (from, to) = (self.from.as_deref(), self.to.as_deref());
+        Window::new(recording, from, (to, "end"), "--to ")
+    }
+}
+
+impl<'r> Window<'r> {
+    /// The window from a moment, or the start, to another one, which has a default. Behind
+    /// `to_words` the user wrote the second.
+    pub(super) fn new(
+        recording: &'r Recording,
+        from: Option<&str>,
+        (to, to_default): (Option<&str>, &'static str),
+        to_words: &str,
+    ) -> anyhow::Result<Self> {
+        let (from, from_text) = open::moment(recording, from, "start")?;
+        let (to, to_text) = open::moment(recording, to, to_default)?;
         if from.stamp > to.stamp {
-            bail!("--from {from_text} lies behind --to {to_text}; swap them");
+            bail!("--from {from_text} lies behind {to_words}{to_text}; swap them");
         }
-        Ok(Window {
+        Ok(Self {
             recording,
             from,
             to,
@@ -43,9 +57,7 @@ impl WindowArgs {
             to_text,
         })
     }
-}
 
-impl<'r> Window<'r> {
     /// The first stamp in it. That of a moment is the last one at or before it.
     pub(super) fn first_stamp(&self) -> u64 {
         let header = &self.recording.tape().header;

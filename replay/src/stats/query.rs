@@ -7,7 +7,7 @@ use super::filter::{BlockFilter, FrameFilter, NoMatch, TapeFilter, thread_name};
 use super::group::{Cumulative, Grouper, Rows};
 use super::key::{GroupBy, INHERITED, KeyId, UNKNOWN};
 use super::order::{SortBy, Sortable, sorted};
-use crate::block::StreamId;
+use crate::block::{Block, StreamId};
 use crate::error::shortened;
 use crate::gap;
 use crate::recording::Recording;
@@ -134,6 +134,15 @@ pub struct Answer<M> {
     pub notes: Vec<String>,
 }
 
+/// Blocks that were chosen, in no order.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The blocks.
+    pub blocks: Vec<Block>,
+    /// As [`Answer::notes`], of what was asked for and is not there.
+    pub notes: Vec<String>,
+}
+
 /// A moment of a recording.
 #[derive(Debug, Clone, Copy)]
 pub struct At<'r> {
@@ -241,6 +250,25 @@ impl Query {
         let mut answer = self.answer(grouper, to.recording, &buckets, &left_out)?;
         answer.notes.extend(self.inherited_note(to.recording)?);
         Ok(answer)
+    }
+
+    /// Blocks that are alive at `at` and were allocated from stamp `from` on. Filters on frames are
+    /// left to the caller, who knows which frames count.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn chosen(&self, from: u64, at: At<'_>) -> Result<Chosen, QueryError> {
+        let recording = at.recording;
+        let filter = self.filter(recording.tape())?;
+        let mut blocks = recording.live_heap(at.stamp)?;
+        blocks.retain(|block| block.allocated >= from && filter.admits(block));
+        if self.inherited && from <= recording.tape().start_stamp {
+            let inherited = recording.inherited_at(at.stamp)?;
+            blocks.extend(inherited.iter().filter(|block| filter.admits(block)));
+        }
+        let mut notes = Vec::from_iter(self.mappings_note(recording)?);
+        notes.extend(self.inherited_note(recording)?);
+        Ok(Chosen { blocks, notes })
     }
 
     /// Says so when mappings were asked for and not recorded.

@@ -10,6 +10,7 @@
 mod bad_input;
 mod containers;
 mod embedding;
+mod export;
 mod languages;
 mod numbers;
 mod python;
