@@ -2,13 +2,16 @@
 //! executable can carry it.
 //!
 //! In: the sources of the recorder. Out: `libheaptape.so` and, for programs that bring an allocator
-//! of their own, `libheaptape-allocators.so` under OUT_DIR; as an environment entry for the
-//! compiler, a hash of their content. It is a nested cargo with a target folder of its
-//! own: in a shared one it would wait for the lock that the outer cargo holds.
+//! of their own, `libheaptape-allocators.so` under OUT_DIR; as environment entries for the
+//! compiler, a hash of their content and one of the Python module's. It is a nested cargo with a
+//! target folder of its own: in a shared one it would wait for the lock that the outer cargo holds.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+
+/// What scripts import.
+const PYTHON_MODULE: &str = "python/heaptape.py";
 
 fn main() -> ExitCode {
     match build() {
@@ -30,7 +33,7 @@ fn build() -> Result<(), String> {
             println!("cargo::rerun-if-changed=../{part}/{changed}");
         }
     }
-    for file in ["build.rs", "../Cargo.toml"] {
+    for file in ["build.rs", "../Cargo.toml", PYTHON_MODULE] {
         println!("cargo::rerun-if-changed={file}");
     }
     let target = out.join("preload");
@@ -52,6 +55,12 @@ fn build() -> Result<(), String> {
         all.extend(content);
     }
     println!("cargo::rustc-env=HEAPTAPE_LIBRARY_HASH={:016x}", hash(&all));
+    let module = std::fs::read(manifest.join(PYTHON_MODULE))
+        .map_err(|error| format!("{PYTHON_MODULE}: {error}"))?;
+    println!(
+        "cargo::rustc-env=HEAPTAPE_MODULE_HASH={:016x}",
+        hash(&module)
+    );
     Ok(())
 }
 

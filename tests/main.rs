@@ -42,6 +42,7 @@ mod not_recorded;
 mod odd_names;
 mod processes;
 mod python;
+mod python_module;
 mod questions;
 mod readme;
 mod real_programs;

@@ -4,7 +4,7 @@ use super::args::{number, size};
 use super::output::{self, Output, complain};
 use super::{Exit, Outcome, told, tree};
 use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
-use crate::launch::{last_words, memory_limits, open_files};
+use crate::launch::{last_words, memory_limits, open_files, python_module};
 use clap::{Args, ValueEnum};
 use heaptape::OpenOptions;
 use heaptape::report::shell::shell_word;
@@ -65,6 +65,9 @@ pub(super) struct Run {
     /// Do not look into Python interpreters.
     #[arg(long)]
     no_python: bool,
+    /// Put the module heaptape on PYTHONPATH: a script sets a mark with heaptape.mark("NAME").
+    #[arg(long)]
+    py_module: bool,
     /// Record the stacks of frees too.
     #[arg(long)]
     free_stacks: bool,
@@ -107,6 +110,12 @@ enum Stacks {
 
 impl Run {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
+        if self.py_module
+            && let Err(error) = python_module::offer()
+        {
+            complain(&told(&error));
+            return Ok(Exit::NOT_RUN);
+        }
         let symbolize = !self.no_symbolize;
         let recording = Recording {
             settings: self.settings(),

@@ -130,7 +130,7 @@ pub(crate) fn is_system_error(error: &anyhow::Error, number: libc::c_int) -> boo
 }
 
 /// Names the limit that the kernel's word for it hides.
-fn reason(error: &anyhow::Error) -> String {
+pub(super) fn reason(error: &anyhow::Error) -> String {
     if is_system_error(error, libc::EFBIG) {
         let kib = file_size_limit() >> 10;
         return format!("the file size limit of {kib} KiB (ulimit -f) is too low");
@@ -139,7 +139,7 @@ fn reason(error: &anyhow::Error) -> String {
 }
 
 /// Folders for it, best first.
-fn cache_folders() -> Vec<PathBuf> {
+pub(super) fn cache_folders() -> Vec<PathBuf> {
     let absolute = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)

@@ -13,6 +13,7 @@
 //! | [`image`] | can it be recorded? |
 //! | [`library`] | where `libheaptape.so` is |
 //! | [`unpacked`] | the library that we carry, in a folder of the user's |
+//! | [`python_module`] | the module that scripts import, in such a folder |
 //! | [`glibc`] | is the C library new enough? |
 //! | [`memory_limits`] | is there memory enough to record? |
 //! | [`open_files`] | may enough files be open? |
@@ -38,6 +39,7 @@ pub(crate) mod library;
 pub(crate) mod memory_limits;
 pub(crate) mod open_files;
 mod output;
+pub(crate) mod python_module;
 pub(crate) mod record;
 pub(crate) mod signals;
 pub(crate) mod spawn;

@@ -41,16 +41,7 @@ pub(crate) struct Unpacked {
 /// # Errors
 /// The folder cannot be written or belongs to others, or nothing in it may be executed.
 pub(crate) fn unpack_into(folder: &Path) -> anyhow::Result<Unpacked> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let facts = fs::symlink_metadata(folder)?;
-    // SAFETY: a plain call without arguments.
-    let user = unsafe { libc::geteuid() };
-    if !facts.is_dir() || facts.uid() != user || facts.mode() & 0o022 != 0 {
-        bail!("it is not a folder of ours alone");
-    }
+    own_folder(folder)?;
     let [(path, lock), (_, twin)] = LIBRARIES.map(|(content, suffix)| {
         let path = folder.join(format!("libheaptape-{HASH}{suffix}"));
         let lock = provide(folder, &path, content);
@@ -64,8 +55,29 @@ pub(crate) fn unpack_into(folder: &Path) -> anyhow::Result<Unpacked> {
     })
 }
 
-/// Writes `content` to `path` unless it is there; the lock on it.
-fn provide(folder: &Path, path: &Path, content: &[u8]) -> anyhow::Result<File> {
+/// Makes `folder` unless it is there.
+///
+/// # Errors
+/// It cannot be made, or belongs to others, or others can write to it.
+pub(super) fn own_folder(folder: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let facts = fs::symlink_metadata(folder)?;
+    // SAFETY: a plain call without arguments.
+    let user = unsafe { libc::geteuid() };
+    if !facts.is_dir() || facts.uid() != user || facts.mode() & 0o022 != 0 {
+        bail!("it is not a folder of ours alone");
+    }
+    Ok(())
+}
+
+/// Writes `content` to `path` in `folder` unless it is there; the lock on it.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn provide(folder: &Path, path: &Path, content: &[u8]) -> anyhow::Result<File> {
     /// Another launcher may put the same content in place of ours at any moment, each one once or
     /// twice.
     const ATTEMPTS: u32 = 64;
