@@ -252,8 +252,9 @@ impl Content<'_> {
 /// Writes bytes at a place, if there is room; where the next ones go.
 fn put(out: &mut [u8], at: usize, bytes: &[u8]) -> usize {
     let end = at + bytes.len();
-    if let Some(place) = out.get_mut(at..end) {
-        place.copy_from_slice(bytes);
+    let place = out.get_mut(at..end).unwrap_or_default();
+    for (to, from) in place.iter_mut().zip(bytes) {
+        *to = *from;
     }
     end
 }

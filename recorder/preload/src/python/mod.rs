@@ -121,16 +121,21 @@ pub fn start() {
     if !is_wanted() {
         return;
     }
-    let name = c"PyMem_SetAllocator";
-    // SAFETY: a name that ends with zero; nothing is loaded for it.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as usize;
-    if found == 0 {
-        return;
-    }
-    if let Some(object) = find::object_of(found) {
-        met(&object, Headers::of(&object));
-        let _was_replaced = settle();
-    }
+    // Asking the loader for a name that is not there would leave its message to the program.
+    // SAFETY: the function has the type that is asked for, and takes no argument.
+    unsafe { libc::dl_iterate_phdr(Some(look_at), core::ptr::null_mut()) };
+    let _was_replaced = settle();
+}
+
+unsafe extern "C" fn look_at(
+    info: *mut libc::dl_phdr_info,
+    _bytes: usize,
+    _argument: *mut c_void,
+) -> c_int {
+    // SAFETY: the loader gives the description of an object that is loaded.
+    let object = find::described_by(unsafe { &*info });
+    met(&object, Headers::of(&object));
+    c_int::from(STAGE.load(Ordering::Relaxed) != ABSENT)
 }
 
 fn is_wanted() -> bool {

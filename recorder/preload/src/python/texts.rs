@@ -76,21 +76,29 @@ impl Text {
                 .iter()
                 .rev()
                 .fold(0u32, |code, &byte| code << 8 | u32::from(byte));
-            let mut bytes = [0u8; 4];
-            let character = if (0xdc80..0xdd00).contains(&code) {
-                bytes[0] = code as u8;
-                &bytes[..1]
-            } else {
-                let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-                character.encode_utf8(&mut bytes).as_bytes()
-            };
+            let (bytes, length) = utf8_of(code);
+            let character = bytes.get(..length).unwrap_or_default();
             let place = out.get_mut(written..written + character.len());
-            if let Some(place) = place {
-                place.copy_from_slice(character);
+            for (to, from) in place.unwrap_or_default().iter_mut().zip(character) {
+                *to = *from;
             }
             written += character.len();
         }
         written
+    }
+}
+
+/// A character in UTF-8, and how many bytes it takes.
+fn utf8_of(code: u32) -> ([u8; 4], usize) {
+    let rest = |shift: u32| 0x80 | (code >> shift & 0x3f) as u8;
+    match code {
+        0xdc80..0xdd00 => ([code as u8, 0, 0, 0], 1),
+        0..0x80 => ([code as u8, 0, 0, 0], 1),
+        0x80..0x800 => ([0xc0 | (code >> 6) as u8, rest(0), 0, 0], 2),
+        // A surrogate without the other half is no character: U+FFFD.
+        0xd800..0xe000 | 0x11_0000.. => ([0xef, 0xbf, 0xbd, 0], 3),
+        0x800..0x1_0000 => ([0xe0 | (code >> 12) as u8, rest(6), rest(0), 0], 3),
+        _ => ([0xf0 | (code >> 18) as u8, rest(12), rest(6), rest(0)], 4),
     }
 }
 

@@ -87,7 +87,7 @@ impl PythonStack {
         };
         segment.native = native;
         if segment.parent == parent {
-            return named.clamp(segment.first, end)..end;
+            return named.max(segment.first).min(end)..end;
         }
         segment.parent = parent;
         segment.first..end
