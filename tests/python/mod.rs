@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod equality;
+mod export;
 mod stacks;
 
 use heaptape_tests::Room;
