@@ -22,10 +22,10 @@ struct Interpreter {
     version: String,
 }
 
-/// Debian's Python, those of pyenv, and what `HEAPTAPE_TEST_PYTHONS` names (paths, with `:` between
+/// Debian's Python, those of pyenv, and what `HEAPTAPE_PYTHONS` names (paths, with `:` between
 /// them).
 fn interpreters() -> Vec<Interpreter> {
-    let named = std::env::var_os("HEAPTAPE_TEST_PYTHONS").unwrap_or_default();
+    let named = std::env::var_os("HEAPTAPE_PYTHONS").unwrap_or_default();
     let mut programs: Vec<PathBuf> = std::env::split_paths(&named).collect();
     programs.push(PathBuf::from("/usr/bin/python3"));
     let home = std::env::var_os("HOME").unwrap_or_default();

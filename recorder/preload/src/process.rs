@@ -420,6 +420,7 @@ fn follow_fork() {
         None
     } else {
         modules::forget();
+        #[cfg(target_env = "gnu")]
         crate::python::forget();
         enlist(origin::FORKED, cut)
     };

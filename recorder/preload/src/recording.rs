@@ -321,6 +321,10 @@ impl Change {
 
 /// The node of the stack above `caller`; nodes that are new are appended now. 0: none is wanted,
 /// or the rings are full. `PLAIN`: see [`clock::now`]; then nothing runs Python.
+#[cfg_attr(
+    not(target_env = "gnu"),
+    expect(unused_variables, reason = "only interpreters need the operation")
+)]
 #[inline(always)]
 fn stack_of<const PLAIN: bool>(level: &mut Level, operation: u8, caller: Caller) -> u32 {
     if level.stack.is_null() {

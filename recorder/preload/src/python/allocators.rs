@@ -2,7 +2,7 @@
 //! they hand out is recorded block by block, and what they take from `malloc` for it is theirs.
 //!
 //! An allocator is a table of four functions and a word for them. The word that ours get is a
-//! [`Layer`]: which domain it is, and the allocator behind it. The interpreter's configuration may
+//! `Layer`: which domain it is, and the allocator behind it. The interpreter's configuration may
 //! put its own in our place (`-X dev`, `PYTHONMALLOC`); then a new layer goes in front of that.
 //! Earlier ones stay, for somebody may have kept them; a call that comes through two is recorded
 //! once, by the outer one.

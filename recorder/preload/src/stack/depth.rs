@@ -41,6 +41,7 @@ impl Depth {
     }
 
     /// True when the user asked for a depth.
+    #[cfg(target_env = "gnu")]
     #[inline(always)]
     #[must_use]
     pub(super) fn is_asked(&self) -> bool {

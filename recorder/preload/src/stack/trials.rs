@@ -1,4 +1,5 @@
-//! Keeping stacks from event to event costs something; where it does not pay, it is left for a while.
+//! Keeping stacks from event to event costs something; where it does not pay, it is left for a
+//! while.
 
 /// Whether it pays to keep stacks. It does not in a program that changes an outer frame with every
 /// event: then all inside of it is compared, and walked all the same.

@@ -56,8 +56,8 @@ impl Python {
         Some(OwnedPython(python))
     }
 
-    /// True when a stack of `native` frames, all as they were, has all Python frames in it (or will,
-    /// when those that hold no more are named again).
+    /// True when a stack of `native` frames, all as they were, has all Python frames in it, or will
+    /// when those that hold no more are named again.
     #[inline(always)]
     pub(super) fn can_stay(&self, native: usize, inner_sp: usize) -> bool {
         if native < self.stale {

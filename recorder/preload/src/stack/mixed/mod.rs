@@ -132,7 +132,8 @@ impl StackCapture {
         self.name_mixed(python, frames, caller.sp, layout, sink)
     }
 
-    /// Names these native frames, and the Python frames that stand in or between them. The node of the innermost; 0: a record was refused.
+    /// Names these native frames, and the Python frames that stand in or between them. The node of
+    /// the innermost; 0: a record was refused.
     #[inline(never)]
     fn name_mixed(
         &mut self,
