@@ -39,6 +39,12 @@ pub fn c(name: &str, options: &[&str]) -> PathBuf {
     build("cc", name, stem, &[&C_OPTIONS, options].concat())
 }
 
+/// A C program with the file name `output`.
+#[must_use]
+pub fn c_as(name: &str, output: &str, options: &[&str]) -> PathBuf {
+    build("cc", name, output, &[&C_OPTIONS, options].concat())
+}
+
 /// A shared library from C, with the file name `output`.
 #[must_use]
 pub fn c_library(name: &str, output: &str, options: &[&str]) -> PathBuf {

@@ -158,3 +158,53 @@ fn embedded() {
         );
     }
 }
+
+/// What calls itself an interpreter and is none, or is one that nobody knows, is recorded as a
+/// native program, and the tape says so.
+#[test]
+fn what_is_no_interpreter_is_told_from_one() {
+    let versions = [
+        ("0x030900f0", "they do not look as its version says"),
+        ("0x030a00f0", "they do not look as its version says"),
+        ("0x030b00f0", "they do not look as its version says"),
+        ("0x030c00f0", "they do not look as its version says"),
+        ("0x030d00f0", "they do not look as its version says"),
+        ("0x030e00f0", "they do not look as its version says"),
+        ("0x036300f0", "a version that is not known"),
+        ("0x020700f0", "a version that is not known"),
+    ];
+    for (version, reason) in versions {
+        let room = Room::new();
+        let name = format!("-DVERSION={version}");
+        let output = format!("no_python_{version}");
+        let program = build::c_as("no_python.c", &output, &[&name, "-rdynamic"]);
+        room.record_as_bare("t.tape", &[&program]);
+        let info = room.json(&["info", "t.tape"]);
+        let told = array(&info, "not_recorded");
+        assert_eq!(told.len(), 1, "{version}: {info:#}");
+        let expected = format!("its frames of Python: {reason}");
+        assert_eq!(text(&told[0], "reason"), expected, "{version}");
+        let answer = room.json(&[
+            "stats",
+            "t.tape",
+            "--at",
+            "mark:done",
+            "--group-by",
+            "domain",
+            "--min-size",
+            "2000",
+        ]);
+        assert_eq!(
+            rows(&answer).get("obj"),
+            Some(&(50 * 2000, 50)),
+            "{version}"
+        );
+        let answer = live_at(&room, "t.tape", "mark:done", &["--min-size", "2000"]);
+        let row = &array(&answer, "rows")[0];
+        let frames = array(row, "frames");
+        assert!(
+            frames.iter().any(|frame| frame["function"] == "main"),
+            "{row:#}"
+        );
+    }
+}

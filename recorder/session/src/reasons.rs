@@ -44,6 +44,13 @@ pub const OWN_ALLOCATOR: &str = "brings its own allocator";
 /// The program that starts it forbids itself, and so it, what recording needs.
 pub const FORBIDDEN_CALLS: &str = "its starter forbids it system calls that recording needs";
 
+/// Its interpreter is of a version that is not known; it is recorded as a native program.
+pub const PYTHON_VERSION: &str = "its frames of Python: a version that is not known";
+/// As [`PYTHON_VERSION`], for a build in which threads run Python at the same time.
+pub const PYTHON_FREE_THREADED: &str = "its frames of Python: built without the global lock";
+/// As [`PYTHON_VERSION`], for what was not where it should be.
+pub const PYTHON_LAYOUT: &str = "its frames of Python: they do not look as its version says";
+
 /// Beginnings of the names of libraries that bring a sanitizer, with the reason.
 pub const SANITIZER_LIBRARIES: [(&[u8], &str); 9] = [
     (b"libasan.so", ASAN),

@@ -197,15 +197,16 @@ const COOKIE: usize = usize::from_ne_bytes(*b"xdebugpy");
 /// No structure is larger.
 const OFFSET_MAX: usize = 4096;
 
-/// Why the stacks of an interpreter are not recorded.
+/// Why the frames of an interpreter are not recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub enum Refusal {
     /// A version that is not known.
-    Version,
+    Version = 1,
     /// Built without the global lock.
-    FreeThreaded,
+    FreeThreaded = 2,
     /// What was found is not where it should be.
-    Layout,
+    Layout = 3,
 }
 
 impl Layout {
@@ -297,6 +298,17 @@ impl Layout {
         }
     }
 
+    /// As [`Layout::top`], where nothing is known of the layout yet: reads only what can be read.
+    /// `None`: it cannot be.
+    #[must_use]
+    pub fn peek_top(&self, state: usize) -> Option<usize> {
+        match (peek(state + self.state_frame)?, self.chain_frame) {
+            (0, _) => Some(0),
+            (first, Some(offset)) => peek(first.wrapping_add(offset)),
+            (first, None) => Some(first),
+        }
+    }
+
     /// The code object of a frame, or whatever stands in its place.
     ///
     /// # Safety
@@ -313,12 +325,12 @@ impl Layout {
     /// code, which says nothing. Reads only what can be read.
     #[must_use]
     pub fn fits(&self, frame: usize, types: &Types) -> Option<bool> {
-        let Some(code) = peek(frame + self.frame_code) else {
+        let Some(code) = peek(frame.wrapping_add(self.frame_code)) else {
             return Some(false);
         };
         let code = code & !self.frame_code_tag;
         if self.family == Family::Shims {
-            let owner = peek(frame + self.frame_owner).map(|word| word as u8);
+            let owner = peek(frame.wrapping_add(self.frame_owner)).map(|word| word as u8);
             if owner.is_none_or(|owner| owner >= OWNED_BY_C_STACK) {
                 return owner.map_or(Some(false), |_| None);
             }
@@ -332,14 +344,14 @@ impl Layout {
             found == Some(of)
         };
         has_type(Some(code), types.code)
-            && has_type(peek(code + self.code_file), types.text)
-            && has_type(peek(code + self.code_name), types.text)
-            && has_type(peek(code + self.code_lines), types.bytes)
+            && has_type(peek(code.wrapping_add(self.code_file)), types.text)
+            && has_type(peek(code.wrapping_add(self.code_name)), types.text)
+            && has_type(peek(code.wrapping_add(self.code_lines)), types.bytes)
     }
 
     fn is_inside(&self, frame: usize, code: usize) -> bool {
         const UNITS_MAX: usize = 1 << 28;
-        let Some(at) = peek(frame + self.frame_instruction) else {
+        let Some(at) = peek(frame.wrapping_add(self.frame_instruction)) else {
             return false;
         };
         if self.code_instructions == 0 {

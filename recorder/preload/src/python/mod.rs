@@ -12,16 +12,18 @@ pub mod codes;
 pub mod layout;
 pub mod texts;
 
+use crate::modules::PathBuffer;
 use crate::modules::elf::Headers;
 use crate::modules::exports::Exports;
 use crate::modules::find::{self, Object};
-use crate::{next, objects, process, thread};
+use crate::{lineage, modules, next, objects, process, thread};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::MaybeUninit;
 use heaptape_session::layout::options;
+use heaptape_session::reasons;
 use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
-use layout::{Layout, Types, load};
+use layout::{Layout, Refusal, Types, load};
 
 /// No interpreter was found, or its frames are not wanted or not known.
 const NONE: u32 = 0;
@@ -45,6 +47,8 @@ const STARTED: u32 = 3;
 /// How far the interpreter was taken up.
 static STAGE: AtomicU32 = AtomicU32::new(ABSENT);
 
+/// A [`Refusal`] that was not told yet; 0: none.
+static REFUSAL: AtomicU32 = AtomicU32::new(0);
 /// Not 0: the interpreter's object was told to stay.
 static IS_STAYING: AtomicU32 = AtomicU32::new(0);
 
@@ -190,8 +194,32 @@ fn take_up() {
     STAGE.store(STARTED, Ordering::Release);
 }
 
-/// Learns how the interpreter's frames are read.
+/// Learns how the interpreter's frames are read, or notes why they are not.
 fn find_frames() {
+    if let Err(refusal) = try_to_find_frames() {
+        refuse(refusal);
+    }
+}
+
+/// The frames are not recorded: to be told as soon as no event is under way.
+fn refuse(refusal: Refusal) {
+    FRAMES.store(NONE, Ordering::Relaxed);
+    REFUSAL.store(refusal as u32, Ordering::Relaxed);
+}
+
+/// Tells why the frames are not recorded.
+#[cold]
+fn tell(refusal: u32) {
+    let reason = match refusal {
+        known if known == Refusal::FreeThreaded as u32 => reasons::PYTHON_FREE_THREADED,
+        known if known == Refusal::Version as u32 => reasons::PYTHON_VERSION,
+        _ => reasons::PYTHON_LAYOUT,
+    };
+    let mut path = PathBuffer::default();
+    lineage::note_not_recorded(reason, modules::executable(&mut path));
+}
+
+fn try_to_find_frames() -> Result<(), Refusal> {
     let types = Types {
         code: address(Name::CodeType),
         text: address(Name::TextType),
@@ -202,16 +230,12 @@ fn find_frames() {
         found => found,
     };
     let own = address(Name::Own);
-    if [types.code, types.text, types.bytes, holder, own].contains(&0) {
-        return;
-    }
-    let Some(version) = version() else {
-        return;
-    };
+    let version = version().ok_or(Refusal::Version)?;
     // SAFETY: the export is the interpreter's own structure.
-    let Ok(layout) = (unsafe { Layout::of(version, address(Name::Runtime)) }) else {
-        return;
-    };
+    let layout = unsafe { Layout::of(version, address(Name::Runtime)) }?;
+    if [types.code, types.text, types.bytes, holder, own].contains(&0) {
+        return Err(Refusal::Layout);
+    }
     let eval = address(Name::Eval);
     let eval_bytes = EVAL_BYTES.load(Ordering::Relaxed) as usize;
     let interpreter = Interpreter {
@@ -226,6 +250,7 @@ fn find_frames() {
     // SAFETY: the function that ends code objects, in their type, which is in writable memory.
     unsafe { codes::watch(types.code + layout::TYPE_DEALLOC) };
     FRAMES.store(UNTRIED, Ordering::Release);
+    Ok(())
 }
 
 /// The interpreter's version, 3.9 as 0x0309.
@@ -328,16 +353,34 @@ pub fn thread_state(holds_lock: bool) -> usize {
     }
 }
 
-/// Whether this frame, the current one of the calling thread, may be read by the table. The first
-/// ones are looked at.
+/// The current frame of the calling thread's state; 0: none, or none that may be read by the table.
+/// The first ones are looked at.
 #[inline(always)]
 #[must_use]
-pub fn may_read(frame: usize) -> bool {
-    FRAMES.load(Ordering::Relaxed) == TRUSTED || try_frame(frame)
+pub fn current_frame(layout: &Layout, state: usize) -> usize {
+    if state == 0 {
+        0
+    } else if FRAMES.load(Ordering::Relaxed) == TRUSTED {
+        // SAFETY: the calling thread's own state, and the layout was seen to be right.
+        unsafe { layout.top(state) }
+    } else {
+        try_state(layout, state)
+    }
 }
 
 #[cold]
 #[inline(never)]
+fn try_state(layout: &Layout, state: usize) -> usize {
+    match layout.peek_top(state) {
+        Some(frame) if frame != 0 && try_frame(frame) => frame,
+        Some(_) => 0,
+        None => {
+            refuse(Refusal::Layout);
+            0
+        }
+    }
+}
+
 fn try_frame(frame: usize) -> bool {
     let Some(interpreter) = interpreter() else {
         return false;
@@ -348,7 +391,7 @@ fn try_frame(frame: usize) -> bool {
             true
         }
         Some(false) => {
-            FRAMES.store(NONE, Ordering::Relaxed);
+            refuse(Refusal::Layout);
             false
         }
         None => false,
@@ -368,6 +411,10 @@ pub fn settle() -> bool {
 #[cold]
 #[inline(never)]
 fn settle_allocators() -> bool {
+    let refusal = REFUSAL.swap(0, Ordering::Relaxed);
+    if refusal != 0 {
+        tell(refusal);
+    }
     match STAGE.load(Ordering::Acquire) {
         MET => take_up(),
         STARTED if !is_initialized() => {

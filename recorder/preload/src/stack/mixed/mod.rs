@@ -81,14 +81,7 @@ impl StackCapture {
         // SAFETY: made by `Python::create`, and this capture's alone: it does not reach it in
         // another way before this reference ends.
         let python = unsafe { python.as_mut() };
-        let mut top = 0;
-        if state != 0 {
-            // SAFETY: the calling thread's own state.
-            top = unsafe { layout.top(state) };
-        }
-        if top != 0 && !interpreter::may_read(top) {
-            top = 0;
-        }
+        let top = interpreter::current_frame(layout, state);
         // SAFETY: the current frame of the calling thread; it was seen to look as the table says.
         let update = unsafe { python.stack.update(layout, state, top) };
         if let Update::From(native) = update {
