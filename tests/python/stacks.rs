@@ -83,6 +83,9 @@ fn native_frames_stand_between_python_frames() {
                     "{what}: {name} is not in {native:?}"
                 );
             }
+            // All begin where the program does.
+            let outermost = array(row, "frames").last().unwrap();
+            assert_eq!(text(outermost, "function"), "_start", "{what}: {row:#}");
             // No frame of the interpreter's loop is left beside the Python frames that it runs.
             let loops = array(row, "frames").iter();
             let loops = loops.filter(|frame| {
@@ -116,7 +119,7 @@ fn code_objects_that_die() {
         for size in (2000..6000u64).step_by(4) {
             let name = format!("f{size}");
             let mut rows = array(&answer, "rows").iter();
-            let row = rows.find(|row| array(row, "frames")[0]["function"] == name.as_str());
+            let row = rows.find(|row| row["frames"][0]["function"] == name.as_str());
             let row = row.unwrap_or_else(|| panic!("no {name}"));
             let found = array(row, "frames");
             assert_eq!(text(&found[0], "file"), "<string>");

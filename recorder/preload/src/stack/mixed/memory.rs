@@ -53,6 +53,10 @@ impl Python {
         let place = unsafe { python.byte_add(offset_of!(Self, stack)) };
         // SAFETY: it is the field of this type; all others are numbers.
         unsafe { place.cast().write(stack) };
+        // SAFETY: a field of the memory.
+        let place = unsafe { python.byte_add(offset_of!(Self, stale)) };
+        // SAFETY: as before. No frame has a name yet.
+        unsafe { place.cast().write(1usize) };
         Some(OwnedPython(python))
     }
 
