@@ -87,6 +87,54 @@ fn children_have_their_own_code_objects() {
     }
 }
 
+/// With `tracemalloc` from the start its own memory is seen as it is: what it allocates is freed.
+#[test]
+fn tracemalloc_from_the_start() {
+    for interpreter in interpreters() {
+        let room = Room::new();
+        let source = "keep = [[str(i)] for i in range(20000)]\ndel keep\n\
+            import tracemalloc\ntracemalloc.stop()\n";
+        let program = room.write("program.py", source);
+        let python = interpreter.program.to_str().unwrap();
+        let argv = [python, "-X", "tracemalloc=5", program.to_str().unwrap()];
+        room.record_as_bare("t.tape", &argv);
+        let info = room.json(&["info", "t.tape"]);
+        assert!(number(&info, "unknown_frees") <= 20, "{python}: {info:#}");
+    }
+}
+
+/// A recursion of tens of thousands of calls, with events all the way, is whole and costs no more
+/// at the end than at the beginning: the test's time limit would end one that does.
+#[test]
+fn deep_recursion() {
+    let source = "import ctypes, sys\nsys.setrecursionlimit(10**6)\nkeep = []\n\
+        def deeper(n):\n    here = [n]\n    if n == 0:\n        keep.append(bytearray(70001))\n\
+        \x20       return 0\n    return deeper(n - 1) + len(here)\n\
+        deeper(30000)\nmark = getattr(ctypes.CDLL(None), 'heaptape_mark', None)\n\
+        if mark is not None:\n    mark(b'done')\n";
+    // Earlier versions call themselves by C, and need a larger stack.
+    for interpreter in interpreters() {
+        if ["3.9", "3.10"].contains(&interpreter.version.as_str()) {
+            continue;
+        }
+        let room = Room::new();
+        let program = room.write("program.py", source);
+        let argv = [interpreter.program.as_path(), &program];
+        room.record_as_bare("t.tape", &argv);
+        let sizes = [
+            "--lang",
+            "python",
+            "--min-size",
+            "70001",
+            "--max-size",
+            "70002",
+        ];
+        let answer = live_at(&room, "t.tape", "mark:done", &sizes);
+        let frames = array(&array(&answer, "rows")[0], "frames");
+        assert_eq!(frames.len(), 30_002, "{}", interpreter.program.display());
+    }
+}
+
 /// A killed interpreter's tape is whole, with lines.
 #[test]
 fn killed() {

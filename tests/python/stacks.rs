@@ -134,6 +134,10 @@ fn code_objects_that_die() {
             }
         }
         assert!(grown < 3);
+        for (size, file) in [(70_005, "abcd"), (70_007, "\u{6261}\u{6463}")] {
+            let row = row_of(&answer, size);
+            assert_eq!(text(&array(row, "frames")[0], "file"), file);
+        }
     }
 }
 

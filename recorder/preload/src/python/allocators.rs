@@ -7,6 +7,7 @@
 //! Earlier ones stay, for somebody may have kept them; a call that comes through two is recorded
 //! once, by the outer one.
 
+use super::layout::peek;
 use crate::caller::Caller;
 use crate::recording::{self, Change, operation};
 use crate::thread::Thread;
@@ -106,8 +107,8 @@ pub unsafe fn start(get: usize, set: usize) {
     let _were_missing = unsafe { stand_in_front() };
 }
 
-/// Looks whether ours are in front of all allocators, and puts them there where they are not: true
-/// when there were such.
+/// Looks whether ours are in front of all allocators, and puts them there where they are not. True
+/// when one of these is no plain one: what it hands out is not what it gets.
 ///
 /// # Safety
 /// [`start`] was called.
@@ -117,7 +118,7 @@ pub unsafe fn stand_in_front() -> bool {
     let get: GetAllocator = unsafe { core::mem::transmute(get) };
     // SAFETY: as before.
     let set: SetAllocator = unsafe { core::mem::transmute(set) };
-    let mut were_missing = false;
+    let mut was_special = false;
     for (domain, operations) in OPERATIONS.iter().enumerate() {
         let mut found = MaybeUninit::<Allocator>::zeroed();
         // SAFETY: the interpreter fills the structure in.
@@ -127,6 +128,7 @@ pub unsafe fn stand_in_front() -> bool {
         }
         // SAFETY: filled in, and its functions are not null: see `is_ours`.
         let behind = unsafe { found.assume_init() };
+        was_special |= !behind.context.is_null();
         let Some(layer) = new_layer(behind, *operations) else {
             break;
         };
@@ -139,18 +141,20 @@ pub unsafe fn stand_in_front() -> bool {
         };
         // SAFETY: the interpreter copies the structure; the layer stays.
         unsafe { set(domain as c_int, &raw const ours) };
-        were_missing = true;
     }
-    were_missing
+    was_special
 }
 
-/// True when an allocator is ours, or nothing that could be called.
+/// True when an allocator is ours, or leads to ours as `tracemalloc` does (its word is the address
+/// of the allocator behind it), or is nothing that could be called.
 fn is_ours(found: &MaybeUninit<Allocator>) -> bool {
-    let words: *const usize = found.as_ptr().cast();
+    let words: *const [usize; 5] = found.as_ptr().cast();
     // SAFETY: zeroed, and the interpreter may have written five words.
-    let words = unsafe { words.cast::<[usize; 5]>().read() };
-    let [_context, functions @ ..] = words;
-    functions.contains(&0) || functions.first() == Some(&(malloc as *const () as usize))
+    let [context, functions @ ..] = unsafe { words.read() };
+    let ours = malloc as *const () as usize;
+    functions.contains(&0)
+        || functions.first() == Some(&ours)
+        || peek(context.wrapping_add(size_of::<usize>())) == Some(ours)
 }
 
 fn new_layer(behind: Allocator, operations: Operations) -> Option<*mut Layer> {

@@ -225,7 +225,9 @@ impl Content<'_> {
         let file = unsafe { self.file.stored() };
         // SAFETY: as before.
         let name = unsafe { self.name.stored() };
-        let seed = mix(u64::from(self.first_line), u64::from(self.form));
+        let widths = (self.file.width() << 8 | self.name.width()) as u64;
+        let form = widths << 8 | u64::from(self.form);
+        let seed = mix(u64::from(self.first_line), form);
         [file, name, self.lines].into_iter().fold(seed, hash_bytes)
     }
 

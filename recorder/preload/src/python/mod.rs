@@ -400,8 +400,8 @@ fn try_frame(frame: usize) -> bool {
 
 /// Takes up an interpreter that was met; looks whether its configuration has put allocators in
 /// place of ours, as it may until it has started. Called by the hooks of `malloc`, outside of the
-/// recorder. True when it had: then this very call is one that such an allocator makes, which ours
-/// did not see.
+/// recorder. True when it had, and one that hands out other blocks than it gets: then this very
+/// call is one that such an allocator makes, which ours did not see.
 #[inline(always)]
 #[must_use]
 pub fn settle() -> bool {

@@ -61,6 +61,12 @@ impl Text {
         unsafe { core::slice::from_raw_parts(self.data as *const u8, bytes) }
     }
 
+    /// Bytes of a character as it is stored: the same bytes may be two texts.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Writes it as UTF-8 and returns how many bytes it takes; what finds no room is counted only.
     /// A byte that the interpreter could not decode (a lone surrogate from U+DC80 on) is that
     /// byte again.

@@ -23,6 +23,13 @@ pub(super) const FRAMES_ALWAYS: usize = 4096;
 /// some three times as fast as the counter.
 const CALLS_A_TICK: u64 = 8;
 
+/// As [`FRAMES_ALWAYS`], for frames of Python: to leave one and to enter another takes dozens of
+/// instructions.
+const PYTHON_FRAMES_ALWAYS: usize = 512;
+/// Ticks that pass at least until a frame of Python was left and another one entered: both together
+/// take an interpreter some ten nanoseconds at its best, and counters tick more than once in one.
+const TICKS_A_PYTHON_CALL: u64 = 4;
+
 /// What was last compared. All-zero bytes are valid: nothing was.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
@@ -37,18 +44,38 @@ impl Checked {
     /// `index`; 0: that is not known.
     #[must_use]
     pub(super) fn unchanged(&self, index: usize) -> usize {
+        let calls = |ticks: u64| ticks.saturating_mul(CALLS_A_TICK);
+        self.unchanged_after(index, calls, FRAMES_ALWAYS)
+    }
+
+    /// As [`Checked::unchanged`], for frames of Python.
+    #[inline(always)]
+    #[must_use]
+    pub(super) fn unchanged_python(&self, index: usize) -> usize {
+        if index <= PYTHON_FRAMES_ALWAYS {
+            return 0;
+        }
+        self.unchanged_after(
+            index,
+            |ticks| ticks / TICKS_A_PYTHON_CALL,
+            PYTHON_FRAMES_ALWAYS,
+        )
+    }
+
+    fn unchanged_after(&self, index: usize, calls: impl Fn(u64) -> u64, always: usize) -> usize {
         if self.index.get() == 0 || !clock::is_counter() {
             return 0;
         }
         let Some(ticks) = now().checked_sub(self.ticks.get()) else {
             return 0;
         };
-        let calls = usize::try_from(ticks.saturating_mul(CALLS_A_TICK)).unwrap_or(usize::MAX);
-        let outer = index.saturating_sub(calls.saturating_add(FRAMES_ALWAYS));
+        let calls = usize::try_from(calls(ticks)).unwrap_or(usize::MAX);
+        let outer = index.saturating_sub(calls.saturating_add(always));
         outer.min(self.index.get())
     }
 
     /// All from the frame `index` on outwards is as it was kept.
+    #[inline(always)]
     pub(super) fn note(&self, index: usize) {
         if clock::is_counter() {
             self.index.set(index);

@@ -7,7 +7,8 @@
 //! words that tell of it are: where it is in its code, who called it, which code it is (frame
 //! objects) or whose frame it is. That its code object is no other one at the same address is
 //! known by the count of deaths ([`codes`]). That the innermost frame is as it was says nothing of
-//! the outer ones: all are compared, at every event.
+//! the outer ones: all are compared, at every event, but for those thousands of frames further out
+//! that cannot have changed in so short a time (see `checked.rs`).
 //!
 //! A *segment* is the frames that one call of the interpreter's loop runs, one below the other
 //! without C in between; its address is that of something in the loop's frame on the C stack.
@@ -15,6 +16,7 @@
 mod frame;
 mod segments;
 
+use super::checked::Checked;
 use super::growing::Growing;
 use crate::python::codes;
 use crate::python::layout::{Family, Layout, load};
@@ -61,6 +63,8 @@ pub struct PythonStack {
     named: usize,
     deaths: u64,
     places: [u32; PLACES],
+    /// What need not be compared again.
+    checked: Checked,
 }
 
 /// What an event's frames are, beside those of the last event.
@@ -98,11 +102,13 @@ impl PythonStack {
             named: 0,
             deaths: 0,
             places: [0; PLACES],
+            checked: Checked::default(),
         }
     }
 
     /// Forgets everything.
     pub fn start(&mut self) {
+        self.checked.keep(0);
         self.count = 0;
         self.segment_count = 0;
         self.named = 0;
@@ -245,8 +251,9 @@ impl PythonStack {
         mut at: At,
         index: usize,
     ) -> Result<(), usize> {
+        let outer = self.checked.unchanged_python(index + 1);
         let kept = self.frames.values().get(..=index).unwrap_or_default();
-        for (index, kept) in kept.iter().enumerate().rev() {
+        for (index, kept) in kept.iter().enumerate().skip(outer).rev() {
             if kept.frame != at.frame {
                 return Err(index);
             }
@@ -255,7 +262,20 @@ impl PythonStack {
                 return Err(index);
             }
         }
-        if at.frame == 0 { Ok(()) } else { Err(0) }
+        // What is outside of the frames that cannot have changed is not looked at.
+        let expected = outer.checked_sub(1).map_or(0, |index| {
+            self.frames
+                .values()
+                .get(index)
+                .map_or(0, |frame| frame.frame)
+        });
+        if at.frame != expected {
+            return Err(outer);
+        }
+        if outer != 0 || index > PLACES {
+            self.checked.note(index + 1);
+        }
+        Ok(())
     }
 
     #[inline(always)]
@@ -301,6 +321,7 @@ impl PythonStack {
         }
         self.count = count;
         self.named = self.named.min(kept);
+        self.checked.keep(kept);
         self.segment(kept, goes_on);
         update
     }

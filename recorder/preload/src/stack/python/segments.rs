@@ -132,8 +132,9 @@ impl PythonStack {
 
     /// Divides the frames from `kept` on into segments.
     pub(super) fn segment(&mut self, kept: usize, goes_on: bool) {
-        let stay = |segment: &&Segment| segment.first < kept;
-        let mut count = self.segments().iter().take_while(stay).count();
+        let goes = |segment: &&Segment| segment.first >= kept;
+        let gone = self.segments().iter().rev().take_while(goes).count();
+        let mut count = self.segment_count - gone;
         let segments = self.segments.values_mut();
         if goes_on
             && let Some(last) = count.checked_sub(1)
