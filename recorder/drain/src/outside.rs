@@ -36,8 +36,10 @@ const RESUMED: &str = "resumed";
 pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
     ask(pid, |session, mut place| {
         loop {
+            // Asked first: the slot may be given back as soon as the next image is there.
+            let known = Image::at(session, place);
             pause_image(session, pid, place, wanted)?;
-            let Some(next) = next_image(session, place) else {
+            let Some(next) = known.and_then(|known| known.next(session)) else {
                 return Ok(());
             };
             place = next;
@@ -45,39 +47,60 @@ pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
     })
 }
 
-/// The image that the process of the one at `place` becomes, or became a moment ago: it may have
-/// asked what that one was told before that was told. One that claims its slot later asks later.
-fn next_image(session: &Session, place: SlotPlace) -> Option<SlotPlace> {
-    let before = session.map.process(place.index)?;
-    let image = before.image.load(Ordering::Relaxed);
-    let namespace = before.pid_namespace.load(Ordering::Relaxed);
-    let owner = process_owner(before);
-    if owner.generation != place.generation {
-        return None;
+/// What tells an image from the next one of its process.
+#[derive(Debug, Clone, Copy)]
+struct Image {
+    place: SlotPlace,
+    /// As its slot has it.
+    pid: u32,
+    namespace: u64,
+    number: u32,
+}
+
+impl Image {
+    /// The image that has the slot at `place`.
+    fn at(session: &Session, place: SlotPlace) -> Option<Self> {
+        let slot = session.map.process(place.index)?;
+        let number = slot.image.load(Ordering::Relaxed);
+        let namespace = slot.pid_namespace.load(Ordering::Relaxed);
+        let owner = process_owner(slot);
+        (owner.generation == place.generation).then_some(Self {
+            place,
+            pid: owner.pid,
+            namespace,
+            number,
+        })
     }
-    let start = Instant::now();
-    loop {
-        let mut is_any_claimed = false;
-        let high = session.map.header().process_high.load(Ordering::SeqCst);
-        for index in (0..high).filter(|index| *index != place.index) {
-            let slot = session.map.process(index)?;
-            let other = process_owner(slot);
-            let is_its = other.pid == owner.pid;
-            is_any_claimed |= is_its && other.phase == phase::CLAIMED;
-            let is_next = is_its
-                && other.phase == phase::RUNNING
-                && slot.image.load(Ordering::Relaxed) > image
-                && slot.pid_namespace.load(Ordering::Relaxed) == namespace;
-            if is_next {
+
+    /// The image that the process becomes, or became a moment ago: it may have asked what this one
+    /// was told before that was told. One that claims its slot later asks later.
+    fn next(&self, session: &Session) -> Option<SlotPlace> {
+        let start = Instant::now();
+        loop {
+            let mut is_any_claimed = false;
+            let high = session.map.header().process_high.load(Ordering::SeqCst);
+            for index in 0..high {
+                let slot = session.map.process(index)?;
+                let other = process_owner(slot);
                 let generation = other.generation;
-                return Some(SlotPlace { index, generation });
+                let is_this = (index, generation) == (self.place.index, self.place.generation);
+                if is_this || other.pid != self.pid {
+                    continue;
+                }
+                is_any_claimed |= other.phase == phase::CLAIMED;
+                let is_next = other.phase == phase::RUNNING
+                    && slot.image.load(Ordering::Relaxed) > self.number
+                    && slot.pid_namespace.load(Ordering::Relaxed) == self.namespace;
+                if is_next {
+                    return Some(SlotPlace { index, generation });
+                }
             }
+            // It may die before it begins.
+            if !is_any_claimed || start.elapsed() > PATIENCE {
+                return None;
+            }
+            std::thread::sleep(NAP);
         }
-        // It may die before it begins.
-        if !is_any_claimed || start.elapsed() > PATIENCE {
-            return None;
-        }
-        std::thread::sleep(NAP);
     }
 }
 
@@ -98,7 +121,8 @@ fn pause_image(
     set_mark(session, pid, place, name, || {
         let before = session.clock().ticks();
         // The recorder meets it with its next allocation. Of several that ask at once one changes
-        // the word, and sets the mark. SeqCst: before `next_image` looks.
+        // the word, and sets the mark. SeqCst: before [`Image::next`]
+        // looks.
         slot.paused
             .compare_exchange(old, new, Ordering::SeqCst, Ordering::Relaxed)
             .ok()?;
