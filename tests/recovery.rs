@@ -335,7 +335,7 @@ fn waiting_threads_notice_that_the_launcher_is_gone() {
 #[test]
 fn recovering_under_a_running_program() {
     let room = Room::new();
-    let (running, pid) = start(&room, 400);
+    let (running, pid) = start(&room, 1600);
     send(running.pid(), libc::SIGKILL);
     let done = wait_for("the launcher's end", || {
         let done = rounds_in(&running.stdout_so_far());
@@ -343,7 +343,7 @@ fn recovering_under_a_running_program() {
     });
     recover(&room, done);
     let after = rounds_in(&running.stdout_so_far());
-    assert!(after < 400, "the program ended before its tape was cut");
+    assert!(after < 1600, "the program ended before its tape was cut");
     let info = room.json(&["info", "r.tape"]);
     assert_eq!(info["complete"], false, "{info:#}");
     assert_eq!(info["ended_by"], "unknown", "{info:#}");
@@ -355,7 +355,7 @@ fn recovering_under_a_running_program() {
         let text = running.stdout_so_far();
         text.ends_with("end\n").then_some(text)
     });
-    assert_eq!(rounds_in(&output), 400, "the target was harmed");
+    assert_eq!(rounds_in(&output), 1600, "the target was harmed");
     assert_eq!(running.finish().code, 137);
     room.wait_for_processes();
     assert!(room.sessions().is_empty(), "{:?}", room.sessions());
@@ -440,7 +440,7 @@ fn nothing_to_recover_leaves_nothing() {
             "patient-static",
             &["-O2", "-static", "-pthread"],
         );
-        let argv = [program.to_str().unwrap(), "4"];
+        let argv = [program.to_str().unwrap(), "400"];
         let running = room.start(&mut room.record_command("t.tape", &[], &argv));
         wait_for("the program", || {
             running.stdout_so_far().contains("round 1\n").then_some(())
