@@ -3,7 +3,7 @@
 
 use crate::truth_of;
 use heaptape_tests::answers::number;
-use heaptape_tests::{Room, build};
+use heaptape_tests::{Room, build, repeats};
 
 /// A signal comes anywhere within a child's first event, and its handler forks: three processes,
 /// three tapes.
@@ -39,7 +39,7 @@ fn a_handler_that_forks_within_the_first_event() {
 fn memory_that_is_lent_before_the_first_event() {
     let program = build::c("lent.c", &[]);
     for how in ["raw", "_Fork", "fork"] {
-        for way in ["vfork", "exec", "clone", "spawn"] {
+        for way in ["vfork", "exec", "clone", "share", "spawn"] {
             let room = Room::new();
             let argv = [program.to_str().unwrap(), how, way];
             let said = room.record("t.tape", &[], &argv);
@@ -60,5 +60,25 @@ fn memory_that_is_lent_before_the_first_event() {
                 }
             }
         }
+    }
+}
+
+/// A handler forks and waits for its child, which returns into what the handler interrupted: often
+/// while the parent's next chunk is claimed. Whatever the child does there, the parent's tape is
+/// whole.
+#[test]
+fn a_handlers_child_that_returns() {
+    let program = build::c("returns.c", &[]);
+    for _ in 0..repeats(2) {
+        let room = Room::new();
+        let argv = [program.to_str().unwrap(), "60"];
+        let said = room.record("t.tape", &["--no-symbolize"], &argv);
+        assert_eq!(said.code, 0, "{said:?}");
+        room.wait_for_processes();
+        let info = room.assert_clean("t.tape");
+        let grabbed: u64 = said.stdout.trim_end().parse().unwrap();
+        assert_eq!(number(&info["events"], "alloc"), grabbed, "{info:#}");
+        assert_eq!(number(&info["events"], "free"), grabbed, "{info:#}");
+        assert_eq!(number(&info["end"], "count"), 0, "{info:#}");
     }
 }

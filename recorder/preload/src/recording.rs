@@ -62,11 +62,12 @@ pub mod operation {
     pub const MUNMAP: u8 = 128;
     pub const SBRK_SHRINK: u8 = 129;
     pub const MREMAP: u8 = 160;
+    pub const PYTHON_REUSE: u8 = 192;
 
     /// True for calls whose caller has the interpreter's lock, by its contract.
     #[must_use]
     pub const fn holds_interpreter(operation: u8) -> bool {
-        matches!(operation, 19..=24 | 51 | 54 | 83 | 86)
+        matches!(operation, 19..=24 | 51 | 54 | 83 | 86 | 192)
     }
 }
 
@@ -432,29 +433,37 @@ fn append<const N: usize>(level: &mut Level, words: &[u64; N]) -> bool {
 /// Appends bytes: kind, contents; false when they cannot be stored. The caller has entered `level`.
 pub fn append_blob(level: &mut Level, kind: u8, parts: &[&[u8]]) -> bool {
     let words = record::blob_words(kind, level.ticks, parts);
-    // Long enough that a signal may well come in between; its handler may fork.
-    append_attempting(level, words, |append| signals::held(append))
+    // Long enough that a signal may well come in between.
+    append_attempting(level, words, true)
 }
 
 /// As [`append`], and goes on to the next chunk, or waits for one.
 #[cold]
 #[inline(never)]
 fn append_slowly(level: &mut Level, words: impl ExactSizeIterator<Item = u64> + Clone) -> bool {
-    append_attempting(level, words, |append| append())
+    append_attempting(level, words, false)
 }
 
-/// As [`append_slowly`]; `attempt` is around each attempt, and not around what waits.
+/// As [`append_slowly`]. A handler that forks while a record `is_long`, or while the next chunk is
+/// claimed and linked, would have a child that goes on with the same: two processes write one
+/// stream, and what one of them links is lost. So signals wait then, but not while nothing is free.
 fn append_attempting(
     level: &mut Level,
     words: impl ExactSizeIterator<Item = u64> + Clone,
-    attempt: impl Fn(&mut dyn FnMut() -> Result<(), AppendError>) -> Result<(), AppendError>,
+    is_long: bool,
 ) -> bool {
     let session = process::session();
     let mut wait = None;
     while !level.is_abandoned && !is_closed() {
-        if level.producer.fits(words.len()) || may_take_chunk(wait.as_ref()) {
+        let fits = level.producer.fits(words.len());
+        if fits || may_take_chunk(wait.as_ref()) {
             let mut append = || level.producer.append_long(session, words.clone());
-            match attempt(&mut append) {
+            let appended = if fits && !is_long {
+                append()
+            } else {
+                signals::held(append)
+            };
+            match appended {
                 Ok(()) => return true,
                 Err(AppendError::TooLong) => return false,
                 Err(AppendError::NoChunk) => {}

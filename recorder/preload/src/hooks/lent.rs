@@ -1,6 +1,7 @@
-//! Children that share the memory of their parent: `vfork`, and `clone` as `vfork` does it.
+//! Children that share the memory of their parent: `vfork`, and `clone` as `vfork` does it or
+//! without waiting.
 //!
-//! Such a child writes to its suspended parent's stream. So that this is its parent's, and not one
+//! Such a child writes to its parent's stream. So that this is its parent's, and not one
 //! under its own number, the parent takes its place in the session before: when it is a fork that
 //! nobody has seen, or its thread has made no event yet. The real functions return to the caller.
 
@@ -87,7 +88,8 @@ pub unsafe extern "C" fn clone(
 }
 
 extern "C" fn prepare_clone(flags: c_int) -> usize {
-    if flags & libc::CLONE_VFORK != 0 {
+    let is_process = flags & libc::CLONE_THREAD == 0;
+    if flags & libc::CLONE_VFORK != 0 || flags & libc::CLONE_VM != 0 && is_process {
         take_place();
     }
     match next::CLONE.find() {
