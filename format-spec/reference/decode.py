@@ -29,7 +29,7 @@ HEADER_MAX = 65_536
 # ---------------------------------------------------------------------------- §3 tape header
 
 MAGIC = b"\x89HTAPE\r\n"
-KNOWN_FEATURES = 1
+KNOWN_FEATURES = 3
 
 
 def tape_header(tape, out):
@@ -204,7 +204,7 @@ COLUMNS = range(1, 13)
 OPERATION, STAMP, DURATION, REFERENCE, OLD_ADDRESS, OLD_SIZE = COLUMNS[:6]
 ADDRESS, SIZE, STACK, FREE_STACK, ALIGNMENT, DOMAIN = COLUMNS[6:]
 
-ALLOC, FREE, REALLOC, MAP, UNMAP, REMAP = range(6)
+ALLOC, FREE, REALLOC, MAP, UNMAP, REMAP, RETAG = range(7)
 
 # §6.3: the codes and operations of each domain; those of None have their domain in column 12.
 OPERATIONS_OF_DOMAINS = {
@@ -215,7 +215,7 @@ OPERATIONS_OF_DOMAINS = {
     " 80 PyMem_RawRealloc",
     2: "19 PyMem_Malloc, 20 PyMem_Calloc, 21 PyMem_Realloc, 51 PyMem_Free, 83 PyMem_Realloc",
     3: "22 PyObject_Malloc, 23 PyObject_Calloc, 24 PyObject_Realloc, 54 PyObject_Free,"
-    " 86 PyObject_Realloc",
+    " 86 PyObject_Realloc, 192 PyRefTracer",
     4: "96 mmap, 97 sbrk, 128 munmap, 129 sbrk, 160 mremap",
     None: "9 heaptape_report_alloc, 41 heaptape_report_free, 73 heaptape_report_realloc",
 }
@@ -256,9 +256,9 @@ def events(chunk, payload, out):
     for _ in range(chunk.count):
         code = column[OPERATION].byte()
         kind = code >> 5
-        if kind > REMAP:
+        if kind > RETAG:
             raise Fault("invalid")
-        name, domain = OPERATIONS.get(code, ("unknown", 4 if code >= 96 else 0))
+        name, domain = OPERATIONS.get(code, ("unknown", 4 if 96 <= code < 192 else 0))
         stamp = later(stamp, column[STAMP])
         line = f"  {name} ({code}) stamp={stamp}"
         if kind in (REALLOC, REMAP):
@@ -270,7 +270,7 @@ def events(chunk, payload, out):
         if back:
             place = len(allocations) - back
             line += f" old={allocations[place]:#x} reference={place}"
-        elif kind in (FREE, REALLOC, UNMAP, REMAP):
+        elif kind in (FREE, REALLOC, UNMAP, REMAP, RETAG):
             old_address = column[OLD_ADDRESS].address(old_address)
             line += f" old={old_address:#x}"
         if kind in (UNMAP, REMAP):
@@ -279,6 +279,8 @@ def events(chunk, payload, out):
         if kind in (ALLOC, REALLOC, MAP, REMAP):
             address = column[ADDRESS].address(address)
             line += f" address={address:#x} size={column[SIZE].varint()}"
+            stack = column[STACK].varint_below(32, "overflow")
+        if kind == RETAG:
             stack = column[STACK].varint_below(32, "overflow")
         if kind in (ALLOC, REALLOC):
             allocations.append(address)

@@ -25,7 +25,7 @@ pub struct Event {
     pub stamp: u64,
     /// Realloc and remap: the moment after (the new block lives). Otherwise equal to `stamp`.
     pub end_stamp: u64,
-    /// Free, realloc, unmap, remap: the address that dies.
+    /// Free, realloc, unmap, remap: the address that dies. Retag: that of the block.
     pub old_address: u64,
     /// Unmap, remap: bytes that are unmapped.
     pub old_size: u64,
@@ -163,7 +163,12 @@ impl EventEncoder {
                 self.push_old_range(event);
                 self.push_block(event.address, event.size, event.stack);
             }
-            OperationKind::Retag | OperationKind::Reserved => {} // refused by `check`
+            OperationKind::Retag => {
+                self.push_old_address(event.old_address);
+                self.column(Column::Stack)
+                    .put_varint(u64::from(event.stack));
+            }
+            OperationKind::Reserved => {} // refused by `check`
         }
         if event.operation.is_aligned() {
             self.column(Column::Alignment)

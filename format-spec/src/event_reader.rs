@@ -127,7 +127,11 @@ impl<'a> EventReader<'a> {
                 self.old_range(&mut event)?;
                 self.block(&mut event)?;
             }
-            OperationKind::Retag | OperationKind::Reserved => {} // refused above
+            OperationKind::Retag => {
+                self.old_place(&mut event)?;
+                event.stack = self.read(Column::Stack, Cursor::varint_u32)?;
+            }
+            OperationKind::Reserved => {} // refused above
         }
         if operation.is_aligned() {
             event.alignment_log2 = self.read(Column::Alignment, Cursor::u8)?;

@@ -10,8 +10,10 @@ pub const MAGIC: [u8; 8] = *b"\x89HTAPE\r\n";
 pub const HEADER_BYTES: usize = 192;
 /// Feature that a reader must understand: stacks have frames of an interpreter.
 pub const PYTHON_FRAMES: u64 = 1;
+/// Feature that a reader must understand: there are events of kind 6 (retag).
+pub const RETAGS: u64 = 2;
 /// Features that a reader must understand and that this crate does.
-pub const KNOWN_FEATURES: u64 = PYTHON_FRAMES;
+pub const KNOWN_FEATURES: u64 = PYTHON_FRAMES | RETAGS;
 
 /// What the stamps count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

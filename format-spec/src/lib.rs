@@ -46,7 +46,7 @@ pub use header::TapeHeader;
 /// The major version that this crate writes and the newest it reads. Rises when bytes change.
 pub const FORMAT_VERSION: u16 = 1;
 /// The minor version: rises when something is added that older readers can skip.
-pub const FORMAT_VERSION_MINOR: u16 = 3;
+pub const FORMAT_VERSION_MINOR: u16 = 4;
 
 /// Chunks begin at multiples of this many bytes from the start of the tape.
 pub const CHUNK_ALIGNMENT: u64 = 8;

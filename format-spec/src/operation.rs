@@ -19,7 +19,7 @@ pub enum OperationKind {
     Unmap = 4,
     /// A mapping is moved or resized.
     Remap = 5,
-    /// Reserved: a live block gets a new stack.
+    /// A live block gets another stack: its memory was used again without being freed.
     Retag = 6,
     /// Reserved.
     Reserved = 7,
@@ -90,6 +90,7 @@ operations! {
     MUNMAP = 128, "munmap";
     SBRK_SHRINK = 129, "sbrk";
     MREMAP = 160, "mremap";
+    PYTHON_REUSE = 192, "PyRefTracer";
 }
 
 /// Number of a domain; user-defined ones begin at [`DomainId::FIRST_CUSTOM`].
@@ -124,11 +125,11 @@ impl Operation {
         }
     }
 
-    /// False for kinds that are reserved: their events have no defined fields.
+    /// False for the kind that is reserved: its events have no defined fields.
     #[must_use]
     #[inline]
     pub fn has_layout(self) -> bool {
-        !matches!(self.kind(), OperationKind::Retag | OperationKind::Reserved)
+        self.kind() != OperationKind::Reserved
     }
 
     /// True when the event has an alignment.
@@ -158,7 +159,7 @@ impl Operation {
         match self.0 {
             16..=18 | 48 | 80 => DomainId::RAW,
             19..=21 | 51 | 83 => DomainId::MEM,
-            22..=24 | 54 | 86 => DomainId::OBJ,
+            22..=24 | 54 | 86 | 192 => DomainId::OBJ,
             96..=191 => DomainId::MMAP,
             _ => DomainId::NATIVE,
         }

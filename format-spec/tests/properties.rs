@@ -42,7 +42,7 @@ prop_compose! {
     /// An event of any operation in which only the fields that it has are set. Its stamps may be
     /// smaller than the ones before.
     fn event()(
-        code in 0u8..192,
+        code in 0u8..224,
         stamps in (wide(), wide()),
         addresses in (address(), address()),
         sizes in (wide(), wide()),
@@ -59,7 +59,7 @@ prop_compose! {
         if matches!(kind, K::Realloc | K::Remap) {
             event.end_stamp = stamps.1;
         }
-        if matches!(kind, K::Free | K::Realloc | K::Unmap | K::Remap) {
+        if matches!(kind, K::Free | K::Realloc | K::Unmap | K::Remap | K::Retag) {
             event.old_address = addresses.0;
         }
         if matches!(kind, K::Unmap | K::Remap) {

@@ -264,10 +264,7 @@ fn kinds_columns_operations_and_domains_are_those_stated() {
 fn events_hold_the_columns_stated() {
     for row in table("6.2", &["id", "column", "form", "held by"]) {
         let id: u8 = row[0].parse().unwrap();
-        for operation in Operation::ALL
-            .iter()
-            .filter(|operation| operation.has_layout())
-        {
+        for operation in Operation::ALL {
             let mut event = Event::new(*operation, 5);
             (event.stack, event.size, event.address, event.old_size) = (1, 1, 16, 1);
             let mut encoder = EventEncoder::new();

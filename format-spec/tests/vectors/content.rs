@@ -229,7 +229,7 @@ pub(crate) fn full_event(operation: Operation, number: u64) -> Event {
     let kind = operation.kind();
     let (dies, lives) = match kind {
         OperationKind::Alloc | OperationKind::Map => (false, true),
-        OperationKind::Free | OperationKind::Unmap => (true, false),
+        OperationKind::Free | OperationKind::Unmap | OperationKind::Retag => (true, false),
         _ => (true, true),
     };
     if dies {

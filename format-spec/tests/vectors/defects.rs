@@ -191,7 +191,7 @@ fn event_defects() -> Vec<(&'static str, Vec<u8>)> {
         ("column_short", with(8, &[])),
         ("column_long", with(8, &[1, 1])),
         ("column_unused", with(12, &[1])),
-        ("operation_retag", with(1, &[192])),
+        ("retag_columns", with(1, &[192])),
         ("operation_reserved", with(1, &[255])),
         ("stamp_overflow", with(2, &long)),
         ("stamp_11_bytes", with(2, &[0x80; 11])),

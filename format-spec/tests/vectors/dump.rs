@@ -188,7 +188,9 @@ fn put_event(out: &mut String, event: &Event) {
             event.old_address, event.old_size
         );
     }
-    if !matches!(kind, OperationKind::Free | OperationKind::Unmap) {
+    if kind == OperationKind::Retag {
+        let _ = write!(out, " old={:#x}", event.old_address);
+    } else if !matches!(kind, OperationKind::Free | OperationKind::Unmap) {
         let _ = write!(out, " address={:#x} size={}", event.address, event.size);
     }
     let _ = write!(out, " stack={} domain={}", event.stack, event.domain.0);

@@ -2,7 +2,8 @@
 
 use crate::build::*;
 use crate::content::*;
-use heaptape_format::header::PYTHON_FRAMES;
+use heaptape_format::event::{Event, Operation};
+use heaptape_format::header::{PYTHON_FRAMES, RETAGS};
 use heaptape_format::tables::*;
 
 /// The vectors with their names.
@@ -11,6 +12,7 @@ pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("totals", totals()),
         ("fork_cuts", fork_cuts()),
         ("python", python_frames()),
+        ("retags", retags()),
     ]
 }
 
@@ -61,6 +63,37 @@ fn python_frames() -> Vec<u8> {
         .table(&code_objects())
         .nodes(0, 1, &nodes)
         .events(0, 0, &[alloc(10, 0x1010, 24, 4), alloc(11, 0x1020, 8, 7)])
+        .table(&[end()]);
+    tape.bytes
+}
+
+/// Version 1.4: a block that is used again, one that nobody knows, and operations of that kind
+/// that later versions may name.
+fn retags() -> Vec<u8> {
+    let mut header = header();
+    header.version = (1, 4);
+    header.must_understand = PYTHON_FRAMES | RETAGS;
+    let mut tape = Tape::with_header(&header);
+    let retag = |operation, stamp, address, stack| Event {
+        old_address: address,
+        stack,
+        ..Event::new(Operation(operation), stamp)
+    };
+    tape.table(&modules())
+        .table(&code_objects())
+        .nodes(0, 1, &[python(0, 1, 0), python(0, 1, 3)])
+        .events(
+            0,
+            0,
+            &[
+                alloc(10, 0x1010, 24, 1),
+                retag(192, 12, 0x1010, 2),
+                retag(192, 13, 0x7f00_0000_0010, 0),
+                free(15, 0x1010),
+                retag(193, 16, 0x1010, 1),
+                retag(223, 17, 0x1020, u32::MAX),
+            ],
+        )
         .table(&[end()]);
     tape.bytes
 }

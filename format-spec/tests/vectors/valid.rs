@@ -125,7 +125,8 @@ fn every_kind_zstd() -> Vec<u8> {
 
 fn operations() -> Vec<u8> {
     let mut tape = Tape::new();
-    let events = Operation::ALL.iter().zip(1..);
+    let until_1_3 = Operation::ALL.iter().filter(|code| code.0 < 192);
+    let events = until_1_3.zip(1..);
     let events: Vec<Event> = events
         .map(|(&code, number)| full_event(code, number))
         .collect();

@@ -10,7 +10,7 @@ use crate::press::Press;
 use crate::tape_file::TapeFile;
 use heaptape_format::chunk::{ChunkInfo, ChunkKind, NO_STREAM};
 use heaptape_format::event::OperationKind;
-use heaptape_format::header::PYTHON_FRAMES;
+use heaptape_format::header::{PYTHON_FRAMES, RETAGS};
 use heaptape_format::tables::{
     End, Frame, Lost, LostReason, Record, StackNode, Totals, put_record, put_records,
     put_stack_nodes,
@@ -30,6 +30,8 @@ pub struct EventCounts {
     pub reallocs: u64,
     /// Maps, unmaps and remaps.
     pub maps: u64,
+    /// Retags.
+    pub retags: u64,
     /// Requested bytes of allocations and reallocations.
     pub allocated_bytes: u64,
     /// Lost events that the tape states.
@@ -45,7 +47,8 @@ impl EventCounts {
             OperationKind::Free => self.frees += 1,
             OperationKind::Realloc => self.reallocs += 1,
             OperationKind::Map | OperationKind::Unmap | OperationKind::Remap => self.maps += 1,
-            OperationKind::Retag | OperationKind::Reserved => {}
+            OperationKind::Retag => self.retags += 1,
+            OperationKind::Reserved => {}
         }
         if matches!(kind, OperationKind::Alloc | OperationKind::Realloc) {
             self.allocated_bytes = self.allocated_bytes.saturating_add(size);
@@ -65,6 +68,7 @@ impl EventCounts {
         self.frees += other.frees;
         self.reallocs += other.reallocs;
         self.maps += other.maps;
+        self.retags += other.retags;
         self.allocated_bytes = self.allocated_bytes.saturating_add(other.allocated_bytes);
         self.lost += other.lost;
     }
@@ -72,7 +76,7 @@ impl EventCounts {
     /// All events that are in the tape.
     #[must_use]
     pub fn events(&self) -> u64 {
-        self.allocs + self.frees + self.reallocs + self.maps
+        self.allocs + self.frees + self.reallocs + self.maps + self.retags
     }
 }
 
@@ -269,6 +273,9 @@ impl TapeWriter {
         payload.clear();
         press.events.finish(&mut payload);
         let counts = std::mem::take(&mut press.counts);
+        if counts.retags > 0 {
+            self.announce(RETAGS);
+        }
         let info = ChunkInfo {
             kind: ChunkKind::EVENTS,
             stream,
@@ -330,7 +337,8 @@ impl TapeWriter {
         }
         let counts = self.counts;
         (end.allocs, end.frees) = (counts.allocs, counts.frees);
-        (end.reallocs, end.maps, end.lost) = (counts.reallocs, counts.maps, counts.lost);
+        (end.reallocs, end.lost) = (counts.reallocs, counts.lost);
+        end.maps = counts.maps + counts.retags;
         let stamp = end.stamp;
         let totals = Totals {
             allocated_bytes: counts.allocated_bytes,

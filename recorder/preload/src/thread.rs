@@ -46,6 +46,9 @@ pub struct Thread {
     nested: Option<NonNull<Level>>,
     /// Stack pointer of the call that is inside an allocator which may call us back; 0: none.
     pub depth: usize,
+    /// Where the interpreter has got a block for an object that it has not told of since; 0:
+    /// nowhere. Only when it tells of objects.
+    pub new_object: usize,
     /// Rounds of key destructors that have passed.
     rounds: u32,
     /// Stamp at the last fork that is not over, 0: none.

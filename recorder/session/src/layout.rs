@@ -47,6 +47,8 @@ pub mod options {
     pub const NO_PYTHON_STACKS: u32 = 256;
     /// Where there are frames of Python, stacks have no others.
     pub const ONLY_PYTHON_STACKS: u32 = 512;
+    /// Memory that Python uses again without freeing it is told of.
+    pub const PYTHON_REUSES: u32 = 1024;
 }
 
 /// Values of [`SessionHeader::state`].

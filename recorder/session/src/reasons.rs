@@ -51,6 +51,9 @@ pub const PYTHON_FREE_THREADED: &str = "its frames of Python: built without the 
 /// As [`PYTHON_VERSION`], for what was not where it should be.
 pub const PYTHON_LAYOUT: &str = "its frames of Python: they do not look as its version says";
 
+/// Its interpreter does not tell of memory that it uses again.
+pub const PYTHON_NO_REUSES: &str = "its reuses of memory: Python tells of them from 3.13 on";
+
 /// Beginnings of the names of libraries that bring a sanitizer, with the reason.
 pub const SANITIZER_LIBRARIES: [(&[u8], &str); 9] = [
     (b"libasan.so", ASAN),

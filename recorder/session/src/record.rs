@@ -9,6 +9,7 @@
 //!   free            address and flag | [stack] | [extra]
 //!   realloc         old address | address | sizes | end ticks | [size] | [extra]
 //!   unmap           address and flag | length | [stack]
+//!   retag           address and flag | [stack]
 //!   remap           old address | address | sizes | end ticks | old length | [size]
 //! sizes     = stack << 32 | size; a size of 2^32 - 1 says that the word [size] follows
 //! flag      = bit 63 of the address: the word [stack] follows
@@ -90,7 +91,7 @@ pub struct RingEvent {
     pub ticks: u64,
     /// Realloc, remap: ticks after. Else equal to `ticks`.
     pub end_ticks: u64,
-    /// The address that dies.
+    /// The address that dies, or of a retag.
     pub old_address: u64,
     /// Unmap, remap: bytes that are unmapped.
     pub old_size: u64,
@@ -194,7 +195,7 @@ pub fn event(event: &RingEvent) -> ([u64; 8], usize) {
             words.put(event.address);
             words.put(sizes(stack, size));
         }
-        1 | 4 => {
+        1 | 4 | 6 => {
             let flag = if stack == 0 { 0 } else { STACK_FOLLOWS };
             words.put(event.old_address | flag);
             if event.operation >> 5 == 4 {
@@ -215,7 +216,7 @@ pub fn event(event: &RingEvent) -> ([u64; 8], usize) {
         }
     }
     let kind = event.operation >> 5;
-    if !matches!(kind, 1 | 4) && !is_short(size) {
+    if !matches!(kind, 1 | 4 | 6) && !is_short(size) {
         words.put(size);
     }
     if has_extra(event.operation) {
@@ -291,7 +292,7 @@ pub fn decode(words: &[u64]) -> Option<(Record<'_>, usize)> {
                 end,
             ))
         }
-        operation if operation >> 5 <= 5 => decode_event(words, operation),
+        operation if operation >> 5 <= 6 => decode_event(words, operation),
         _ => None,
     }
 }
@@ -311,7 +312,7 @@ fn decode_event(words: &[u64], operation: u8) -> Option<(Record<'_>, usize)> {
             event.address = rest.next()?;
             size = SizeWord::new(rest.next()?);
         }
-        1 | 4 => {
+        1 | 4 | 6 => {
             let place = rest.next()?;
             event.old_address = place & !STACK_FOLLOWS;
             if operation >> 5 == 4 {

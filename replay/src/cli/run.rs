@@ -68,6 +68,10 @@ pub(super) struct Run {
     /// Put the module heaptape on PYTHONPATH: a script sets a mark with heaptape.mark("NAME").
     #[arg(long)]
     py_module: bool,
+    /// Record when Python makes a new object of memory that it had kept (lists, tuples, dictionaries,
+    /// floats, …): the memory is then the new object's, as for tracemalloc (Python 3.13 or later).
+    #[arg(long, conflicts_with = "no_python")]
+    py_reuse: bool,
     /// Record the stacks of frees too.
     #[arg(long)]
     free_stacks: bool,
@@ -161,6 +165,7 @@ impl Run {
             (self.through_static, options::THROUGH_STATIC),
             (self.start_paused, options::START_PAUSED),
             (self.no_python, options::NO_PYTHON),
+            (self.py_reuse, options::PYTHON_REUSES),
             (
                 matches!(self.stacks, Stacks::Native),
                 options::NO_PYTHON_STACKS,

@@ -6,6 +6,7 @@
 //! partitions that work in parallel; a partition sees all that happens at its addresses.
 
 use super::mappings::{Mappings, Parted};
+use super::reuses::{Reuses, is_reuse};
 use super::ties::alternation;
 use super::transitions::{Transition, TransitionKind, is_heap, is_mapping};
 use crate::block::{Block, Death, Lifetime, StackId, StreamId};
@@ -29,7 +30,7 @@ pub(crate) struct Change {
 
 /// Is told what happens. Each partition has its own.
 pub(crate) trait Collector: Send {
-    /// A block's life ended.
+    /// The life of a block, a mapping or a reuse ended.
     fn ended(&mut self, lifetime: &Lifetime);
 
     /// The transition at `place` of the window changed the totals.
@@ -51,6 +52,7 @@ pub(crate) struct Counts {
     /// Of frees and reallocs: those that were taken for inherited blocks' that are not known.
     pub(crate) inherited_unknown: u64,
     pub(crate) bytes_allocated: u64,
+    pub(crate) reuses: u64,
 }
 
 impl Counts {
@@ -64,6 +66,7 @@ impl Counts {
         self.inherited_pool_frees += other.inherited_pool_frees;
         self.inherited_unknown += other.inherited_unknown;
         self.bytes_allocated = self.bytes_allocated.saturating_add(other.bytes_allocated);
+        self.reuses += other.reuses;
     }
 }
 
@@ -149,6 +152,7 @@ fn key(transition: &Transition) -> (u16, u64) {
 struct Partition {
     heap: FxHashMap<u64, Live>,
     others: FxHashMap<(u16, u64), Live>,
+    reuses: Reuses,
     counts: Counts,
     /// Blocks of before the recording are not known, so a free of one says nothing.
     inherits_unknown: bool,
@@ -211,21 +215,29 @@ impl Partition {
     fn fitting_order(&self, window: &[Transition], group: &[u32]) -> Option<Vec<u32>> {
         let at = |place: &u32| window.get(*place as usize);
         let stream = |place: &u32| at(place).map(|transition| transition.stream);
-        let runs: Vec<&[u32]> = group.chunk_by(|a, b| stream(a) == stream(b)).collect();
+        let mut runs: Vec<&[u32]> = group.chunk_by(|a, b| stream(a) == stream(b)).collect();
         if runs.len() < 2 {
             return None;
         }
+        let is_retag =
+            |place: &u32| at(place).is_some_and(|step| step.kind == TransitionKind::Retag);
         let births = |run: &&[u32]| {
-            let births = run.iter().filter_map(at);
+            let births = run.iter().filter(|place| !is_retag(place)).filter_map(at);
             births.map(|t| t.kind == TransitionKind::Birth).collect()
         };
         let births: Vec<Vec<bool>> = runs.iter().map(births).collect();
         let order = alternation(self.is_live(group.first().and_then(at)?), &births)?;
-        let mut runs: Vec<_> = runs.iter().map(|run| run.iter()).collect();
-        order
-            .into_iter()
-            .map(|stream| runs.get_mut(stream)?.next().copied())
-            .collect()
+        // A retag stands right before the next step of its stream.
+        let mut steps = Vec::with_capacity(group.len());
+        for stream in order {
+            let run = runs.get_mut(stream)?;
+            let count = run.iter().take_while(|place| is_retag(place)).count() + 1;
+            let (next, rest) = run.split_at_checked(count)?;
+            steps.extend_from_slice(next);
+            *run = rest;
+        }
+        steps.extend(runs.into_iter().flatten());
+        Some(steps)
     }
 
     fn is_live(&self, transition: &Transition) -> bool {
@@ -240,6 +252,7 @@ impl Partition {
         match transition.kind {
             TransitionKind::Birth => self.birth(place, transition, collector),
             TransitionKind::Death => self.death(place, transition, collector),
+            TransitionKind::Retag => self.retag(transition, collector),
             TransitionKind::Map | TransitionKind::Unmap => {}
         }
     }
@@ -265,6 +278,9 @@ impl Partition {
         if let Some(old) = old {
             self.counts.implied_frees += 1;
             collector.ended(&old.ended_by(transition.address, transition));
+            if is_heap {
+                self.reuses.end(transition, collector);
+            }
             if !old.is_inherited() {
                 change.deaths = 1;
                 change.bytes = size.wrapping_sub(old.size);
@@ -289,6 +305,9 @@ impl Partition {
             return self.unknown_death(is_heap, is_realloc, is_over);
         };
         collector.ended(&old.ended_by(transition.address, transition));
+        if is_heap {
+            self.reuses.end(transition, collector);
+        }
         match (is_realloc, old.is_inherited()) {
             (true, _) => self.counts.reallocs += 1,
             (false, true) if is_heap => self.counts.inherited_frees += 1,
@@ -302,6 +321,15 @@ impl Partition {
                 bytes: 0u64.wrapping_sub(old.size),
             };
             collector.changed(place, change);
+        }
+    }
+
+    /// Not of a dead address: the block is not recorded, or its allocation was lost.
+    #[cold]
+    fn retag(&mut self, transition: &Transition, collector: &mut impl Collector) {
+        self.counts.reuses += 1;
+        if let Some(block) = self.heap.get(&transition.address) {
+            self.reuses.begin(transition, block, collector);
         }
     }
 
@@ -371,6 +399,10 @@ impl Heap {
                 continue;
             };
             match is_heap(block.domain) {
+                true if is_reuse(block.operation) => {
+                    partition.reuses.preload(block.address, live);
+                    continue;
+                }
                 true => partition.heap.insert(block.address, live),
                 false => partition
                     .others
@@ -435,13 +467,14 @@ impl Heap {
         self.mappings.parted()
     }
 
-    /// Every block and mapping that is alive, in no order.
+    /// Every block and mapping that is alive, and every reuse, in no order.
     pub(crate) fn live(&self) -> impl Iterator<Item = Block> + '_ {
         let blocks = self.partitions.iter().flat_map(|partition| {
             let heap = partition.heap.iter();
             let heap = heap.map(|(&address, live)| live.block(address));
             let others = partition.others.iter();
             heap.chain(others.map(|(&(_, address), live)| live.block(address)))
+                .chain(partition.reuses.live())
         });
         blocks.chain(self.mappings.live())
     }

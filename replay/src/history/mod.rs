@@ -7,12 +7,14 @@
 //! | `ties` | transitions of one address at one stamp | the order in which they fit |
 //! | `heap` | windows | who is alive, and every death |
 //! | `mappings` | maps and unmaps | the same for address space |
+//! | `reuses` | retags | the same for memory that is used again without being freed |
 //!
 //! Memory: the live blocks, one window, and for each stream what is left of one chunk. The result
 //! does not depend on how events are cut into chunks or windows, nor on the number of threads.
 
 pub(crate) mod heap;
 pub(crate) mod mappings;
+pub(crate) mod reuses;
 pub(crate) mod ties;
 pub(crate) mod transitions;
 pub(crate) mod windows;

@@ -18,6 +18,8 @@ pub(crate) enum TransitionKind {
     Birth,
     /// The block there dies.
     Death,
+    /// The block there goes on under another stack.
+    Retag,
     /// Address space is mapped.
     Map,
     /// Address space is unmapped.
@@ -50,7 +52,7 @@ pub(crate) struct Transition {
 }
 
 impl Transition {
-    /// The block that this birth or map gives.
+    /// The block that this birth or map gives, or the reuse that this retag does.
     pub(crate) fn block(&self) -> Block {
         Block {
             address: self.address,
@@ -149,7 +151,11 @@ impl Split {
                 out.push(self.old_one(TransitionKind::Unmap));
                 out.push(self.new_one(TransitionKind::Map));
             }
-            OperationKind::Retag | OperationKind::Reserved => {}
+            OperationKind::Retag => out.push(Transition {
+                address: self.event.old_address,
+                ..self.new_one(TransitionKind::Retag)
+            }),
+            OperationKind::Reserved => {}
         }
     }
 

@@ -251,7 +251,7 @@ impl<'t> Builder<'t> {
 
     fn note(&mut self, transition: &Transition) {
         match transition.kind {
-            TransitionKind::Birth => {
+            TransitionKind::Birth | TransitionKind::Retag => {
                 let slot = self.allocating.get_mut(transition.stack.0 as usize);
                 if let Some(slot) = slot {
                     *slot = true;
@@ -312,6 +312,7 @@ impl<'t> Builder<'t> {
             inherited_pool_frees,
             inherited_unknown,
             bytes_allocated,
+            reuses,
         } = self.heap.counts();
         let inherited_known = self.summary.inherited_known && inherited_unknown == 0;
         // Without a byte alive at any moment, the first moment is the highest.
@@ -333,6 +334,7 @@ impl<'t> Builder<'t> {
             inherited_frees,
             inherited_pool_frees,
             bytes_allocated,
+            reuses,
             peak: peaks.first().copied().unwrap_or(start),
             end: self.now.total,
             readable_events,

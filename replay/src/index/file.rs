@@ -23,7 +23,7 @@ use rayon::prelude::*;
 /// The first bytes of every index.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89HTIDX\r\n";
 /// Rises when the bytes or the meaning of an index change: older indexes are built again.
-const VERSION: u64 = 6;
+const VERSION: u64 = 7;
 /// Length of the header.
 pub(super) const HEADER_BYTES: usize = 152;
 
@@ -159,7 +159,7 @@ impl IndexWriter {
     }
 }
 
-const SUMMARY_NUMBERS: usize = 22;
+const SUMMARY_NUMBERS: usize = 23;
 
 fn summary_numbers(summary: &Summary) -> [u64; SUMMARY_NUMBERS] {
     [
@@ -185,6 +185,7 @@ fn summary_numbers(summary: &Summary) -> [u64; SUMMARY_NUMBERS] {
         summary.readable_events,
         summary.damaged_chunks,
         summary.stacks,
+        summary.reuses,
     ]
 }
 
@@ -221,6 +222,7 @@ fn take_summary(cursor: &mut Cursor<'_>) -> Result<Summary, DecodeError> {
         readable_events: next()?,
         damaged_chunks: next()?,
         stacks: next()?,
+        reuses: next()?,
     })
 }
 

@@ -81,8 +81,10 @@ pub struct Summary {
     pub readable_events: u64,
     /// Chunks of events that could not be read.
     pub damaged_chunks: u64,
-    /// Distinct call stacks that allocated.
+    /// Distinct call stacks that allocated, or used memory again.
     pub stacks: u64,
+    /// Times that an interpreter used a block's memory again without freeing it.
+    pub reuses: u64,
 }
 
 /// An index that was built or found.

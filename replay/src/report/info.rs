@@ -45,6 +45,8 @@ pub struct Info {
     ended_by: String,
     events: Value,
     lost_events: u64,
+    /// Times that memory was used again without being freed: `--py-reuse`.
+    reuses: u64,
     unknown_frees: u64,
     inherited: Value,
     inherited_frees: u64,
@@ -115,6 +117,7 @@ pub fn collect(tape: &Tape, summary: &Summary, has_index: bool) -> Info {
         events: json!({"alloc": summary.allocs, "free": summary.frees,
             "realloc": summary.reallocs}),
         lost_events: tape.lost_events(),
+        reuses: summary.reuses,
         unknown_frees: summary.unknown_frees,
         inherited: heap(summary.inherited.bytes, summary.inherited.count),
         inherited_frees: summary.inherited_frees,

@@ -4,7 +4,8 @@ use super::rows_json::{JsonFrame, cut_name};
 use super::rows_text::{write_cut, write_frames};
 use super::style::{Paint, Style, printable};
 use super::units::{self, Sizes};
-use crate::block::{Lifetime, StackId, StreamId};
+use crate::block::{Death, Lifetime, StackId, StreamId};
+use crate::history::reuses::is_reuse;
 use crate::stats::filter::thread_name;
 use crate::symbols::{FrameTable, ResolvedFrame, StackFrames};
 use crate::tape::Tape;
@@ -40,6 +41,9 @@ struct JsonOwner<'o> {
     /// Of what was left of a mapping: when that was mapped.
     #[serde(skip_serializing_if = "Option::is_none")]
     mapped_ns: Option<u64>,
+    /// Of memory that was used again without being freed: when it was allocated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocated_ns: Option<u64>,
     domain: &'o str,
     kind: &'static str,
     allocated: JsonEvent<'o>,
@@ -103,11 +107,13 @@ impl<'t> Owners<'t> {
                 base: format!("{:#x}", block.address),
                 bytes: block.size,
                 mapped_ns: block.is_remainder.then(|| ns(block.allocated)),
+                allocated_ns: is_reuse(block.operation).then(|| ns(block.allocated)),
                 domain: self.tape.domain_name(block.domain),
                 kind: block.operation.name(),
                 allocated: self.json_event(block.stream, block.stack),
                 freed: lifetime
                     .death
+                    .filter(|death| !is_reuse(death.operation))
                     .map(|death| self.json_event(death.stream, death.stack)),
             }
         });
@@ -176,11 +182,17 @@ impl<'t> Owners<'t> {
                 let thread = thread(stream);
                 format!("left of what was mapped at {mapped} by {name} in thread {thread}")
             }
+            stream if is_reuse(block.operation) => {
+                let allocated = units::time(ns(block.allocated));
+                let thread = thread(stream);
+                format!("used again, as {name} saw, in thread {thread}; allocated at {allocated}")
+            }
             stream => format!("allocated by {name} in thread {}", thread(stream)),
         };
         writeln!(out, "    {}", style.fold(&by, 4, 6))?;
         self.write_stack(block.stack, style, out)?;
-        if let Some(death) = lifetime.death {
+        let reused = |death: &Death| is_reuse(death.operation);
+        if let Some(death) = lifetime.death.filter(|death| !reused(death)) {
             let name = death.operation.name();
             let is_left = |other: &Lifetime| {
                 let other = &other.block;

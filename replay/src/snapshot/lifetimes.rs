@@ -7,6 +7,7 @@
 use super::{Fault, check};
 use crate::block::{Lifetime, StreamId};
 use crate::history::heap::{Collector, Heap};
+use crate::history::reuses::is_reuse;
 use crate::history::windows::Windows;
 use crate::index::Index;
 use crate::index::survivors::Borders;
@@ -25,6 +26,7 @@ impl<F: Fn(&Lifetime) + Sync> Collector for Short<'_, F> {
         let block = &lifetime.block;
         if (from..=to).contains(&block.born)
             && block.stream != StreamId::INHERITED
+            && !is_reuse(block.operation)
             && self.borders.crossed(lifetime).is_none()
         {
             (self.visit)(lifetime);
@@ -44,7 +46,8 @@ pub(crate) fn visit<F: Fn(&Lifetime) + Sync>(
         return Ok(());
     }
     index.visit_survivors(from, to, |lifetime| {
-        if lifetime.block.stream != StreamId::INHERITED {
+        let block = &lifetime.block;
+        if block.stream != StreamId::INHERITED && !is_reuse(block.operation) {
             visit(lifetime);
         }
     })?;

@@ -6,6 +6,7 @@
 use super::{Fault, check};
 use crate::block::Block;
 use crate::history::heap::{Collector, Heap};
+use crate::history::reuses;
 use crate::history::transitions::{Transition, TransitionKind, decode, is_mapping};
 use crate::history::windows::Windows;
 use crate::index::Index;
@@ -35,6 +36,7 @@ pub(crate) fn live_heap(tape: &Tape, index: &Index, at: u64) -> Result<Vec<Block
     if border != Some(at) && slices < ends.len() {
         replay(index, &mut blocks, Windows::new(tape, border, at))?;
     }
+    reuses::put_on(&mut blocks);
     blocks.par_sort_unstable_by_key(|block| (block.domain, block.address, block.born));
     Ok(blocks)
 }
@@ -58,6 +60,7 @@ pub(crate) fn at_fork(tape: &Tape, index: &Index, cuts: &ForkCuts) -> Result<Vec
     let windows = Windows::new(tape, Some(same), cuts.last())
         .only(move |transition| transition.stamp <= own.of(transition.stream.0));
     replay(index, &mut blocks, windows)?;
+    reuses::put_on(&mut blocks);
     blocks.par_sort_unstable_by_key(|block| (block.domain, block.address, block.born));
     Ok(blocks)
 }
@@ -87,7 +90,7 @@ fn replay(index: &Index, blocks: &mut Vec<Block>, mut windows: Windows<'_>) -> R
     for transition in history.iter().flatten() {
         match transition.kind {
             TransitionKind::Map | TransitionKind::Unmap => touches_mappings = true,
-            TransitionKind::Birth | TransitionKind::Death => {
+            TransitionKind::Birth | TransitionKind::Death | TransitionKind::Retag => {
                 touched.insert(transition.address);
             }
         }

@@ -1,11 +1,13 @@
 //! Every block that ever contained an address.
 //!
-//! In: an address. Out: lifetimes in the order of time. The tape is read twice: once to find the
+//! In: an address. Out: lifetimes in the order of time; a block that was used again is several, one
+//! after the other. The tape is read twice: once to find the
 //! blocks that contain it, once to resolve what happened at the addresses of those alone.
 
 use super::{Fault, check};
 use crate::block::{Block, Lifetime};
 use crate::history::heap::{Collector, Heap};
+use crate::history::reuses;
 use crate::history::transitions::{Transition, TransitionKind, decode};
 use crate::history::windows::Windows;
 use crate::index::Index;
@@ -48,7 +50,9 @@ pub(crate) fn owners(
     let mut windows = Windows::new(tape, None, u64::MAX).only(move |transition: &Transition| {
         match transition.kind {
             TransitionKind::Map | TransitionKind::Unmap => true,
-            TransitionKind::Birth | TransitionKind::Death => starts.contains(&transition.address),
+            TransitionKind::Birth | TransitionKind::Death | TransitionKind::Retag => {
+                starts.contains(&transition.address)
+            }
         }
     });
     let mut heap = Heap::new(tape.header.page_size, false);
@@ -64,6 +68,7 @@ pub(crate) fn owners(
     check(index, &windows.damaged)?;
     let alive = heap.live().filter(|block| contains(block, address));
     found.extend(alive.map(|block| Lifetime { block, death: None }));
+    reuses::in_turn(&mut found);
     found.sort_by_key(|lifetime| {
         let block = &lifetime.block;
         let death = lifetime.death.map_or(u64::MAX, |death| death.stamp);

@@ -20,13 +20,19 @@ pub fn scripts(length: usize, faults: bool) -> impl Strategy<Value = Vec<Step>> 
         25 => any::<u32>().prop_map(|pick| Act::Free { pick }),
         12 => (any::<u32>(), size.clone()).prop_map(|(pick, size)| Act::Realloc { pick, size }),
         2 * wild => (0u8..8).prop_map(|slot| Act::WildFree { slot }),
+        6 => any::<u32>().prop_map(move |pick| match pick % 7 {
+            0 if faults => Act::WildReuse { slot: (pick / 7 % 8) as u8 },
+            _ => Act::Reuse { pick },
+        }),
         5 => (any::<u8>(), size.clone()).prop_map(|(pool, size)| Act::PoolAlloc { pool, size }),
         4 => any::<(u8, u32)>().prop_map(|(pool, pick)| Act::PoolFree { pool, pick }),
         3 => (any::<u8>(), any::<u32>(), size).prop_map(|(pool, pick, size)| {
             Act::PoolRealloc { pool, pick, size }
         }),
-        6 => (0..PAGES, any::<u8>()).prop_map(|(page, pages)| Act::Map { page, pages }),
-        6 => (0..PAGES, any::<u8>()).prop_map(|(page, pages)| Act::Unmap { page, pages }),
+        12 => (0..PAGES, any::<u8>(), any::<bool>()).prop_map(|(page, pages, is_new)| match is_new {
+            true => Act::Map { page, pages },
+            false => Act::Unmap { page, pages },
+        }),
         2 => (0..PAGES, any::<u8>(), 0..PAGES, any::<u8>()).prop_map(
             |(page, pages, to, to_pages)| Act::Remap { page, pages, to, to_pages }
         ),
@@ -203,6 +209,7 @@ pub fn compare_lives(recording: &Recording, model: &Model, moments: &BTreeSet<u6
     let mut expected = model.end().mapped;
     expected.sort();
     assert_eq!(found, expected, "the last ends of mappings");
+    let turns = model.end().turns();
     let starts = all
         .iter()
         .flat_map(|life| [life.address, life.address + life.size / 2]);
@@ -215,7 +222,7 @@ pub fn compare_lives(recording: &Recording, model: &Model, moments: &BTreeSet<u6
             .map(|lifetime| Life::of_lifetime(recording.tape(), lifetime))
             .collect();
         found.sort();
-        let expected: Vec<Life> = all
+        let expected: Vec<Life> = turns
             .iter()
             .filter(|life| life.contains(address))
             .cloned()
@@ -238,6 +245,7 @@ pub fn compare_totals(recording: &Recording, model: &Model, history: &History) {
         inherited_frees: summary.inherited_frees,
         inherited_pool_frees: summary.inherited_pool_frees,
         bytes_allocated: summary.bytes_allocated,
+        reuses: summary.reuses,
     };
     assert_eq!(counts, end.counts);
     assert_eq!((summary.end.bytes, summary.end.count), end.heap_total());
@@ -259,6 +267,7 @@ pub fn compare_totals(recording: &Recording, model: &Model, history: &History) {
         .into_iter()
         .filter(|life| life.domain.0 != 4 && !life.is_inherited() && !life.frames.is_empty())
         .map(|life| life.frames)
+        .chain(model.frames_of_reuses())
         .collect();
     assert_eq!(summary.stacks, stacks.len() as u64);
 }

@@ -4,54 +4,10 @@
 //! written them, and which addresses were truly alive after each stamp. Addresses are few and
 //! reused at once, stamps repeat, reallocs span other threads' steps.
 
+pub use super::script::{Act, Step};
 use heaptape_format::event::{DomainId, Event, Operation};
 use heaptape_format::stack::{CutReason, Frame, StackNode};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What one step of a script does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    /// Allocates through entry point number `entry`.
-    Alloc { entry: u8, size: u32 },
-    /// Frees a live block, the `pick`-th modulo their number.
-    Free { pick: u32 },
-    /// Reallocates a live block; it ends when the thread does its next step.
-    Realloc { pick: u32, size: u32 },
-    /// Frees an address that may hold nothing.
-    WildFree { slot: u8 },
-    /// Reports an allocation in a pool.
-    PoolAlloc { pool: u8, size: u32 },
-    /// Reports a free in a pool.
-    PoolFree { pool: u8, pick: u32 },
-    /// Reports a reallocation in a pool.
-    PoolRealloc { pool: u8, pick: u32, size: u32 },
-    /// Maps pages.
-    Map { page: u8, pages: u8 },
-    /// Unmaps pages, whatever is there.
-    Unmap { page: u8, pages: u8 },
-    /// Moves pages.
-    Remap {
-        page: u8,
-        pages: u8,
-        to: u8,
-        to_pages: u8,
-    },
-}
-
-/// One step of a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    /// The stream that does it, modulo their number.
-    pub stream: u8,
-    /// How far the clock goes before it.
-    pub advance: u16,
-    /// What it does.
-    pub act: Act,
-    /// Which of its stream's stack nodes it has; 0 is none.
-    pub node: u8,
-    /// True when the event happened and was not recorded.
-    pub is_lost: bool,
-}
 
 /// What one stream recorded.
 #[derive(Debug, Clone, Default)]
@@ -294,11 +250,30 @@ impl Simulation {
                 event.stack = node;
                 self.record(stream, event, step.is_lost);
             }
+            Act::Reuse { pick } => {
+                let live = &self.spaces.entry(0).or_default().live;
+                let address = match live.len() {
+                    0 => HEAP_START,
+                    blocks => live[pick as usize % blocks],
+                };
+                self.reuse(stream, address, node, step.is_lost);
+            }
+            Act::WildReuse { slot } => {
+                let address = HEAP_START + u64::from(slot) * SLOT_BYTES;
+                self.reuse(stream, address, node, step.is_lost);
+            }
             Act::Map { .. } | Act::Unmap { .. } | Act::Remap { .. } => {
                 self.pages(stream, step.act, node, step.is_lost);
             }
         }
         self.note_truth();
+    }
+
+    fn reuse(&mut self, stream: usize, address: u64, node: u32, is_lost: bool) {
+        let mut event = Event::new(Operation::PYTHON_REUSE, self.clock);
+        event.old_address = address;
+        event.stack = node;
+        self.record(stream, event, is_lost);
     }
 
     fn record(&mut self, stream: usize, event: Event, is_lost: bool) {

@@ -4,5 +4,8 @@
 //! histories, the bytes of tapes, and the answers that a replay must give.
 
 pub mod generate;
+pub mod life;
 pub mod model;
+mod order;
+pub mod script;
 pub mod write;

@@ -4,81 +4,11 @@
 //! no code with the replay but the types.
 
 use super::generate::History;
-use heaptape::Tape;
-use heaptape::block::{Block, Lifetime, StreamId};
-use heaptape_format::event::{DomainId, Event, Operation, OperationKind};
+pub use super::life::{Life, LifeEnd};
+use super::order::{alternating, with_reuses};
+use heaptape_format::event::{DomainId, Event, OperationKind};
 use heaptape_format::stack::Frame;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A block's life with everything that is known of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Life {
-    pub born: u64,
-    /// Of what was left of a mapping: when that was mapped; else as `born`.
-    pub allocated: u64,
-    pub domain: DomainId,
-    pub address: u64,
-    pub size: u64,
-    pub stream: u32,
-    pub operation: Operation,
-    pub alignment_log2: u8,
-    pub frames: Vec<Frame>,
-    pub end: Option<LifeEnd>,
-}
-
-/// How it ended.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LifeEnd {
-    pub stamp: u64,
-    pub stream: u32,
-    pub operation: Operation,
-    pub frames: Vec<Frame>,
-    pub between: Option<u64>,
-}
-
-impl Life {
-    /// A block of the replay.
-    pub fn of_block(tape: &Tape, block: &Block) -> Self {
-        Self {
-            born: block.born,
-            allocated: block.allocated,
-            domain: block.domain,
-            address: block.address,
-            size: block.size,
-            stream: block.stream.0,
-            operation: block.operation,
-            alignment_log2: block.alignment_log2,
-            frames: tape.frames(block.stack).collect(),
-            end: None,
-        }
-    }
-
-    /// A lifetime of the replay.
-    pub fn of_lifetime(tape: &Tape, lifetime: &Lifetime) -> Self {
-        Self {
-            end: lifetime.death.map(|death| LifeEnd {
-                stamp: death.stamp,
-                stream: death.stream.0,
-                operation: death.operation,
-                frames: tape.frames(death.stack).collect(),
-                between: death.allocations_between,
-            }),
-            ..Self::of_block(tape, &lifetime.block)
-        }
-    }
-
-    pub fn is_heap(&self) -> bool {
-        self.domain.0 <= 3
-    }
-
-    pub fn is_inherited(&self) -> bool {
-        self.stream == StreamId::INHERITED.0
-    }
-
-    pub fn contains(&self, address: u64) -> bool {
-        address >= self.address && address - self.address < self.size.max(1)
-    }
-}
 
 /// How often what happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,6 +22,7 @@ pub struct Counts {
     pub inherited_frees: u64,
     pub inherited_pool_frees: u64,
     pub bytes_allocated: u64,
+    pub reuses: u64,
 }
 
 /// The state after some stamp.
@@ -106,14 +37,39 @@ pub struct State {
     pub mapped: Vec<(Life, Option<u64>)>,
     /// Lives that have ended.
     pub ended: Vec<Life>,
+    /// Of heap blocks that live and were used again: the last use.
+    uses: BTreeMap<u64, Life>,
+    /// What was once whose, and is no more: as `ended`, but a block's life in parts where its
+    /// memory was used again.
+    over_turns: Vec<Life>,
     /// Where something died in an order that is sure.
     over: BTreeSet<(u16, u64)>,
     pub counts: Counts,
 }
 
 impl State {
-    /// Who is alive, sorted.
+    /// Who is alive, sorted, each with the stack and the stream of its last use.
     pub fn live(&self) -> Vec<Life> {
+        let mut live = self.allocated();
+        for life in live.iter_mut().filter(|life| life.is_heap()) {
+            if let Some(last) = self.uses.get(&life.address) {
+                life.frames.clone_from(&last.frames);
+                if !life.is_inherited() {
+                    life.stream = last.stream;
+                }
+            }
+        }
+        live.sort();
+        live
+    }
+
+    /// Whether the memory of a block that lives was used again in this recording.
+    pub fn is_used_again(&self, life: &Life) -> bool {
+        life.is_heap() && self.uses.contains_key(&life.address)
+    }
+
+    /// Who is alive, sorted, as they were allocated.
+    fn allocated(&self) -> Vec<Life> {
         let blocks = self.blocks.values().map(|(life, _)| life.clone());
         let mappings = self.mappings.iter().map(|(_, _, life, ..)| life.clone());
         let mut live: Vec<Life> = blocks.chain(mappings).collect();
@@ -121,9 +77,20 @@ impl State {
         live
     }
 
+    /// What was whose, sorted: as `lives`, but in parts where memory was used again.
+    pub fn turns(&self) -> Vec<Life> {
+        let now = self.allocated().into_iter().map(|life| {
+            let last = self.uses.get(&life.address).filter(|_| life.is_heap());
+            last.cloned().unwrap_or(life)
+        });
+        let mut turns: Vec<Life> = self.over_turns.iter().cloned().chain(now).collect();
+        turns.sort();
+        turns
+    }
+
     /// Every life, sorted.
     pub fn lives(&self) -> Vec<Life> {
-        let mut lives = self.live();
+        let mut lives = self.allocated();
         lives.extend(self.ended.iter().cloned());
         lives.sort();
         lives
@@ -140,6 +107,23 @@ impl State {
         })
     }
 
+    /// The life of the block at `key` is over.
+    fn end_block(&mut self, key: (u16, u64), ended: Life) {
+        let last = match key.0 {
+            0 => self.uses.remove(&key.1),
+            _ => None,
+        };
+        let turn = last.map(|last| Life {
+            end: ended.end.clone().map(|end| LifeEnd {
+                between: None,
+                ..end
+            }),
+            ..last
+        });
+        self.over_turns.push(turn.unwrap_or(ended.clone()));
+        self.ended.push(ended);
+    }
+
     pub fn live_keys(&self) -> Vec<(u16, u64)> {
         self.blocks.keys().copied().collect()
     }
@@ -147,13 +131,19 @@ impl State {
 
 /// One half of an event.
 #[derive(Debug, Clone, Copy)]
-struct Half {
+pub(super) struct Half {
     stamp: u64,
-    stream: usize,
+    pub(super) stream: usize,
     /// Place of the event in its stream.
     place: usize,
-    is_new: bool,
+    pub(super) is_new: bool,
     event: Event,
+}
+
+impl Half {
+    pub(super) fn is_reuse(&self) -> bool {
+        self.event.operation.kind() == OperationKind::Retag
+    }
 }
 
 /// A history with everything that decides what it means.
@@ -183,7 +173,7 @@ impl Model {
                     OperationKind::Alloc | OperationKind::Map => {
                         halves.push(half(event.end_stamp, true));
                     }
-                    OperationKind::Free | OperationKind::Unmap => {
+                    OperationKind::Free | OperationKind::Unmap | OperationKind::Retag => {
                         halves.push(half(event.stamp, false));
                     }
                     _ => {
@@ -260,9 +250,14 @@ impl Model {
             let alive = state.blocks.contains_key(&key);
             let mut failed = BTreeSet::new();
             let is_tied = runs.len() > 1;
-            let order = alternating(alive, &mut runs, &mut failed).unwrap_or(halves);
-            for half in order {
+            let mut steps = runs.clone();
+            for run in &mut steps {
+                run.retain(|half| !half.is_reuse());
+            }
+            let order = alternating(alive, &mut steps, &mut failed);
+            for half in order.map_or(halves, |order| with_reuses(&order, runs)) {
                 match half.is_new {
+                    _ if half.is_reuse() => self.reuse(state, key, &half),
                     true => self.birth(state, key, &half),
                     false => self.death(state, key, &half, is_tied),
                 }
@@ -278,8 +273,40 @@ impl Model {
         let new = (self.life(half), half.place);
         if let Some(old) = state.blocks.insert(key, new) {
             state.counts.implied_frees += 1;
-            state.ended.push(self.ended(old, half));
+            let ended = self.ended(old, half);
+            state.end_block(key, ended);
         }
+    }
+
+    fn reuse(&self, state: &mut State, key: (u16, u64), half: &Half) {
+        state.counts.reuses += 1;
+        let Some((block, _)) = state.blocks.get(&key) else {
+            return;
+        };
+        let mut before = state.uses.get(&key.1).unwrap_or(block).clone();
+        before.end = Some(LifeEnd {
+            stamp: half.stamp,
+            stream: half.stream as u32,
+            operation: half.event.operation,
+            frames: Vec::new(),
+            between: None,
+        });
+        let last = Life {
+            allocated: block.allocated,
+            domain: block.domain,
+            address: block.address,
+            size: block.size,
+            ..self.life(half)
+        };
+        state.over_turns.push(before);
+        state.uses.insert(key.1, last);
+    }
+
+    /// The frames of all reuses.
+    pub fn frames_of_reuses(&self) -> impl Iterator<Item = Vec<Frame>> {
+        let reuses = self.halves.iter().filter(|half| half.is_reuse());
+        let frames = reuses.map(|half| self.history.frames(half.stream, half.event.stack));
+        frames.filter(|frames| !frames.is_empty())
     }
 
     fn death(&self, state: &mut State, key: (u16, u64), half: &Half, is_tied: bool) {
@@ -293,7 +320,8 @@ impl Model {
         match state.blocks.remove(&key) {
             Some(old) if is_realloc => {
                 state.counts.reallocs += 1;
-                state.ended.push(self.ended(old, half));
+                let ended = self.ended(old, half);
+                state.end_block(key, ended);
             }
             Some(old) => {
                 match old.0.is_inherited() {
@@ -301,7 +329,8 @@ impl Model {
                     true => state.counts.inherited_pool_frees += 1,
                     false => state.counts.frees += 1,
                 }
-                state.ended.push(self.ended(old, half));
+                let ended = self.ended(old, half);
+                state.end_block(key, ended);
             }
             None if may_be_inherited && is_realloc => state.counts.reallocs += 1,
             None if may_be_inherited && is_heap => state.counts.inherited_frees += 1,
@@ -385,7 +414,9 @@ impl Model {
                 state.mappings.push((from, to, life, place, origin));
                 continue;
             }
-            state.ended.push(self.ended((life.clone(), place), half));
+            let ended = self.ended((life.clone(), place), half);
+            state.over_turns.push(ended.clone());
+            state.ended.push(ended);
             let mut keep = |left: u64, right: u64, size: u64| {
                 if left < right && size > 0 {
                     let rest = Life {
@@ -441,36 +472,4 @@ fn key_of(half: &Half) -> (u16, u64) {
         false => half.event.old_address,
     };
     key(half.event.domain, address)
-}
-
-/// The first order by stream in which births and deaths alternate, by trying all. `failed` holds
-/// how much was left of each stream where trying was in vain.
-fn alternating(
-    alive: bool,
-    runs: &mut Vec<Vec<Half>>,
-    failed: &mut BTreeSet<Vec<usize>>,
-) -> Option<Vec<Half>> {
-    if runs.iter().all(Vec::is_empty) {
-        return Some(Vec::new());
-    }
-    let left: Vec<usize> = runs.iter().map(Vec::len).collect();
-    if failed.contains(&left) {
-        return None;
-    }
-    for stream in 0..runs.len() {
-        if runs[stream]
-            .first()
-            .is_some_and(|half| half.is_new != alive)
-        {
-            let half = runs[stream].remove(0);
-            let rest = alternating(!alive, runs, failed);
-            runs[stream].insert(0, half);
-            if let Some(mut rest) = rest {
-                rest.insert(0, half);
-                return Some(rest);
-            }
-        }
-    }
-    failed.insert(left);
-    None
 }

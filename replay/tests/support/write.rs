@@ -6,7 +6,7 @@
 use super::generate::{History, Random};
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo, ChunkKind};
 use heaptape_format::event::EventEncoder;
-use heaptape_format::header::{ClockKind, PYTHON_FRAMES};
+use heaptape_format::header::{ClockKind, PYTHON_FRAMES, RETAGS};
 use heaptape_format::stack::put_stack_nodes;
 use heaptape_format::tables::{
     CodeObject, Domain, End, ForkCut, Lost, Mark, Module, Process, Record, ResidentSample, Stream,
@@ -114,7 +114,7 @@ pub fn header(layout: &Layout) -> TapeHeader {
     header.session_id = [9; 16];
     header.pid = layout.process.pid;
     header.stamp_shift = layout.stamp_shift;
-    header.must_understand = PYTHON_FRAMES;
+    header.must_understand = PYTHON_FRAMES | RETAGS;
     header
 }
 

@@ -8,6 +8,7 @@
 //! once, by the outer one.
 
 use super::layout::peek;
+use super::reuses;
 use crate::caller::Caller;
 use crate::recording::{self, Change, operation};
 use crate::thread::Thread;
@@ -195,14 +196,14 @@ stub!(realloc(context: *mut c_void, block: *mut c_void, size: usize) -> *mut c_v
 stub!(free(context: *mut c_void, block: *mut c_void), "rdx", "rcx", free_body);
 
 /// A call of ours, from before the allocator behind it is called until after.
-struct Inside {
+pub(super) struct Inside {
     thread: NonNull<Thread>,
 }
 
 impl Inside {
     /// `None`: the call is not to be recorded, or is part of one that is.
     #[inline(always)]
-    fn enter(caller: Caller) -> Option<Self> {
+    pub(super) fn enter(caller: Caller) -> Option<Self> {
         let thread = thread::admitted()?;
         // SAFETY: the calling thread's own state.
         let depth = unsafe { &mut (*thread.as_ptr()).depth };
@@ -214,7 +215,7 @@ impl Inside {
     }
 
     #[inline(always)]
-    fn leave(self) -> NonNull<Thread> {
+    pub(super) fn leave(self) -> NonNull<Thread> {
         // SAFETY: the calling thread's own state.
         unsafe { (*self.thread.as_ptr()).depth = 0 };
         self.thread
@@ -242,6 +243,9 @@ unsafe fn allocate(
     if !block.is_null() && process::wants(size) {
         // SAFETY: the thread is the calling one, the caller alive.
         unsafe { recording::allocated::<false>(thread, operation, block, size, caller) };
+    }
+    if operation >= operation::OBJ_MALLOC && reuses::are_told() {
+        reuses::allocated(thread, block);
     }
     block
 }

@@ -81,6 +81,8 @@ pub const TEXT_STATE: usize = 32;
 pub const BYTES_DATA: usize = 32;
 /// In a type: what ends its objects.
 pub const TYPE_DEALLOC: usize = 48;
+/// In a type: what its objects are and have.
+pub const TYPE_FLAGS: usize = 168;
 
 const OBJECTS: Layout = Layout {
     family: Family::Objects,
@@ -207,6 +209,8 @@ pub enum Refusal {
     FreeThreaded = 2,
     /// What was found is not where it should be.
     Layout = 3,
+    /// They are; but the interpreter does not tell of memory that it uses again.
+    Reuses = 4,
 }
 
 impl Layout {

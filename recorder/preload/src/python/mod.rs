@@ -10,6 +10,7 @@
 pub mod allocators;
 pub mod codes;
 pub mod layout;
+pub mod reuses;
 pub mod texts;
 
 use crate::modules::PathBuffer;
@@ -75,7 +76,7 @@ static OWN: AtomicU64 = AtomicU64::new(0);
 type StateFunction = unsafe extern "C" fn() -> usize;
 
 /// What the interpreter exports and we need, in the order of [`Name`].
-const NAMES: [&[u8]; 13] = [
+const NAMES: [&[u8]; 15] = [
     b"PyMem_GetAllocator",
     b"PyMem_SetAllocator",
     b"Py_IsInitialized",
@@ -88,6 +89,8 @@ const NAMES: [&[u8]; 13] = [
     b"Py_Version",
     b"Py_GetVersion",
     b"_PyRuntime",
+    b"PyRefTracer_SetTracer",
+    b"PyRefTracer_GetTracer",
     b"_PyEval_EvalFrameDefault",
 ];
 
@@ -106,6 +109,8 @@ enum Name {
     Version,
     GetVersion,
     Runtime,
+    SetTracer,
+    GetTracer,
     Eval,
 }
 
@@ -213,6 +218,7 @@ fn tell(refusal: u32) {
     let reason = match refusal {
         known if known == Refusal::FreeThreaded as u32 => reasons::PYTHON_FREE_THREADED,
         known if known == Refusal::Version as u32 => reasons::PYTHON_VERSION,
+        known if known == Refusal::Reuses as u32 => reasons::PYTHON_NO_REUSES,
         _ => reasons::PYTHON_LAYOUT,
     };
     let mut path = PathBuffer::default();
@@ -249,6 +255,12 @@ fn try_to_find_frames() -> Result<(), Refusal> {
     OWN.store(own as u64, Ordering::Relaxed);
     // SAFETY: the function that ends code objects, in their type, which is in writable memory.
     unsafe { codes::watch(types.code + layout::TYPE_DEALLOC) };
+    if process::has(options::PYTHON_REUSES) {
+        let [get, set] = [Name::GetTracer, Name::SetTracer].map(address);
+        if !reuses::start(get, set) {
+            REFUSAL.store(Refusal::Reuses as u32, Ordering::Relaxed);
+        }
+    }
     FRAMES.store(UNTRIED, Ordering::Release);
     Ok(())
 }
