@@ -262,9 +262,18 @@ impl Recording {
     /// # Errors
     /// As [`Recording::summary`].
     pub fn owners(&self, address: u64) -> Result<Vec<Lifetime>, Error> {
+        let all = self.owners_of_each(&[address])?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    /// As [`Recording::owners`], for each of `addresses`; the tape is not read more often for many.
+    ///
+    /// # Errors
+    /// As [`Recording::summary`].
+    pub fn owners_of_each(&self, addresses: &[u64]) -> Result<Vec<Vec<Lifetime>>, Error> {
         let inherited = self.inherited().unwrap_or_default();
         let index = self.index()?;
-        self.install(|| owners::owners(&self.tape, index, &inherited, address))
+        self.install(|| owners::owners(&self.tape, index, &inherited, addresses))
             .map_err(|fault| self.error_of(fault))
     }
 

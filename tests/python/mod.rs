@@ -1,9 +1,17 @@
 //! Programs of Python: blocks, tracebacks and lines as the interpreter's own `tracemalloc` has
 //! them, native frames in between, on every interpreter that is there.
 
+mod against;
+mod apart;
 mod behaviour;
+mod children;
+mod endings;
 mod equality;
 mod export;
+mod extensions;
+mod owners;
+mod packages;
+mod reuses;
 mod stacks;
 
 use heaptape_tests::Room;

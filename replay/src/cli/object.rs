@@ -1,28 +1,31 @@
-//! `heaptape object`: who owned an address.
+//! `heaptape object`: who owned an address, or each of several.
 
 use super::args::{FactsFormat, FactsFormatArgs, OpenArgs};
 use super::output::{self, Output};
 use super::{Exit, Outcome, open};
 use anyhow::anyhow;
 use clap::Args;
+use heaptape::block::Lifetime;
 use heaptape::report::object::Owners;
 use heaptape::report::units::{Sizes, counted};
 use std::path::PathBuf;
 
 /// Who owned an address: every owner over time, or the one at a moment
 ///
-/// An address inside a block finds the block. When a part of a mapping is unmapped, what is left of
+/// An address inside a block finds the block. Many addresses cost hardly more than one; their
+/// answers follow each other, in JSON as an array. When a part of a mapping is unmapped, what is left of
 /// it is an owner of its own from then on.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heaptape object app.tape 0x7f3a5c001230\n  \
-    heaptape object app.tape 0x7f3a5c001230 --at 12.5s --format json")]
+    heaptape object app.tape 0x7f3a5c001230 --at 12.5s --format json\n  \
+    heaptape object app.tape 0x7f3a5c001230 0x7f3a5c001280 --at mark:loaded")]
 pub(super) struct Object {
     /// The tape.
     tape: PathBuf,
-    /// The address, hexadecimal (0x…) or decimal.
-    #[arg(value_name = "ADDR", allow_hyphen_values = true)]
-    address: String,
+    /// The address, or several: hexadecimal (0x…) or decimal.
+    #[arg(value_name = "ADDR", required = true, allow_hyphen_values = true)]
+    addresses: Vec<String>,
     /// Only the owner at this moment.
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     at: Option<String>,
@@ -44,22 +47,23 @@ fn parse_address(text: &str) -> anyhow::Result<u64> {
 
 impl Object {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
-        let address = parse_address(&self.address)?;
+        let addresses = self.addresses.iter().map(|text| parse_address(text));
+        let addresses: Vec<u64> = addresses.collect::<anyhow::Result<_>>()?;
         let recording = open::open(&self.tape, &self.open)?;
-        let mut lifetimes = recording.owners(address)?;
+        let mut all = recording.owners_of_each(&addresses)?;
         if let Some(at) = &self.at {
             let (moment, text) = open::moment(&recording, Some(at), "end")?;
-            let all = lifetimes.len() as u64;
-            lifetimes.retain(|lifetime| lifetime.is_alive_at(moment.stamp));
-            if lifetimes.is_empty() && all > 0 {
-                let at = open::moment_words(moment, &text);
-                let blocks = counted(all, "block");
-                output::note(&format!(
-                    "nothing held it at {at}; {blocks} did at other times"
-                ));
+            let at = open::moment_words(moment, &text);
+            for (address, lifetimes) in addresses.iter().zip(&mut all) {
+                let which = match addresses.len() {
+                    1 => "it".to_owned(),
+                    _ => format!("{address:#x}"),
+                };
+                keep_alive_at(moment.stamp, &which, &at, lifetimes);
             }
         }
-        let owners = Owners::new(recording.tape(), address, lifetimes);
+        let asked = addresses.into_iter().zip(all).collect();
+        let owners = Owners::new(recording.tape(), asked);
         output::notes(owners.notes());
         let style = output.style;
         match self.format.format {
@@ -72,6 +76,18 @@ impl Object {
             }
         }
         Ok(Exit::DONE)
+    }
+}
+
+/// Leaves the owner at a moment, and says when there are only others. `which` address it is.
+fn keep_alive_at(stamp: u64, which: &str, at: &str, lifetimes: &mut Vec<Lifetime>) {
+    let all = lifetimes.len() as u64;
+    lifetimes.retain(|lifetime| lifetime.is_alive_at(stamp));
+    if lifetimes.is_empty() && all > 0 {
+        let blocks = counted(all, "block");
+        output::note(&format!(
+            "nothing held {which} at {at}; {blocks} did at other times"
+        ));
     }
 }
 

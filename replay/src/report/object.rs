@@ -1,10 +1,10 @@
-//! The owners of an address, as text and as JSON.
+//! The owners of an address, or of each of several, as text and as JSON.
 
 use super::rows_json::{JsonFrame, cut_name};
 use super::rows_text::{write_cut, write_frames};
 use super::style::{Paint, Style, printable};
 use super::units::{self, Sizes};
-use crate::block::{Death, Lifetime, StackId, StreamId};
+use crate::block::{Block, Death, Lifetime, StackId, StreamId};
 use crate::history::reuses::is_reuse;
 use crate::stats::filter::thread_name;
 use crate::symbols::{FrameTable, ResolvedFrame, StackFrames};
@@ -13,15 +13,13 @@ use rustc_hash::FxHashSet;
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Who owned an address.
+/// Who owned addresses.
 #[derive(Debug)]
 pub struct Owners<'t> {
     /// The tape.
     pub tape: &'t Tape,
-    /// The address that was asked for.
-    pub address: u64,
-    /// The blocks that held it, in the order of time.
-    pub lifetimes: Vec<Lifetime>,
+    /// The addresses that were asked for, each with the blocks that held it, in the order of time.
+    pub asked: Vec<(u64, Vec<Lifetime>)>,
     table: FrameTable,
     frames: StackFrames,
 }
@@ -59,11 +57,11 @@ struct JsonEvent<'o> {
 }
 
 impl<'t> Owners<'t> {
-    /// Resolves the stacks of `lifetimes`.
+    /// Resolves the stacks of all lifetimes.
     #[must_use]
-    pub fn new(tape: &'t Tape, address: u64, lifetimes: Vec<Lifetime>) -> Self {
+    pub fn new(tape: &'t Tape, asked: Vec<(u64, Vec<Lifetime>)>) -> Self {
         let mut stacks: FxHashSet<StackId> = FxHashSet::default();
-        for lifetime in &lifetimes {
+        for lifetime in asked.iter().flat_map(|(_, lifetimes)| lifetimes) {
             stacks.insert(lifetime.block.stack);
             stacks.extend(lifetime.death.map(|death| death.stack));
         }
@@ -71,8 +69,7 @@ impl<'t> Owners<'t> {
         let frames = StackFrames::resolve(tape, &stacks, &mut table);
         Self {
             tape,
-            address,
-            lifetimes,
+            asked,
             table,
             frames,
         }
@@ -93,13 +90,25 @@ impl<'t> Owners<'t> {
         }
     }
 
-    /// Writes one JSON object.
+    /// Writes one JSON object, or for several addresses an array of them.
     ///
     /// # Errors
     /// Those of `out`.
     pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        let asked = self.asked.iter();
+        let all: Vec<_> = asked
+            .map(|(of, lifetimes)| self.json(*of, lifetimes))
+            .collect();
+        match all.as_slice() {
+            [one] => serde_json::to_writer(&mut *out, one)?,
+            many => serde_json::to_writer(&mut *out, many)?,
+        }
+        writeln!(out)
+    }
+
+    fn json(&self, address: u64, lifetimes: &[Lifetime]) -> JsonOwners<'_> {
         let ns = |stamp| self.tape.header.stamp_to_ns(stamp);
-        let owners = self.lifetimes.iter().map(|lifetime| {
+        let owners = lifetimes.iter().map(|lifetime| {
             let block = &lifetime.block;
             JsonOwner {
                 from_ns: ns(block.born),
@@ -117,12 +126,10 @@ impl<'t> Owners<'t> {
                     .map(|death| self.json_event(death.stream, death.stack)),
             }
         });
-        let owners = JsonOwners {
-            address: format!("{:#x}", self.address),
+        JsonOwners {
+            address: format!("{address:#x}"),
             owners: owners.collect(),
-        };
-        serde_json::to_writer(&mut *out, &owners)?;
-        writeln!(out)
+        }
     }
 
     /// Writes the owners for a person.
@@ -130,20 +137,30 @@ impl<'t> Owners<'t> {
     /// # Errors
     /// Those of `out`.
     pub fn write_text(&self, style: &Style, sizes: Sizes, out: &mut dyn Write) -> io::Result<()> {
-        let owners = match self.lifetimes.len() {
-            0 => "no block held it".to_owned(),
-            many => units::counted(many as u64, "owner"),
-        };
-        let title = format!("{:#x}: {owners}", self.address);
-        writeln!(out, "{}", style.paint(Paint::Bold, &title))?;
-        for lifetime in &self.lifetimes {
-            self.write_owner(lifetime, style, sizes, out)?;
+        for (number, (address, lifetimes)) in self.asked.iter().enumerate() {
+            if number > 0 {
+                writeln!(out)?;
+            }
+            let owners = match lifetimes.len() {
+                0 => "no block held it".to_owned(),
+                many => units::counted(many as u64, "owner"),
+            };
+            let title = format!("{address:#x}: {owners}");
+            writeln!(out, "{}", style.paint(Paint::Bold, &title))?;
+            for lifetime in lifetimes {
+                self.write_owner(*address, lifetime, style, sizes, out)?;
+                let is_end = |death: &Death| !is_reuse(death.operation);
+                if let Some(death) = lifetime.death.filter(is_end) {
+                    self.write_death(&lifetime.block, death, lifetimes, style, out)?;
+                }
+            }
         }
         Ok(())
     }
 
     fn write_owner(
         &self,
+        address: u64,
         lifetime: &Lifetime,
         style: &Style,
         sizes: Sizes,
@@ -155,7 +172,7 @@ impl<'t> Owners<'t> {
             Some(death) => format!("to {}", units::time(ns(death.stamp))),
             None => "and still alive".to_owned(),
         };
-        let inside = match self.address.saturating_sub(block.address) {
+        let inside = match address.saturating_sub(block.address) {
             0 => String::new(),
             offset => format!(", {} into it", units::counted(offset, "byte")),
         };
@@ -167,11 +184,6 @@ impl<'t> Owners<'t> {
             printable(self.tape.domain_name(block.domain)),
         );
         writeln!(out, "\n  {}", style.fold(&head, 2, 4))?;
-        let thread = |stream| {
-            let known = self.tape.stream(stream);
-            let name = known.map_or_else(|| "an unknown thread".to_owned(), thread_name);
-            printable(&name)
-        };
         let name = block.operation.name();
         let by = match block.stream {
             StreamId::INHERITED => {
@@ -179,35 +191,48 @@ impl<'t> Owners<'t> {
             }
             stream if block.is_remainder => {
                 let mapped = units::time(ns(block.allocated));
-                let thread = thread(stream);
+                let thread = self.thread(stream);
                 format!("left of what was mapped at {mapped} by {name} in thread {thread}")
             }
             stream if is_reuse(block.operation) => {
                 let allocated = units::time(ns(block.allocated));
-                let thread = thread(stream);
+                let thread = self.thread(stream);
                 format!("used again, as {name} saw, in thread {thread}; allocated at {allocated}")
             }
-            stream => format!("allocated by {name} in thread {}", thread(stream)),
+            stream => format!("allocated by {name} in thread {}", self.thread(stream)),
         };
         writeln!(out, "    {}", style.fold(&by, 4, 6))?;
-        self.write_stack(block.stack, style, out)?;
-        let reused = |death: &Death| is_reuse(death.operation);
-        if let Some(death) = lifetime.death.filter(|death| !reused(death)) {
-            let name = death.operation.name();
-            let is_left = |other: &Lifetime| {
-                let other = &other.block;
-                let mapped = (block.allocated, death.stamp);
-                other.is_remainder && (other.allocated, other.born) == mapped
-            };
-            let what = match self.lifetimes.iter().any(is_left) {
-                true => "unmapped in part",
-                false => "ended",
-            };
-            let by = format!("{what} by {name} in thread {}", thread(death.stream));
-            writeln!(out, "    {}", style.fold(&by, 4, 6))?;
-            self.write_stack(death.stack, style, out)?;
-        }
-        Ok(())
+        self.write_stack(block.stack, style, out)
+    }
+
+    /// How a block ended, one of `all` of an address.
+    fn write_death(
+        &self,
+        block: &Block,
+        death: Death,
+        all: &[Lifetime],
+        style: &Style,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let name = death.operation.name();
+        let is_left = |other: &Lifetime| {
+            let other = &other.block;
+            let mapped = (block.allocated, death.stamp);
+            other.is_remainder && (other.allocated, other.born) == mapped
+        };
+        let what = match all.iter().any(is_left) {
+            true => "unmapped in part",
+            false => "ended",
+        };
+        let by = format!("{what} by {name} in thread {}", self.thread(death.stream));
+        writeln!(out, "    {}", style.fold(&by, 4, 6))?;
+        self.write_stack(death.stack, style, out)
+    }
+
+    fn thread(&self, stream: StreamId) -> String {
+        let known = self.tape.stream(stream);
+        let name = known.map_or_else(|| "an unknown thread".to_owned(), thread_name);
+        printable(&name)
     }
 
     fn write_stack(&self, stack: StackId, style: &Style, out: &mut dyn Write) -> io::Result<()> {

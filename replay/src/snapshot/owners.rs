@@ -1,8 +1,8 @@
 //! Every block that ever contained an address.
 //!
-//! In: an address. Out: lifetimes in the order of time; a block that was used again is several, one
-//! after the other. The tape is read twice: once to find the
-//! blocks that contain it, once to resolve what happened at the addresses of those alone.
+//! In: addresses. Out: for each, lifetimes in the order of time; a block that was used again is
+//! several, one after the other. The tape is read twice, however many are asked for: once to find
+//! the blocks that contain one, once to resolve what happened at the addresses of those alone.
 
 use super::{Fault, check};
 use crate::block::{Block, Lifetime};
@@ -15,18 +15,26 @@ use crate::tape::Tape;
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 
-/// Keeps the lives of blocks that contain the address.
-struct Owners {
-    address: u64,
+/// Keeps the lives of blocks that contain one of the addresses, which are sorted.
+struct Owners<'a> {
+    addresses: &'a [u64],
     found: Vec<Lifetime>,
 }
 
-impl Collector for Owners {
+impl Collector for Owners<'_> {
     fn ended(&mut self, lifetime: &Lifetime) {
-        if contains(&lifetime.block, self.address) {
+        let block = &lifetime.block;
+        if is_any_in(block.address, block.size, self.addresses) {
             self.found.push(*lifetime);
         }
     }
+}
+
+/// True when a block contains one of the addresses, which are sorted.
+fn is_any_in(start: u64, size: u64, addresses: &[u64]) -> bool {
+    let first = addresses.partition_point(|address| *address < start);
+    let candidate = addresses.get(first);
+    candidate.is_some_and(|address| is_in(start, size, *address))
 }
 
 /// True when `address` lies in the block. A block of no bytes contains its own address.
@@ -39,14 +47,18 @@ fn is_in(start: u64, size: u64, address: u64) -> bool {
     offset.is_some_and(|offset| offset < size.max(1))
 }
 
-/// The blocks that contained `address`, `inherited` being those that lived before the recording.
+/// For each of `addresses` the blocks that contained it, `inherited` being those that lived before
+/// the recording.
 pub(crate) fn owners(
     tape: &Tape,
     index: &Index,
     inherited: &[Block],
-    address: u64,
-) -> Result<Vec<Lifetime>, Fault> {
-    let starts = starts(tape, inherited, address);
+    addresses: &[u64],
+) -> Result<Vec<Vec<Lifetime>>, Fault> {
+    let mut sorted = addresses.to_vec();
+    sorted.sort_unstable();
+    let sorted = sorted.as_slice();
+    let starts = starts(tape, inherited, sorted);
     let mut windows = Windows::new(tape, None, u64::MAX).only(move |transition: &Transition| {
         match transition.kind {
             TransitionKind::Map | TransitionKind::Unmap => true,
@@ -60,13 +72,14 @@ pub(crate) fn owners(
     let mut found = Vec::new();
     while let Some(window) = windows.next_window() {
         let seen = heap.apply(&window, || Owners {
-            address,
+            addresses: sorted,
             found: Vec::new(),
         });
         found.extend(seen.into_iter().flat_map(|owners| owners.found));
     }
     check(index, &windows.damaged)?;
-    let alive = heap.live().filter(|block| contains(block, address));
+    let is_asked = |block: &Block| is_any_in(block.address, block.size, sorted);
+    let alive = heap.live().filter(is_asked);
     found.extend(alive.map(|block| Lifetime { block, death: None }));
     reuses::in_turn(&mut found);
     found.sort_by_key(|lifetime| {
@@ -74,11 +87,17 @@ pub(crate) fn owners(
         let death = lifetime.death.map_or(u64::MAX, |death| death.stamp);
         (block.born, death, block.domain, block.address)
     });
-    Ok(found)
+    let of = |address: &u64| {
+        let owners = found
+            .iter()
+            .filter(|owner| contains(&owner.block, *address));
+        owners.copied().collect()
+    };
+    Ok(addresses.par_iter().map(of).collect())
 }
 
-/// The addresses of the blocks that contain `address`.
-fn starts(tape: &Tape, inherited: &[Block], address: u64) -> FxHashSet<u64> {
+/// The addresses of the blocks that contain one of `addresses`, which are sorted.
+fn starts(tape: &Tape, inherited: &[Block], addresses: &[u64]) -> FxHashSet<u64> {
     let born = tape
         .event_streams
         .par_iter()
@@ -87,12 +106,13 @@ fn starts(tape: &Tape, inherited: &[Block], address: u64) -> FxHashSet<u64> {
             let transitions = decode(tape, chunk).unwrap_or_default();
             transitions.into_iter().filter_map(move |transition| {
                 let is_owner = transition.kind == TransitionKind::Birth
-                    && is_in(transition.address, transition.size, address);
+                    && is_any_in(transition.address, transition.size, addresses);
                 is_owner.then_some(transition.address)
             })
         });
     let mut starts: FxHashSet<u64> = born.collect::<Vec<u64>>().into_iter().collect();
-    let inherited = inherited.iter().filter(|block| contains(block, address));
+    let is_asked = |block: &&Block| is_any_in(block.address, block.size, addresses);
+    let inherited = inherited.iter().filter(is_asked);
     starts.extend(inherited.map(|block| block.address));
     starts
 }
