@@ -332,7 +332,7 @@ fn decode_event(words: &[u64], operation: u8) -> Option<(Record<'_>, usize)> {
             }
         }
     }
-    if !matches!(operation >> 5, 1 | 4) {
+    if !matches!(operation >> 5, 1 | 4 | 6) {
         event.stack = size.stack;
         event.size = if size.low == SIZE_FOLLOWS {
             rest.next()?
@@ -410,11 +410,13 @@ mod tests {
                         ..base
                     });
                 }
-                comes_back(RingEvent {
-                    operation: 32,
-                    old_address: 48,
-                    ..base
-                });
+                for operation in [32, 192] {
+                    comes_back(RingEvent {
+                        operation,
+                        old_address: 48,
+                        ..base
+                    });
+                }
                 comes_back(RingEvent {
                     operation: 41,
                     old_address: 48,
