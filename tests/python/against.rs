@@ -172,6 +172,11 @@ pub(super) fn assert_same_totals(what: &str, [ours, theirs]: &[Tracebacks; 2]) {
 /// The same totals, and at least the part `least` of the bytes under the same keys.
 pub(super) fn assert_equal(what: &str, both: &[Tracebacks; 2], least: f64) {
     assert_same_totals(what, both);
+    assert_lines(what, both, least);
+}
+
+/// At least the part `least` of the bytes under the same keys.
+pub(super) fn assert_lines(what: &str, both: &[Tracebacks; 2], least: f64) {
     let parts = [1, FRAMES].map(|depth| {
         let [ours, theirs] = both.each_ref().map(|one| by_depth(one, depth));
         let found = agreement(&ours, &theirs);

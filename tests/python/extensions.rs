@@ -10,7 +10,7 @@ use heaptape_tests::Room;
 #[test]
 fn greenlets() {
     let programs = [
-        ("programs/switching.py", "greenlet", 0.95),
+        ("programs/switching.py", "greenlet", 0.85),
         ("programs/cooperative.py", "gevent", 0.85),
     ];
     for interpreter in interpreters() {
@@ -45,10 +45,13 @@ fn without_the_lock() {
         let what = format!("released.py, {}", interpreter.program.display());
         assert_equal(&what, &both, 0.95);
         let program = script("programs/released.py");
-        let line = |line| (program.to_str().unwrap().to_owned(), line);
-        let of_raw = theirs(&room, "theirs.json");
-        let of_raw = of_raw.iter().filter(|(frames, _)| frames[0] == line(11));
-        assert!(of_raw.map(|(_, amount)| amount.1).sum::<i64>() >= 8000);
+        let known = theirs(&room, "theirs.json");
+        let blocks_of = |file: &str| {
+            let of_file = known.iter().filter(|(frames, _)| frames[0].0 == file);
+            of_file.map(|(_, amount)| amount.1).sum::<i64>()
+        };
+        assert!(blocks_of(program.to_str().unwrap()) >= 8000, "{what}");
+        assert!(blocks_of("<unknown>") >= 100, "{what}");
         for (domain, size) in kinds {
             let window = ["leaks", "t.tape", "--from", "mark:from", "--to", "mark:to"];
             let only = ["--domain", domain, "--min-size", size, "--max-size", size];

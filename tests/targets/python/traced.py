@@ -14,7 +14,7 @@ import tracemalloc
 
 import _tracemalloc
 
-mark = getattr(ctypes.CDLL(None), "heaptape_mark", int)
+mark = getattr(ctypes.CDLL(None), "heaptape_mark", len)
 
 
 def write(out, traces):

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-mark = getattr(ctypes.CDLL(None), "heaptape_mark", int)
+mark = getattr(ctypes.CDLL(None), "heaptape_mark", len)
 kept = []
 
 

@@ -1,5 +1,6 @@
-"""A recursion of 9000 calls that keeps something on its way down and on its way up. It has a
-thread with a large stack: earlier versions call themselves by C."""
+"""A recursion of 9000 calls that keeps something on its way down and on its way up, seldom: every
+traceback that is kept has thousands of frames. It has a thread with a large stack: earlier
+versions call themselves by C."""
 import sys
 import threading
 
@@ -7,9 +8,10 @@ kept = []
 
 
 def deeper(n):
-    kept.append([n])
+    if n % 300 == 0:
+        kept.append([n])
     result = deeper(n - 1) if n else 0
-    if n % 3 == 0:
+    if n % 300 == 150:
         kept.append("up %d" % n)
     return result + 1
 

@@ -3,7 +3,7 @@ timer, which come at any place."""
 import ctypes
 import signal
 
-mark = getattr(ctypes.CDLL(None), "heaptape_mark", int)
+mark = getattr(ctypes.CDLL(None), "heaptape_mark", len)
 kept = []
 timed = []
 
