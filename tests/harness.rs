@@ -15,6 +15,7 @@
 pub mod answers;
 #[path = "build_targets.rs"]
 pub mod build;
+pub mod pythons;
 
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};

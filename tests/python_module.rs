@@ -1,12 +1,10 @@
 //! `heaptape.mark` of the Python module: bare, recorded, with threads and children; and the same
 //! without the module, through ctypes.
-//!
-//! `HEAPTAPE_PYTHONS` names other interpreters than `python3`, with a colon between them.
 
 use heaptape_tests::answers::{array, number, text};
+use heaptape_tests::pythons::pythons;
 use heaptape_tests::{Outcome, Room, repository};
 use serde_json::Value;
-use std::process::Command;
 
 /// Marks by several threads, by a child, and with names of all kinds.
 const SCRIPT: &str = r#"
@@ -35,19 +33,6 @@ const WITHOUT_MODULE: &str = r#"import ctypes
 mark = getattr(ctypes.PyDLL(None), "heaptape_mark", lambda name: None)
 mark(b"loaded")
 "#;
-
-fn pythons() -> Vec<String> {
-    let named = std::env::var("HEAPTAPE_PYTHONS").unwrap_or_else(|_| "python3".into());
-    let mut all: Vec<String> = named.split(':').map(str::to_owned).collect();
-    all.retain(|python| {
-        let there = Command::new(python).arg("--version").output().is_ok();
-        if !there {
-            eprintln!("SKIPPED: {python} is missing (.ci/packages python3 installs it)");
-        }
-        there
-    });
-    all
-}
 
 /// The names of a tape's marks, in the order of time.
 fn marks(info: &Value) -> Vec<&str> {

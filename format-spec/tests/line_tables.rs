@@ -7,7 +7,12 @@
     reason = "a test binary: what fails here fails the test"
 )]
 
+#[path = "../../tests/pythons.rs"]
+#[allow(unreachable_pub, reason = "the file is of more than one package")]
+mod pythons;
+
 use heaptape_format::line_table::{LineTable, line_of};
+use pythons::pythons;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -97,13 +102,11 @@ fn lines_are_those_of_every_interpreter() {
     }
 }
 
-/// Thousands of code objects of the standard library. `HEAPTAPE_PYTHONS` names other interpreters
-/// than `python3`, with a colon between them.
+/// Thousands of code objects of the standard library of each interpreter that is to be asked.
 #[test]
 fn lines_are_those_of_the_interpreters_that_are_here() {
-    let pythons = std::env::var("HEAPTAPE_PYTHONS").unwrap_or_else(|_| "python3".into());
-    for python in pythons.split(':') {
-        let output = Command::new(python)
+    for python in pythons() {
+        let output = Command::new(&python)
             .arg("-B") // leaves nothing behind in the source tree
             .arg(data("line_tables.py"))
             .arg("all")

@@ -9,7 +9,7 @@ use heaptape_tests::{Room, build, send, wait_for};
 /// requested sizes and their lines.
 #[test]
 fn configured_allocators() {
-    let source = "keep = [bytearray(1000 + i % 2) for i in range(5000)]\n";
+    let source = "keep = [bytes(968 + i % 2) for i in range(5000)]\n";
     let ways: [(&[&str], &str); 6] = [
         (&[], ""),
         (&["-X", "dev"], ""),
@@ -108,7 +108,7 @@ fn tracemalloc_from_the_start() {
 #[test]
 fn deep_recursion() {
     let source = "import ctypes, sys\nsys.setrecursionlimit(10**6)\nkeep = []\n\
-        def deeper(n):\n    here = [n]\n    if n == 0:\n        keep.append(bytearray(70001))\n\
+        def deeper(n):\n    here = [n]\n    if n == 0:\n        keep.append(bytes(70001 - 32))\n\
         \x20       return 0\n    return deeper(n - 1) + len(here)\n\
         deeper(30000)\nmark = getattr(ctypes.CDLL(None), 'heaptape_mark', None)\n\
         if mark is not None:\n    mark(b'done')\n";
@@ -172,17 +172,18 @@ fn embedded() {
     let found: Vec<_> = interpreters()
         .into_iter()
         .filter_map(|interpreter| {
-            let folder = interpreter.program.parent()?.parent()?.join("lib");
             let name = format!("libpython{}.so.1.0", interpreter.version);
-            let library = folder.join(name);
-            library.exists().then_some((library, folder))
+            let root = interpreter.program.parent()?.parent()?;
+            let folders = ["lib", "lib/x86_64-linux-gnu"].map(|folder| root.join(folder));
+            let mut libraries = folders.iter().map(|folder| folder.join(&name));
+            libraries.find(|library| library.exists())
         })
         .collect();
     if found.is_empty() {
         eprintln!("SKIPPED: no interpreter here is a library");
     }
     let program = build::c("embeds_python.c", &["-ldl"]);
-    for (library, _) in found {
+    for library in found {
         let room = Room::new();
         let argv = [program.as_os_str(), library.as_os_str()];
         room.record_as_bare("t.tape", &argv);

@@ -22,7 +22,10 @@ fn assert_program(interpreter: &Interpreter, arguments: &[&str], least: f64) -> 
 #[test]
 fn objects() {
     for interpreter in interpreters() {
-        assert_program(&interpreter, &["objects.py"], 0.95);
+        // 3.14 keeps integers for reuse, too.
+        let keeps_integers = ["3.14", "3.15"].contains(&interpreter.version.as_str());
+        let least = if keeps_integers { 0.93 } else { 0.95 };
+        assert_program(&interpreter, &["objects.py"], least);
     }
 }
 

@@ -16,6 +16,7 @@ mod stacks;
 
 use heaptape_tests::Room;
 use heaptape_tests::answers::{array, number, text};
+use heaptape_tests::pythons::pythons;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,16 +26,14 @@ const VERSIONS: [&str; 7] = ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.1
 
 /// An interpreter.
 #[derive(Debug, Clone)]
-struct Interpreter {
-    program: PathBuf,
-    version: String,
+pub(crate) struct Interpreter {
+    pub(crate) program: PathBuf,
+    pub(crate) version: String,
 }
 
-/// Debian's Python, those of pyenv, and what `HEAPTAPE_PYTHONS` names (paths, with `:` between
-/// them).
-fn interpreters() -> Vec<Interpreter> {
-    let named = std::env::var_os("HEAPTAPE_PYTHONS").unwrap_or_default();
-    let mut programs: Vec<PathBuf> = std::env::split_paths(&named).collect();
+/// Debian's Python, those of pyenv, and those that [`pythons`] names.
+pub(crate) fn interpreters() -> Vec<Interpreter> {
+    let mut programs: Vec<PathBuf> = pythons().into_iter().map(PathBuf::from).collect();
     programs.push(PathBuf::from("/usr/bin/python3"));
     let home = std::env::var_os("HOME").unwrap_or_default();
     let versions = Path::new(&home).join(".pyenv/versions");
@@ -42,6 +41,7 @@ fn interpreters() -> Vec<Interpreter> {
     programs.extend(folders.map(|folder| folder.path().join("bin/python3")));
     let mut found: Vec<Interpreter> = programs.into_iter().filter_map(interpreter_at).collect();
     found.sort_by(|one, other| one.program.cmp(&other.program));
+    found.dedup_by(|one, other| one.program == other.program);
     let is_there = |version: &&&str| !found.iter().any(|known| known.version == **version);
     let missing: Vec<&&str> = VERSIONS.iter().filter(is_there).collect();
     if !missing.is_empty() {
@@ -51,13 +51,19 @@ fn interpreters() -> Vec<Interpreter> {
     found
 }
 
+/// What it says of itself: `program` may be a link to it, or a script that starts it.
 fn interpreter_at(program: PathBuf) -> Option<Interpreter> {
-    let mut command = std::process::Command::new(&program);
-    command.args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
-    let output = command.output().ok()?;
-    let version = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    let is_known = VERSIONS.contains(&version.as_str());
-    is_known.then_some(Interpreter { program, version })
+    let question = "import os, sys; print('%d.%d' % sys.version_info[:2]); \
+                    print(os.path.realpath(sys.executable))";
+    let mut command = std::process::Command::new(program);
+    let output = command.args(["-c", question]).output().ok()?;
+    let answer = String::from_utf8(output.stdout).ok()?;
+    let (version, program) = answer.trim_end().split_once('\n')?;
+    let is_known = VERSIONS.contains(&version);
+    is_known.then(|| Interpreter {
+        program: program.into(),
+        version: version.to_owned(),
+    })
 }
 
 /// Debian's Python.

@@ -3,7 +3,7 @@
 
 use super::against::{assert_equal, compared_with_options};
 use super::{Interpreter, interpreters, script, usual_interpreter};
-use heaptape_tests::answers::{array, number};
+use heaptape_tests::answers::{array, number, text};
 use heaptape_tests::{Room, repeats};
 
 /// The part of the bytes that must be under the same line, and under the same traceback.
@@ -45,7 +45,8 @@ fn random_programs() {
             let program = ["random_program.py", &seed];
             let both = compared_with_options(&room, &interpreter, &["--py-reuse"], &program);
             let what = format!("seed {seed}, {}", interpreter.program.display());
-            assert_equal(&what, &both, LEAST);
+            // One block of the harness's is as much as the rest of what so small a one may differ.
+            assert_equal(&what, &both, LEAST - 0.0006);
         }
     }
 }
@@ -91,10 +92,7 @@ fn an_interpreter_that_does_not_tell() {
     let info = room.assert_clean("t.tape");
     assert_eq!(number(&info, "reuses"), 0);
     let telling = telling().iter().any(|one| one.program == interpreter);
-    assert_eq!(
-        said.stderr.contains("from 3.13 on"),
-        !telling,
-        "{}",
-        said.stderr
-    );
+    let told = array(&info, "not_recorded").iter();
+    let told = told.filter(|one| text(one, "reason").contains("from 3.13 on"));
+    assert_eq!(told.count(), usize::from(!telling), "{info:#}");
 }

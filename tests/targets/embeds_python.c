@@ -15,7 +15,7 @@ int main(int argc, char **argv) {
         (int (*)(const char *, void *))dlsym(library, "PyRun_SimpleStringFlags");
     void (*end)(void) = (void (*)(void))dlsym(library, "Py_Finalize");
     start(0);
-    int result = run("def keep():\n    return bytearray(70001)\nkept = keep()\n", NULL);
+    int result = run("def keep():\n    return bytes(70001 - 32)\nkept = keep()\n", NULL);
     heaptape_mark("done");
     end();
     return result;

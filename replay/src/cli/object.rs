@@ -13,8 +13,9 @@ use std::path::PathBuf;
 /// Who owned an address: every owner over time, or the one at a moment
 ///
 /// An address inside a block finds the block. Many addresses cost hardly more than one; their
-/// answers follow each other, in JSON as an array. When a part of a mapping is unmapped, what is left of
-/// it is an owner of its own from then on.
+/// answers follow each other, in JSON as an array. When a part of a mapping is unmapped, what is
+/// left of it is an owner of its own from then on. Memory that Python uses again (run --py-reuse)
+/// has one owner after the other.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     heaptape object app.tape 0x7f3a5c001230\n  \
@@ -24,7 +25,7 @@ pub(super) struct Object {
     /// The tape.
     tape: PathBuf,
     /// The address, or several: hexadecimal (0x…) or decimal.
-    #[arg(value_name = "ADDR", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "ADDR", required = true, allow_negative_numbers = true)]
     addresses: Vec<String>,
     /// Only the owner at this moment.
     #[arg(long, value_name = "T", allow_hyphen_values = true)]

@@ -1,15 +1,17 @@
 //! `heaptape export --to tracemalloc` against the standard library of Python: what that computes
 //! from a snapshot is what heaptape says of the tape.
-//!
-//! `HEAPTAPE_PYTHONS` names other interpreters than `python3`, with a colon between them.
 
+#[path = "../../../../tests/pythons.rs"]
+#[allow(unreachable_pub, reason = "the file is of more than one package")]
+mod pythons;
 mod standard_library;
 mod tapes;
 
 use crate::tape::{Folder, Tape, app};
 use heaptape_format::event::{Event, Operation};
+use pythons::pythons;
 use serde_json::{Value, json};
-use standard_library::{Rows, Traceback, add, ask, pythons, theirs, traces};
+use standard_library::{Rows, Traceback, add, ask, theirs, traces};
 use tapes::{empty_tape, python, random_tape};
 
 /// The heap of Python's allocators, for verbs that mean the whole heap without it.

@@ -14,19 +14,6 @@ pub(crate) type Traceback = Vec<(String, u64)>;
 /// Numbers by traceback; tracebacks of one file and line each are one for `tracemalloc`.
 pub(crate) type Rows = BTreeMap<Traceback, Vec<i64>>;
 
-pub(crate) fn pythons() -> Vec<String> {
-    let named = std::env::var("HEAPTAPE_PYTHONS").unwrap_or_else(|_| "python3".into());
-    let mut all: Vec<String> = named.split(':').map(str::to_owned).collect();
-    all.retain(|python| {
-        let there = Command::new(python).arg("--version").output().is_ok();
-        if !there {
-            eprintln!("SKIPPED: {python} is missing (.ci/packages python3 installs it)");
-        }
-        there
-    });
-    all
-}
-
 pub(crate) fn ask(python: &str, folder: &Folder, questions: &[Value]) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(SCRIPT);
     let mut child = Command::new(python)
