@@ -58,8 +58,10 @@ impl Run {
             allocator => command.env("PYTHONMALLOC", allocator),
         };
         let outcome = room.start(&mut command).finish_within(LIMIT);
-        let report = std::fs::read_to_string(&report)
-            .unwrap_or_else(|error| panic!("{self}: {error}: {outcome:#?}"));
+        let report = std::fs::read_to_string(&report).unwrap_or_else(|error| {
+            let (code, stderr) = (outcome.code, &outcome.stderr);
+            panic!("{self}: no report: {error}; exit code {code}, {stderr}")
+        });
         let mut found = in_report(&report);
         // Subtests that fail, and what goes wrong around the tests, are in the text alone.
         let lines = outcome.stdout.lines().chain(outcome.stderr.lines());
