@@ -7,6 +7,9 @@
 use super::{Interpreter, Tracebacks, array, script, text, tracebacks_of};
 use heaptape_tests::Room;
 use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Command;
 
 /// Frames of a traceback that are compared.
@@ -45,14 +48,42 @@ pub(super) fn theirs(room: &Room, file: &str) -> Tracebacks {
 /// What the tape says of the time between the marks, without what tracemalloc allocates itself.
 pub(super) fn ours(room: &Room, tape: &str) -> Tracebacks {
     let window = ["leaks", tape, "--from", "mark:from", "--to", "mark:to"];
-    let answer = room.json(&[&window[..], &["--group-by", "traceback"], &ALLOCATORS].concat());
-    let is_not_own = |row: &&Value| {
+    let how = ["--group-by", "traceback", "--format", "json"];
+    let words = [&window[..], &how, &ALLOCATORS].concat();
+    let output = room.path("ours.json");
+    let mut command = room.heaptape_command(&words);
+    command.stdout(File::create(&output).unwrap());
+    assert!(command.status().unwrap().success(), "{command:?}");
+    let is_not_own = |row: &Value| {
         let frames = array(row, "frames").iter();
         let mut functions = frames.filter_map(|frame| frame["function"].as_str());
         !functions.any(|function| function == "raw_malloc")
     };
-    let rows = array(&answer, "rows").iter().filter(is_not_own);
-    tracebacks_of(rows, FRAMES)
+    let mut found = Tracebacks::new();
+    for row in rows_in(&output).filter(is_not_own) {
+        for (frames, amount) in tracebacks_of([&row].into_iter(), FRAMES) {
+            let sum = found.entry(frames).or_default();
+            *sum = (sum.0 + amount.0, sum.1 + amount.1);
+        }
+    }
+    found
+}
+
+/// The rows of an answer, of which each has a line, one after another: with the native frames of
+/// all tracebacks of a large program they would take gigabytes at once.
+fn rows_in(answer: &Path) -> impl Iterator<Item = Value> {
+    let lines = BufReader::new(File::open(answer).unwrap()).lines();
+    let lines = lines.map(|line| line.unwrap());
+    lines
+        .filter(|line| line.starts_with("{\"key\""))
+        .map(|line| {
+            let row = line.trim_end_matches(',');
+            let row = row
+                .strip_suffix("]}")
+                .filter(|row| row.ends_with('}'))
+                .unwrap_or(row);
+            serde_json::from_str(row).unwrap_or_else(|error| panic!("{error}: {row}"))
+        })
 }
 
 /// Bytes and blocks in all.

@@ -78,9 +78,9 @@ fn two_runs() {
     let programs = [
         ("objects.py", LIMIT),
         ("programs/records.py", LIMIT),
-        ("programs/generators.py", LIMIT),
+        ("programs/generators.py", 0.06),
         ("programs/documents.py", LIMIT),
-        ("programs/evaluations.py", 0.20),
+        ("programs/evaluations.py", 0.25),
         ("programs/recursion.py", LIMIT),
         ("programs/interpreters.py", LIMIT),
     ];

@@ -41,7 +41,7 @@ fn programs() {
         ("programs/generators.py", 0.95),
         ("programs/crew.py", 0.95),
         ("programs/documents.py", 0.95),
-        ("programs/evaluations.py", 0.80),
+        ("programs/evaluations.py", 0.75),
         ("programs/recursion.py", 0.95),
         ("programs/interpreters.py", 0.95),
     ];

@@ -2,7 +2,7 @@
 //! computes from them is what heaptape says of the tape.
 
 use super::{Place, array, interpreters, number, script, text};
-use heaptape_tests::{Room, build};
+use heaptape_tests::{Room, build, repeats};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -106,6 +106,32 @@ fn asked() -> Vec<Asked> {
             groupings: &GROUPINGS[..2],
         },
         Asked {
+            words: [&leaks[..], &DOMAINS, &["--include", "<program *"]].concat(),
+            members: &["bytes", "count"],
+            snapshots: json!({"snapshot": "window", "filters": [["Filter", true, "<program *"]]}),
+            groupings: &GROUPINGS,
+        },
+        Asked {
+            words: [
+                &leaks[..],
+                &DOMAINS,
+                &[
+                    "--all-frames",
+                    "--include",
+                    "<program *",
+                    "--exclude",
+                    "<string>",
+                ],
+            ]
+            .concat(),
+            members: &["bytes", "count"],
+            snapshots: json!({"snapshot": "window", "filters": [
+                ["Filter", true, "<program *", null, true],
+                ["Filter", false, "<string>", null, true],
+            ]}),
+            groupings: &GROUPINGS,
+        },
+        Asked {
             words: stats.to_vec(),
             members: &["bytes", "count"],
             snapshots: json!({"snapshot": "native"}),
@@ -117,46 +143,52 @@ fn asked() -> Vec<Asked> {
 #[test]
 fn the_standard_library_computes_what_heaptape_says() {
     for interpreter in interpreters() {
-        let room = Room::new();
-        let python = interpreter.program.as_path();
-        let [traced, program] = ["traced.py", "random_program.py"].map(script);
-        let program_name = program.to_str().unwrap();
-        let mut argv = vec![python.to_str().unwrap(), traced.to_str().unwrap()];
-        argv.extend(["theirs.json", "25", program_name, "7"]);
-        room.record("t.tape", &[], &argv).success();
-        let late = "t.tape@mark:to";
-        export(&room, &["t.tape@mark:from", "-o", "early"]);
-        export(&room, &[late, "-o", "late"]);
-        export(&room, &[late, "--from", "mark:from", "-o", "window"]);
-        export(&room, &[late, "--domain", "native", "-o", "native"]);
-        let mut all = Vec::new();
-        let mut questions = Vec::new();
-        for asked in asked() {
-            for &(group_by, key_type, cumulative) in asked.groupings {
-                let grouping = ["--lang", "python", "--group-by", group_by];
-                let mut args = [&asked.words[..], &grouping].concat();
-                if cumulative {
-                    args.extend(["--cumulative", "--tracemalloc-compat"]);
-                }
-                let mut question = asked.snapshots.clone();
-                question["group_by"] = key_type.into();
-                question["cumulative"] = cumulative.into();
-                all.push((args, asked.members));
-                questions.push(question);
-            }
+        for seed in 0..repeats(1) {
+            assert_computes_the_same(interpreter.program.as_path(), 7 + seed);
         }
-        let answers = ask(&room, python, &questions);
-        for ((args, members), answer) in all.iter().zip(&answers) {
-            let expected = theirs(answer);
-            assert!(!expected.is_empty(), "{args:?}");
-            let found = ours(&room.json(args), members);
-            assert_eq!(found, expected, "{python:?}: {args:?}");
-        }
-        // The program's own lines are there.
-        let lines = ours(&room.json(&all[1].0), &["bytes", "count"]);
-        let in_program = lines.keys().filter(|key| key[0].0 == program_name);
-        assert!(in_program.count() > 5, "{lines:#?}");
     }
+}
+
+fn assert_computes_the_same(python: &Path, seed: u64) {
+    let room = Room::new();
+    let [traced, program] = ["traced.py", "random_program.py"].map(script);
+    let program_name = program.to_str().unwrap();
+    let mut argv = vec![python.to_str().unwrap(), traced.to_str().unwrap()];
+    let seed = seed.to_string();
+    argv.extend(["theirs.json", "25", program_name, &seed]);
+    room.record("t.tape", &[], &argv).success();
+    let late = "t.tape@mark:to";
+    export(&room, &["t.tape@mark:from", "-o", "early"]);
+    export(&room, &[late, "-o", "late"]);
+    export(&room, &[late, "--from", "mark:from", "-o", "window"]);
+    export(&room, &[late, "--domain", "native", "-o", "native"]);
+    let mut all = Vec::new();
+    let mut questions = Vec::new();
+    for asked in asked() {
+        for &(group_by, key_type, cumulative) in asked.groupings {
+            let grouping = ["--lang", "python", "--group-by", group_by];
+            let mut args = [&asked.words[..], &grouping].concat();
+            if cumulative {
+                args.extend(["--cumulative", "--tracemalloc-compat"]);
+            }
+            let mut question = asked.snapshots.clone();
+            question["group_by"] = key_type.into();
+            question["cumulative"] = cumulative.into();
+            all.push((args, asked.members));
+            questions.push(question);
+        }
+    }
+    let answers = ask(&room, python, &questions);
+    for ((args, members), answer) in all.iter().zip(&answers) {
+        let expected = theirs(answer);
+        assert!(!expected.is_empty(), "{args:?}");
+        let found = ours(&room.json(args), members);
+        assert_eq!(found, expected, "{python:?}: {args:?}");
+    }
+    // The program's own lines are there.
+    let lines = ours(&room.json(&all[1].0), &["bytes", "count"]);
+    let in_program = lines.keys().filter(|key| key[0].0 == program_name);
+    assert!(in_program.count() > 5, "{lines:#?}");
 }
 
 /// The traces of a window are those that `tracemalloc.start` at its beginning would have had: as

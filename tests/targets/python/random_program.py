@@ -9,7 +9,8 @@ COUNT = 24
 
 
 def expression(depth):
-    kinds = ["list", "dict", "text", "bytes", "tuple", "set", "float", "object"]
+    kinds = ["list", "dict", "text", "bytes", "tuple", "set", "float", "object", "closure"]
+    kinds += ["generator", "growth", "subclass", "exception", "recursion", "thread"]
     kind = chance.choice(kinds)
     size = chance.randint(0, 40)
     if depth > 0 and chance.random() < 0.3:
@@ -23,6 +24,13 @@ def expression(depth):
         "set": "{i * x for i in range(%d)}" % size,
         "float": "[float(i) for i in range(%d)]" % size,
         "object": "Node(x, %d)" % size,
+        "closure": "closure(x, %d)()" % (size % 9),
+        "generator": "list(generated(x, %d))" % size,
+        "growth": "grown(x, %d)" % size,
+        "subclass": "Child(x, %d)" % size,
+        "exception": "raised(x, %d)" % size,
+        "recursion": "nested(x, %d)" % size,
+        "thread": "in_thread(x, %d)" % size,
     }[kind]
 
 
@@ -44,11 +52,57 @@ def call(index):
 
 
 lines = [
+    "import threading",
     "class Node:",
     "    __slots__ = ('value', 'more')",
     "    def __init__(self, value, count):",
     "        self.value = value",
     "        self.more = [None] * count",
+    "class Child(Node):",
+    "    def __init__(self, value, count):",
+    "        super().__init__([value], count)",
+    "        self.name = 'child %d' % count",
+    "    @property",
+    "    def double(self):",
+    "        return [self.value, self.name * 2]",
+    "def closure(x, count):",
+    "    kept = []",
+    "    def inner():",
+    "        nonlocal kept",
+    "        kept = kept + [x] * count",
+    "        return lambda: kept",
+    "    return inner()",
+    "def generated(x, count):",
+    "    for i in range(count):",
+    "        received = yield {'x': x, 'i': i}",
+    "def grown(x, count):",
+    "    numbers, names, seen, text = [], {}, set(), ''",
+    "    for i in range(count * 5):",
+    "        numbers.append(x * 1000 + i)",
+    "        names['name %d' % i] = i",
+    "        seen.add(i % 17 + x)",
+    "        text += 'more'",
+    "    return numbers, names, seen, text",
+    "def raised(x, count):",
+    "    kept = []",
+    "    for i in range(count):",
+    "        try:",
+    "            raise ValueError('%d of %d' % (i, x))",
+    "        except ValueError as error:",
+    "            kept.append(error.args[0] + '!')",
+    "        finally:",
+    "            kept.append(i / 3)",
+    "    return kept",
+    "def nested(x, depth):",
+    "    return [x] if depth == 0 else {depth: nested(x + 1, depth - 1)}",
+    "def in_thread(x, count):",
+    "    kept = []",
+    "    def work():",
+    "        kept.extend([str(x + i)] for i in range(count))",
+    "    thread = threading.Thread(target=work)",
+    "    thread.start()",
+    "    thread.join()",
+    "    return kept",
     "def walk(function, x):",
     "    yield function(x)",
     "def guarded(function, x):",
