@@ -68,8 +68,8 @@ pub(super) struct Run {
     /// Put the module heaptape on PYTHONPATH: a script sets a mark with heaptape.mark("NAME").
     #[arg(long)]
     py_module: bool,
-    /// Record when Python makes a new object of memory that it had kept (lists, tuples, dictionaries,
-    /// floats, …): the memory is then the new object's, as for tracemalloc (Python 3.13 or later).
+    /// Record when Python makes a new object of memory that it had kept (lists, tuples, floats, …):
+    /// the memory is then the new object's, as for tracemalloc (Python 3.13 or later).
     #[arg(long, conflicts_with = "no_python")]
     py_reuse: bool,
     /// Record the stacks of frees too.

@@ -1,10 +1,11 @@
 //! Memory that an interpreter uses again without freeing it: the block lives on and belongs to
 //! another stack.
 //!
-//! In: retags, and the deaths of the blocks that they name. Out: for each retag a *reuse*, which has
-//! the form of a block ([`is_reuse`] tells one) with the address and size of the block that it is
-//! about, the stack and stream of the retag, and lives until the block's next retag or death. So the
-//! index keeps reuses like blocks, and whoever wants to know whose a block is puts them on it.
+//! In: retags, and the deaths of the blocks that they name. Out: for each retag a *reuse*, which
+//! has the form of a block ([`is_reuse`] tells one): with the address and size of the block that it
+//! is about, the stack and stream of the retag, and a life until the block's next retag or death.
+//! So the index keeps reuses like blocks, and whoever wants to know whose a block is puts them on
+//! it.
 
 use super::heap::{Collector, Live};
 use super::transitions::{Transition, is_heap};
