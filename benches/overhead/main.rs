@@ -1,4 +1,5 @@
-//! What recording costs whole programs, beside heaptrack where it is installed.
+//! What recording costs whole programs, beside heaptrack and, for Python, memray and tracemalloc,
+//! where they are installed.
 //!
 //! `cargo run --release -p heaptape-benches --bin overhead -- [--rounds N] [--workloads …]`. Each
 //! round runs every recorder once, so that a slow minute of the machine meets all of them. It
@@ -37,22 +38,13 @@ fn main() -> anyhow::Result<()> {
         some => some,
     };
     let heaptape = programs::heaptape()?;
-    let mut recorders = vec![
-        Recorder::Bare,
-        Recorder::Heaptape,
-        Recorder::Unsymbolized,
-        Recorder::Heaptrack,
-    ];
-    if programs::find("heaptrack").is_none() {
-        eprintln!("heaptrack is not installed: nothing to compare with");
-        recorders.pop();
-    }
     let built = tempfile::tempdir()?;
     println!("{}, {} rounds", machine::description(), arguments.rounds);
     let mut busy_max = 0.0f64;
     for &workload in workloads {
         let line = workload.build(built.path())?;
-        let mut columns: Vec<Column> = recorders.iter().map(|&r| Column::new(r)).collect();
+        let recorders = workload.recorders()?.into_iter();
+        let mut columns: Vec<Column> = recorders.map(Column::new).collect();
         for round in 1..=arguments.rounds {
             let mut bare_output = Vec::new();
             for column in &mut columns {
@@ -96,10 +88,11 @@ fn run(
     match recorder {
         Recorder::Bare => *bare_output = output,
         // It writes lines of its own to standard output.
-        Recorder::Heaptrack => column
+        Recorder::Heaptrack | Recorder::Memray | Recorder::MemrayNative => column
             .recorded
             .push(recorder.recorded_bytes(folder.path())?),
-        Recorder::Heaptape | Recorder::Unsymbolized => {
+        Recorder::Tracemalloc => {}
+        Recorder::Heaptape | Recorder::Unsymbolized | Recorder::PythonStacks => {
             ensure!(
                 output == *bare_output,
                 "{command:?} wrote something else than the bare program"

@@ -65,14 +65,14 @@ fn rows(workload: Workload, columns: &[Column]) -> Option<String> {
     let cpu = bare.spread(|take| take.cpu)?.median;
     let facts = columns.iter().flat_map(|column| &column.facts);
     let events = Spread::of(facts.map(|facts| facts.events as f64))?.median;
-    let reference = columns
+    let is_python = columns
         .iter()
-        .find(|column| column.recorder == Recorder::Heaptrack)
-        .and_then(|column| column.added(bare));
+        .any(|column| column.recorder == Recorder::PythonStacks);
+    let peer = if is_python { "memray" } else { "heaptrack" };
     let mut text = format!(
         "\n### {}: bare {wall:.3} s, CPU {cpu:.3} s, {:.2} M events\n\n\
          | recorder | wall × | CPU × | added CPU ms | added ns/event | B/event | peak MiB \
-         | added CPU ÷ heaptrack's | added wall ÷ heaptrack's | busy |\n\
+         | added CPU ÷ {peer}'s | added wall ÷ {peer}'s | busy |\n\
          |---|---|---|---|---|---|---|---|---|---|\n",
         workload.name(),
         events / 1e6,
@@ -86,6 +86,10 @@ fn rows(workload: Workload, columns: &[Column]) -> Option<String> {
         }
         let is_bare = column.recorder == Recorder::Bare;
         let added = column.added(bare).filter(|_| !is_bare);
+        let reference = column.recorder.reference(is_python).and_then(|reference| {
+            let mut all = columns.iter();
+            all.find(|column| column.recorder == reference)?.added(bare)
+        });
         let of_reference = |of: fn(Added) -> f64| {
             let (ours, theirs) = (of(added?), of(reference?));
             (theirs >= REFERENCE_MIN).then(|| format!("{:.3}", ours / theirs))

@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use heaptape_benches::programs::{command, compile, find, sources, succeed};
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,6 +21,14 @@ pub(crate) enum Workload {
     Cc1plus,
     /// /bin/true: what starting costs.
     True,
+    /// Python: objects, method calls, a heap of events, json.
+    PythonObjects,
+    /// Python: small objects made some twenty calls deep.
+    PythonCalls,
+    /// Python: json and syntax trees.
+    PythonDocuments,
+    /// Python: regular expressions, counting, sorting.
+    PythonPatterns,
 }
 
 impl Workload {
@@ -31,7 +40,44 @@ impl Workload {
             Self::Sqlite => "sqlite",
             Self::Cc1plus => "cc1plus",
             Self::True => "true",
+            Self::PythonObjects => "python-objects",
+            Self::PythonCalls => "python-calls",
+            Self::PythonDocuments => "python-documents",
+            Self::PythonPatterns => "python-patterns",
         }
+    }
+
+    /// The script and the argument of a workload in Python.
+    fn script(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::PythonObjects => Some(("objects.py", "30000")),
+            Self::PythonCalls => Some(("calls.py", "40000")),
+            Self::PythonDocuments => Some(("documents.py", "12")),
+            Self::PythonPatterns => Some(("patterns.py", "12")),
+            _ => None,
+        }
+    }
+
+    /// The recorders that are there for it; bare first.
+    pub(crate) fn recorders(self) -> anyhow::Result<Vec<Recorder>> {
+        let missing = |name| eprintln!("{name} is not installed: nothing to compare with");
+        let mut recorders = vec![Recorder::Bare, Recorder::Heaptape];
+        if self.script().is_none() {
+            recorders.push(Recorder::Unsymbolized);
+            match find("heaptrack") {
+                Some(_) => recorders.push(Recorder::Heaptrack),
+                None => missing("heaptrack"),
+            }
+            return Ok(recorders);
+        }
+        recorders.push(Recorder::PythonStacks);
+        let memray = command(python()?).args(["-c", "import memray"]).output()?;
+        match memray.status.success() {
+            true => recorders.extend([Recorder::Memray, Recorder::MemrayNative]),
+            false => missing("memray"),
+        }
+        recorders.push(Recorder::Tracemalloc);
+        Ok(recorders)
     }
 
     /// Builds it into `folder`: the command line that runs it.
@@ -66,8 +112,23 @@ impl Workload {
                 line
             }
             Self::True => vec![needed("true", "coreutils")?.into()],
+            _ => {
+                let (script, argument) = self.script().context("no such workload")?;
+                let script = sources().join("python").join(script);
+                vec![python()?, script.into(), argument.into()]
+            }
         })
     }
+}
+
+/// The interpreter itself: what `PYTHON` names, else `python3`, may be a script that starts it.
+fn python() -> anyhow::Result<OsString> {
+    let named = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let asked = command(&named)
+        .args(["-c", "import sys; print(sys.executable, end='')"])
+        .output()
+        .with_context(|| format!("{} is not there: install python3", named.display()))?;
+    Ok(OsString::from_vec(asked.stdout))
 }
 
 /// What stands around a workload.
@@ -81,6 +142,14 @@ pub(crate) enum Recorder {
     Unsymbolized,
     /// heaptrack, its interpretation included.
     Heaptrack,
+    /// `heaptape run --stacks python`.
+    PythonStacks,
+    /// memray with every allocation of Python's.
+    Memray,
+    /// The same with native frames.
+    MemrayNative,
+    /// `tracemalloc` with 25 frames.
+    Tracemalloc,
 }
 
 impl Recorder {
@@ -91,12 +160,29 @@ impl Recorder {
             Self::Heaptape => "heaptape",
             Self::Unsymbolized => "heaptape --no-symbolize",
             Self::Heaptrack => "heaptrack",
+            Self::PythonStacks => "heaptape --stacks python",
+            Self::Memray => "memray --trace-python-allocators",
+            Self::MemrayNative => "memray --native --trace-python-allocators",
+            Self::Tracemalloc => "tracemalloc(25)",
+        }
+    }
+
+    /// What it is compared with.
+    pub(crate) fn reference(self, is_python: bool) -> Option<Self> {
+        match self {
+            Self::Heaptape if is_python => Some(Self::MemrayNative),
+            Self::Heaptape | Self::Unsymbolized => Some(Self::Heaptrack),
+            Self::PythonStacks => Some(Self::Memray),
+            _ => None,
         }
     }
 
     /// True when it leaves a tape.
     pub(crate) fn is_heaptape(self) -> bool {
-        matches!(self, Self::Heaptape | Self::Unsymbolized)
+        matches!(
+            self,
+            Self::Heaptape | Self::Unsymbolized | Self::PythonStacks
+        )
     }
 
     /// The command that runs `line` under this recorder, its files in `folder`.
@@ -107,11 +193,14 @@ impl Recorder {
                 bare.args(line.iter().skip(1));
                 return bare;
             }
-            Self::Heaptape | Self::Unsymbolized => {
+            Self::Heaptape | Self::Unsymbolized | Self::PythonStacks => {
                 let mut run = command(heaptape);
                 run.args(["run", "--quiet"]);
                 if self == Self::Unsymbolized {
                     run.arg("--no-symbolize");
+                }
+                if self == Self::PythonStacks {
+                    run.args(["--stacks", "python"]);
                 }
                 run.arg("-o").arg(tape(folder)).arg("--");
                 run
@@ -122,9 +211,29 @@ impl Recorder {
                 heaptrack.arg(folder.join("log"));
                 heaptrack
             }
+            Self::Memray | Self::MemrayNative | Self::Tracemalloc => {
+                return self.in_interpreter(line, folder);
+            }
         };
         around.args(line);
         around
+    }
+
+    /// The same for what the interpreter in `line` runs itself.
+    fn in_interpreter(self, line: &[OsString], folder: &Path) -> Command {
+        let (interpreter, script) = line.split_first().unzip();
+        let mut run = command(interpreter.map_or("python3".as_ref(), OsString::as_os_str));
+        if self == Self::Tracemalloc {
+            run.args(["-X", "tracemalloc=25"]);
+        } else {
+            run.args(["-m", "memray", "run", "-q", "--trace-python-allocators"]);
+            if self == Self::MemrayNative {
+                run.arg("--native");
+            }
+            run.arg("-o").arg(folder.join("log"));
+        }
+        run.args(script.unwrap_or_default());
+        run
     }
 
     /// Bytes of the recording in `folder`.
