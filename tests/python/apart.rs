@@ -7,9 +7,10 @@ use heaptape_tests::{Room, repeats};
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// How much of the bytes, and of the blocks, may be under other lines: as much less, and as much
-/// more.
+/// How much of the bytes may be under other lines: as much less, and as much more.
 const LIMIT: f64 = 0.04;
+/// As many times more of the blocks may be: what is kept for reuse is small.
+const OF_BLOCKS: f64 = 1.5;
 
 /// Both answers, of runs in which hashes, and so the orders of sets, are the same.
 fn apart(room: &Room, interpreter: &Interpreter, arguments: &[&str]) -> [Tracebacks; 2] {
@@ -44,7 +45,7 @@ fn less_and_more([ours, theirs]: &[Tracebacks; 2], amount: impl Fn((i64, i64)) -
     [less as f64 / all, more as f64 / all]
 }
 
-/// Prints how far they agree, and fails when they differ by more than `limit`.
+/// Prints how far they agree, and fails when they differ by more than `limit` of bytes.
 fn assert_agree(what: &str, both: &[Tracebacks; 2], limit: f64) {
     let both = both.each_ref().map(|one| by_depth(one, 1));
     let bytes = less_and_more(&both, |amount| amount.0);
@@ -67,6 +68,7 @@ fn assert_agree(what: &str, both: &[Tracebacks; 2], limit: f64) {
         is_near(mine.0, known.0) && is_near(mine.1, known.1),
         "{what}\n{differences}"
     );
+    let blocks = blocks.map(|part| part / OF_BLOCKS);
     let worst = bytes.into_iter().chain(blocks).fold(0.0, f64::max);
     assert!(worst <= limit, "{what}: {worst}\n{differences}");
 }
@@ -78,7 +80,7 @@ fn two_runs() {
     let programs = [
         ("objects.py", LIMIT),
         ("programs/records.py", LIMIT),
-        ("programs/generators.py", 0.06),
+        ("programs/generators.py", LIMIT),
         ("programs/documents.py", LIMIT),
         ("programs/evaluations.py", 0.25),
         ("programs/recursion.py", LIMIT),
@@ -103,7 +105,7 @@ fn two_runs_of_random_programs() {
             let room = Room::new();
             let both = apart(&room, &interpreter, &["random_program.py", &seed]);
             let what = format!("seed {seed}, {}", interpreter.program.display());
-            assert_agree(&what, &both, 0.25);
+            assert_agree(&what, &both, 0.15);
         }
     }
 }

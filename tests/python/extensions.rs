@@ -10,7 +10,7 @@ use heaptape_tests::Room;
 #[test]
 fn greenlets() {
     let programs = [
-        ("programs/switching.py", "greenlet", 0.85),
+        ("programs/switching.py", "greenlet", 0.80),
         ("programs/cooperative.py", "gevent", 0.85),
     ];
     for interpreter in interpreters() {
