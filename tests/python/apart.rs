@@ -74,7 +74,7 @@ fn assert_agree(what: &str, both: &[Tracebacks; 2], limit: f64) {
 }
 
 /// Programs that do the same in every run. What is evaluated drops lists and dictionaries all the
-/// time, and the next one gets them: of that program much more is used again.
+/// time, and the next one gets them; recursions up to 3.10 do so with frames: more is used again.
 #[test]
 fn two_runs() {
     let programs = [
@@ -83,7 +83,7 @@ fn two_runs() {
         ("programs/generators.py", LIMIT),
         ("programs/documents.py", LIMIT),
         ("programs/evaluations.py", 0.25),
-        ("programs/recursion.py", LIMIT),
+        ("programs/recursion.py", 0.10),
         ("programs/interpreters.py", LIMIT),
     ];
     for interpreter in interpreters() {
