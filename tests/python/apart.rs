@@ -2,7 +2,7 @@
 //! agree but for what the interpreter keeps for reuse (see [`super::against`]).
 
 use super::against::{by_depth, largest_differences, ours, theirs, total, traced_argv};
-use super::{Interpreter, Tracebacks, interpreters};
+use super::{Interpreter, Tracebacks, chosen_interpreters};
 use heaptape_tests::{Room, repeats};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -86,7 +86,7 @@ fn two_runs() {
         ("programs/recursion.py", 0.10),
         ("programs/interpreters.py", LIMIT),
     ];
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         for (program, limit) in programs {
             let room = Room::new();
             let both = apart(&room, &interpreter, &[program]);
@@ -101,7 +101,7 @@ fn two_runs() {
 fn two_runs_of_random_programs() {
     for seed in 0..repeats(1) {
         let seed = seed.to_string();
-        for interpreter in interpreters() {
+        for interpreter in chosen_interpreters() {
             let room = Room::new();
             let both = apart(&room, &interpreter, &["random_program.py", &seed]);
             let what = format!("seed {seed}, {}", interpreter.program.display());

@@ -2,7 +2,7 @@
 //! own says.
 
 use super::against::{assert_equal, compared_with, ours, theirs};
-use super::{Interpreter, interpreters, number, script, text};
+use super::{Interpreter, chosen_interpreters, number, script, text};
 use heaptape_tests::Room;
 use heaptape_tests::answers::rows;
 
@@ -60,7 +60,7 @@ fn assert_children(interpreter: &Interpreter, method: &str) {
 
 #[test]
 fn of_multiprocessing() {
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         for method in ["fork", "spawn", "forkserver"] {
             assert_children(&interpreter, method);
         }

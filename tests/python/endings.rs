@@ -1,7 +1,7 @@
 //! How interpreters end, and what comes in between: the same output and exit code as bare, known
 //! blocks counted exactly, under the functions that made them.
 
-use super::{array, interpreters, number, script, text};
+use super::{array, chosen_interpreters, number, script, text};
 use heaptape_tests::Room;
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ const KEEP: [&str; 3] = ["keep", "run", "<module>"];
 /// Whatever ends it in the middle: what it had then is known exactly.
 #[test]
 fn in_the_middle() {
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         let python = interpreter.program.to_str().unwrap();
         for (how, code, ended_by) in [
             ("exit", 7, "exit:7"),
@@ -101,7 +101,7 @@ fn in_the_middle() {
 /// is freed.
 #[test]
 fn shutdown() {
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         let python = interpreter.program.to_str().unwrap();
         let room = Room::new();
         ends(&room, python, &["usual"], 0, "exit:0");
@@ -122,7 +122,7 @@ fn shutdown() {
 /// own.
 #[test]
 fn another_interpreter_in_its_place() {
-    let interpreters = interpreters();
+    let interpreters = chosen_interpreters();
     for (number, interpreter) in interpreters.iter().enumerate() {
         let python = interpreter.program.to_str().unwrap();
         let next = &interpreters[(number + 1) % interpreters.len()];
@@ -150,7 +150,7 @@ fn another_interpreter_in_its_place() {
 /// Handlers of signals stand on the functions that they interrupted.
 #[test]
 fn handlers_of_signals() {
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         let room = Room::new();
         let program = script("programs/signalled.py");
         let python = interpreter.program.to_str().unwrap();

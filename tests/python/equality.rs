@@ -2,7 +2,7 @@
 
 use super::against::{assert_equal, assert_lines, compared, compared_with, theirs_in, total};
 use super::packages::{cython_module, packages};
-use super::{Interpreter, Tracebacks, array, interpreters, number, script};
+use super::{Interpreter, Tracebacks, array, chosen_interpreters, interpreters, number, script};
 use heaptape_tests::{Room, repeats};
 use std::path::PathBuf;
 use std::process::Command;
@@ -45,7 +45,7 @@ fn programs() {
         ("programs/recursion.py", 0.85),
         ("programs/interpreters.py", 0.93),
     ];
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         for (program, least) in programs {
             assert_program(&interpreter, &[program], least);
         }
@@ -57,7 +57,7 @@ fn programs() {
 #[test]
 fn random_programs() {
     for seed in 0..repeats(2) {
-        for interpreter in interpreters() {
+        for interpreter in chosen_interpreters() {
             let seed = seed.to_string();
             assert_program(&interpreter, &["random_program.py", &seed], 0.85);
         }
@@ -76,7 +76,7 @@ fn with_path(folder: PathBuf) -> impl Fn(&mut Command) {
 /// `PyMem_RawMalloc`, tracemalloc does not have it in Python's domain as well, and we do.
 #[test]
 fn numpy() {
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         let Some(folder) = packages(&interpreter, &["numpy"]) else {
             continue;
         };
@@ -137,7 +137,7 @@ fn assert_native_arrays(room: &Room, what: &str, arrays: &Tracebacks) {
 /// Python function that called them, as tracemalloc has it.
 #[test]
 fn cython() {
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         let Some(module) = cython_module(&interpreter, "shapes") else {
             continue;
         };

@@ -3,7 +3,7 @@
 
 use super::against::{assert_equal, compared_with, theirs};
 use super::packages::{extension_module, packages};
-use super::{array, interpreters, number, script, text};
+use super::{array, chosen_interpreters, number, script, text};
 use heaptape_tests::Room;
 
 /// Stacks of greenlets, which take turns on one C stack: as tracemalloc has them.
@@ -13,7 +13,7 @@ fn greenlets() {
         ("programs/switching.py", "greenlet", 0.80),
         ("programs/cooperative.py", "gevent", 0.85),
     ];
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         for (program, package, least) in programs {
             let Some(folder) = packages(&interpreter, &[package]) else {
                 continue;
@@ -33,7 +33,7 @@ fn greenlets() {
 #[test]
 fn without_the_lock() {
     let kinds = [("native", "3001"), ("raw", "3003"), ("raw", "3005")];
-    for interpreter in interpreters() {
+    for interpreter in chosen_interpreters() {
         let Some(folder) = extension_module(&interpreter, "releasing") else {
             continue;
         };
