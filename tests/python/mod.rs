@@ -67,6 +67,12 @@ fn chosen_interpreters() -> Vec<Interpreter> {
     all.into_iter().filter(is_chosen).collect()
 }
 
+/// True where tracemalloc and interpreters beside the first wait for each other for ever, bare as
+/// well.
+fn is_locked_by_tracemalloc(interpreter: &Interpreter) -> bool {
+    ["3.9", "3.10", "3.11", "3.12"].contains(&interpreter.version.as_str())
+}
+
 /// What it says of itself: `program` may be a link to it, or a script that starts it.
 fn interpreter_at(program: PathBuf) -> Option<Interpreter> {
     let question = "import os, sys; print('%d.%d' % sys.version_info[:2]); \

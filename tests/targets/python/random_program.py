@@ -29,7 +29,7 @@ def expression(depth):
         "growth": "grown(x, %d)" % size,
         "subclass": "Child(x, %d)" % size,
         "exception": "raised(x, %d)" % size,
-        "recursion": "nested(x, %d)" % size,
+        "recursion": "nested(x, %d)" % min(size, 12),
         "thread": "in_thread(x, %d)" % size,
     }[kind]
 
