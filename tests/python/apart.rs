@@ -76,7 +76,7 @@ fn assert_agree(what: &str, both: &[Tracebacks; 2], limit: f64) {
 /// Programs that do the same in every run. What is evaluated drops lists and dictionaries all the
 /// time, and the next one gets them; recursions up to 3.10 do so with frames: more is used again.
 #[test]
-#[ignore = "takes minutes: a part of .ci/long"]
+#[ignore = "takes minutes: .ci/long runs it"]
 fn two_runs() {
     let programs = [
         ("objects.py", LIMIT),
@@ -103,7 +103,7 @@ fn two_runs() {
 
 /// Random programs are small, so that what is kept for reuse is more of them.
 #[test]
-#[ignore = "takes minutes: a part of .ci/long"]
+#[ignore = "takes minutes: .ci/long runs it"]
 fn two_runs_of_random_programs() {
     for seed in 0..repeats(1) {
         let seed = seed.to_string();

@@ -37,7 +37,7 @@ fn objects() {
 /// and dictionaries of the others, frames of threads. The programs are warm at once, so that it
 /// weighs more than in a long run.
 #[test]
-#[ignore = "takes minutes: a part of .ci/long"]
+#[ignore = "takes minutes: .ci/long runs it"]
 fn programs() {
     let programs = [
         ("programs/records.py", 0.93),
@@ -63,7 +63,7 @@ fn programs() {
 /// Programs made of chance. They are small, so that what the interpreter keeps for reuse is more
 /// of them.
 #[test]
-#[ignore = "takes minutes: a part of .ci/long"]
+#[ignore = "takes minutes: .ci/long runs it"]
 fn random_programs() {
     for seed in 0..repeats(2) {
         for interpreter in chosen_interpreters() {
@@ -84,7 +84,7 @@ fn with_path(folder: PathBuf) -> impl Fn(&mut Command) {
 /// from the C library, each is one of our native blocks, by its line; where it has it from
 /// `PyMem_RawMalloc`, tracemalloc does not have it in Python's domain as well, and we do.
 #[test]
-#[ignore = "takes minutes: a part of .ci/long"]
+#[ignore = "takes minutes: .ci/long runs it"]
 fn numpy() {
     for interpreter in chosen_interpreters() {
         let Some(folder) = packages(&interpreter, &["numpy"]) else {
