@@ -268,7 +268,7 @@ record! {
         frees: u64,
         /// Events written: reallocations.
         reallocs: u64,
-        /// Events written: maps, unmaps and remaps.
+        /// Events written: maps, unmaps, remaps and retags.
         maps: u64,
         /// Events lost.
         lost: u64,

@@ -96,3 +96,16 @@ fn an_interpreter_that_does_not_tell() {
     let told = told.filter(|one| text(one, "reason").contains("from 3.13 on"));
     assert_eq!(told.count(), usize::from(!telling), "{info:#}");
 }
+
+/// Whose memory it is, frames of Python tell: without them there is nothing to record.
+#[test]
+fn frames_of_python_are_needed() {
+    for without in [&["--no-python"][..], &["--stacks", "native"]] {
+        let room = Room::new();
+        let options = [&["--py-reuse"], without].concat();
+        let said = room.record("t.tape", &options, &["true"]);
+        assert_eq!(said.code, 125, "{said:?}");
+        assert!(said.stderr.contains("--py-reuse"), "{said:?}");
+        assert!(room.tapes().is_empty(), "{without:?}");
+    }
+}

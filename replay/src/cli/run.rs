@@ -114,6 +114,10 @@ enum Stacks {
 
 impl Run {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
+        if self.py_reuse && self.stacks == Stacks::Native {
+            complain("--py-reuse needs the frames of Python; leave '--stacks native' out");
+            return Ok(Exit::NOT_RUN);
+        }
         if self.py_module
             && let Err(error) = python_module::offer()
         {

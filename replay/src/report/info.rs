@@ -276,11 +276,15 @@ fn heap_lines(
             units::counted(count, "block")
         )
     };
+    let reuses = match summary.reuses {
+        0 => String::new(),
+        count => format!(", {}", units::counted(count, "reuse")),
+    };
     let mut lines = vec![
         (
             "events",
             format!(
-                "{}, {}, {}",
+                "{}, {}, {}{reuses}",
                 units::counted(summary.allocs, "allocation"),
                 units::counted(summary.reallocs, "reallocation"),
                 units::counted(summary.frees, "free")
