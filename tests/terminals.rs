@@ -164,6 +164,49 @@ fn signals_to_the_launcher_reach_the_command() {
     }
 }
 
+/// The only child of a process, when it has one.
+fn child_of(pid: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    children.ok()?.trim().parse().ok()
+}
+
+/// The kernel keeps nothing of a signal's sender beyond a limit, and whoever sends from outside of
+/// our pid namespace (what stops a container) has no number in it.
+#[test]
+fn signals_of_nobody_reach_the_command() {
+    let program = build::c("signals.c", &[]);
+    let is_allowed = Room::new()
+        .bare(&["unshare", "-pf", "--mount-proc", "true"])
+        .code
+        == 0;
+    let in_namespace = vec!["unshare", "-pf", "--mount-proc"];
+    let without_memory = vec!["prlimit", "--sigpending=0"];
+    let ways = [(without_memory, true), (in_namespace, is_allowed)];
+    for (before, _) in ways.into_iter().filter(|(_, is_possible)| *is_possible) {
+        for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGRTMIN() + 6] {
+            let room = Room::new();
+            let argv = [program.to_str().unwrap(), &signal.to_string()];
+            let recording = room.record_command("t.tape", &[], &argv);
+            let mut command = room.command(before[0]);
+            command.args(&before[1..]).arg(recording.get_program());
+            command.args(recording.get_args()).stdin(Stdio::null());
+            let running = room.start(&mut command);
+            wait_for("the program", || {
+                running.stdout_so_far().contains('.').then_some(())
+            });
+            // `prlimit` has become the launcher, `unshare` is its parent.
+            let launcher = match before[0] {
+                "unshare" => child_of(running.pid()).unwrap(),
+                _ => running.pid(),
+            };
+            send(launcher, signal);
+            let outcome = running.finish();
+            assert_eq!(outcome.code, 42, "{before:?} {signal}: {outcome:?}");
+            room.assert_clean("t.tape");
+        }
+    }
+}
+
 /// What is sent to the process group reaches the command by itself: once, as bare.
 #[test]
 fn signals_to_the_group_reach_the_command_once() {

@@ -234,7 +234,10 @@ impl Signals {
             let by_kernel = info.ssi_code == libc::SI_KERNEL;
             // Writing to a closed pipe, or too large a file, is ours.
             let us = [pid, std::process::id(), self.watcher.cast_unsigned()];
-            let by_us_or_command = info.ssi_code <= 0 && us.contains(&info.ssi_pid);
+            // Who is outside of our pid namespace has no number here, and what the kernel had no
+            // memory for names nobody: both are strangers.
+            let is_told = info.ssi_code <= 0 && info.ssi_pid != 0;
+            let by_us_or_command = is_told && us.contains(&info.ssi_pid);
             if is_for_group || by_kernel || by_us_or_command {
                 continue;
             }
