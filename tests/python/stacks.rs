@@ -1,8 +1,11 @@
 //! Whole stacks: Python frames and native ones, in their true order.
 
-use super::{array, interpreters, live_at, number, script, text, usual_interpreter};
+use super::{
+    array, chosen_interpreters, interpreters, live_at, number, script, text, usual_interpreter,
+};
 use heaptape_tests::Room;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// The row of the one block of about this size: an object of bytes has one byte more at its end.
 fn row_of(answer: &Value, size: u64) -> &Value {
@@ -201,5 +204,40 @@ fn fewer_frames() {
         let inner = &all[..frames.len()];
         assert_eq!(frames, inner, "{depth}");
         assert!(frames.len() >= depth && frames.len() < all.len());
+    }
+}
+
+/// Stacks of which parts are kept from event to event, or found again, are those that are taken
+/// from the beginning at each event, as they are where a depth is asked for.
+#[test]
+fn what_is_kept_changes_no_stack() {
+    for interpreter in chosen_interpreters() {
+        let room = Room::new();
+        let program = script("alternating.py");
+        let argv = [interpreter.program.as_os_str(), program.as_os_str()];
+        for stacks in ["both", "python"] {
+            let by_stack = |options: &[&str]| {
+                let with = [&["--force", "--no-symbolize", "--stacks", stacks], options].concat();
+                let mut command = room.record_command("t.tape", &with, &argv);
+                command.env("PYTHONHASHSEED", "1");
+                command.env("PYTHONDONTWRITEBYTECODE", "1");
+                room.run(&mut command).success();
+                room.assert_clean("t.tape");
+                let question = ["churn", "t.tape", "--group-by", "traceback", "--top", "0"];
+                let answer = room.json(&question);
+                let rows = array(&answer, "rows").iter().map(|row| {
+                    let amounts = [number(row, "allocations"), number(row, "bytes_allocated")];
+                    (text(row, "key").to_owned(), amounts)
+                });
+                rows.collect::<BTreeMap<_, _>>()
+            };
+            let (kept, anew) = (by_stack(&[]), by_stack(&["--max-depth", "100000"]));
+            assert!(kept.len() > 1000, "{}", kept.len());
+            for (stack, amounts) in &kept {
+                let what = (&interpreter.version, stacks, stack);
+                assert_eq!(anew.get(stack), Some(amounts), "{what:?}");
+            }
+            assert_eq!(kept.len(), anew.len());
+        }
     }
 }

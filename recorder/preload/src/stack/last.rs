@@ -232,16 +232,31 @@ impl LastStack {
     #[inline(always)]
     #[must_use]
     pub(super) fn place_of(&self, kept: &OuterFrame, sp: usize) -> Option<usize> {
-        let index = kept.index as usize;
+        // The same node: the same program counter.
+        let index = usize::from(kept.index);
+        let is_same = self.frame(index).node == kept.node;
+        (is_same && self.is_placed(kept, sp)).then_some(index)
+    }
+
+    /// As [`LastStack::place_of`] for a frame with this program counter, whatever node it has.
+    #[inline(always)]
+    #[must_use]
+    pub(super) fn place_with(&self, kept: &OuterFrame, pc: usize, sp: usize) -> Option<usize> {
+        let index = usize::from(kept.index);
+        let is_same = self.frame(index).pc == pc;
+        (is_same && self.is_placed(kept, sp)).then_some(index)
+    }
+
+    #[inline(always)]
+    fn is_placed(&self, kept: &OuterFrame, sp: usize) -> bool {
+        let index = usize::from(kept.index);
         let frame = self.frame(index);
-        // The same node: the same program counter. As many words and the same need of rbp: whatever
-        // led to `kept` compared rbp if this one needs it.
-        let is_same = index <= self.trusted
+        // As many words and the same need of rbp: whatever led to `kept` compared rbp if this one
+        // needs it.
+        index <= self.trusted
             && frame.sp.wrapping_sub(sp) == kept.distance as usize
-            && frame.node == kept.node
-            && frame.words == kept.words
-            && (frame.rbp == kept.rbp || !frame.needs_rbp());
-        is_same.then_some(index)
+            && frame.words == u32::from(kept.words)
+            && (frame.rbp == kept.rbp || !frame.needs_rbp())
     }
 
     /// The innermost frame of the last stack, and its index.

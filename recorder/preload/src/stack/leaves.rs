@@ -39,13 +39,20 @@ struct Leaf {
     pc: usize,
     sp: usize,
     rbp: usize,
-    /// The first frame outside of the part: its state but for the program counter, which its node
-    /// tells.
-    outer: OuterFrame,
+    /// The first frame outside of the part, as in [`OuterFrame`].
+    outer_rbp: usize,
+    outer_distance: u32,
+    outer_node: u32,
+    outer_words: u16,
+    outer_index: u16,
     /// The innermost frame's node.
     node: u32,
-    /// What the table's number was when it was kept: 32 bits, and so many changes take years.
-    generation: u32,
+    /// As in [`InnerPython`].
+    python_parent: u32,
+    python_node: u32,
+    python_place: u16,
+    /// What the table's number was when it was kept.
+    generation: u16,
     /// Frames.
     count: u8,
     /// Words in use.
@@ -56,18 +63,43 @@ struct Leaf {
     words: [NearWord; WORDS_MAX],
 }
 
-/// What tells a frame of the last stack again, where an inner part of a stack leads to it.
+/// What tells a frame of the last stack again, where an inner part of a stack leads to it: its
+/// state but for the program counter, which its node tells.
 #[derive(Debug, Clone, Copy)]
-#[repr(C)]
 pub(super) struct OuterFrame {
     pub(super) rbp: usize,
     /// Of its stack pointer from that of the part, in bytes.
     pub(super) distance: u32,
     /// Never 0: it stands for the program counter.
     pub(super) node: u32,
-    pub(super) words: u32,
+    pub(super) words: u16,
     /// Its place.
-    pub(super) index: u32,
+    pub(super) index: u16,
+}
+
+/// The Python frames of a part, when they are those of one segment. All zeros: it has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct InnerPython {
+    /// The node that the segment lies under.
+    pub(super) parent: u32,
+    /// The node of its innermost frame.
+    pub(super) node: u32,
+    /// Where it runs: so many words above the part's stack pointer.
+    pub(super) place: u16,
+}
+
+impl InnerPython {
+    /// Of a segment that runs at `address`; `None` when that is too far from the stack pointer.
+    pub(super) fn of(parent: u32, node: u32, address: usize, sp: usize) -> Option<Self> {
+        let distance = address.checked_sub(sp)?;
+        let place = u16::try_from(distance / size_of::<usize>()).ok()?;
+        let is_word = distance.is_multiple_of(size_of::<usize>());
+        (node != 0 && is_word).then_some(Self {
+            parent,
+            node,
+            place,
+        })
+    }
 }
 
 impl OuterFrame {
@@ -79,8 +111,8 @@ impl OuterFrame {
             rbp: frame.rbp,
             distance: u32::try_from(frame.sp.wrapping_sub(sp)).ok()?,
             node: frame.node,
-            words: frame.words,
-            index: u32::try_from(index).ok()?,
+            words: u16::try_from(frame.words).ok()?,
+            index: u16::try_from(index).ok()?,
         })
     }
 }
@@ -89,7 +121,8 @@ impl OuterFrame {
 #[derive(Debug)]
 pub(super) struct Leaves {
     places: [Leaf; LEAVES],
-    generation: u32,
+    /// Those of another number are forgotten.
+    generation: u16,
     /// Searches in vain, less those that were not.
     vain: u32,
     /// Stacks that were not looked for, for want of success.
@@ -107,10 +140,71 @@ pub(super) struct Found {
     pub(super) node: u32,
 }
 
+/// A part that a call is the inside of, unless the nodes that it was kept with are others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) found: Found,
+    /// The node that the outer frame had.
+    pub(super) outer_node: u32,
+    pub(super) python: InnerPython,
+    /// Where it was.
+    place: Place,
+}
+
+/// Where a part is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    index: usize,
+    /// Places that were looked at before.
+    steps: usize,
+}
+
+impl Place {
+    /// Where the search for a call begins.
+    #[inline(always)]
+    pub(super) fn of(pc: usize, sp: usize) -> Self {
+        Self {
+            index: place_of(pc, sp),
+            steps: 0,
+        }
+    }
+
+    /// Where it goes on when there is another `word` than was kept; `None`: it does not.
+    #[inline(always)]
+    fn after(self, word: usize) -> Option<Self> {
+        (self.steps + 1 < STEPS_MAX).then_some(Self {
+            index: place_after(self.index, word),
+            steps: self.steps + 1,
+        })
+    }
+}
+
+impl Candidate {
+    /// Where to look on when the frame outside of it has this node instead.
+    #[inline(always)]
+    pub(super) fn after_outer(&self, node: u32) -> Option<Place> {
+        self.place.after(OUTER_NODE | node as usize)
+    }
+
+    /// Where to look on when that is the same, and its innermost Python frame has this node instead.
+    #[inline(always)]
+    pub(super) fn after_python(&self, node: u32) -> Option<Place> {
+        self.place.after(PYTHON_NODE | node as usize)
+    }
+}
+
+/// Mark what leads on in place of a word.
+const OUTER_NODE: usize = 1 << 62;
+const PYTHON_NODE: usize = 1 << 63;
+
 impl Leaves {
     /// Forgets everything.
     pub(super) fn forget(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        if self.generation == 0 {
+            // The number comes again.
+            self.places.fill(Leaf::NONE);
+        }
     }
 
     /// Whether a search is likely to pay.
@@ -137,29 +231,61 @@ impl Leaves {
     #[inline(always)]
     #[must_use]
     pub(super) fn get(&self, pc: usize, sp: usize, rbp: usize, last: &LastStack) -> Option<Found> {
-        let mut place = place_of(pc, sp);
-        for _ in 0..STEPS_MAX {
-            let leaf = self.places.get(place)?;
+        let mut place = Place::of(pc, sp);
+        loop {
+            let leaf = self.places.get(place.index)?;
             if !leaf.is_at(pc, sp, rbp, self.generation) {
                 return None;
             }
             let Some(word) = leaf.first_difference() else {
-                let index = last.place_of(&leaf.outer, sp)?;
-                return Some(Found {
-                    index,
-                    count: usize::from(leaf.count),
-                    node: leaf.node,
+                let index = last.place_of(&leaf.outer(), sp)?;
+                return Some(leaf.found_at(index));
+            };
+            place = place.after(word)?;
+        }
+    }
+
+    /// As [`Leaves::get`], from some place on, in a process that runs Python, where nodes are other
+    /// ones although no word of the stack is.
+    #[inline(always)]
+    #[must_use]
+    pub(super) fn candidate(
+        &self,
+        mut place: Place,
+        (pc, sp, rbp): (usize, usize, usize),
+        last: &LastStack,
+    ) -> Option<Candidate> {
+        loop {
+            let leaf = self.places.get(place.index)?;
+            if !leaf.is_at(pc, sp, rbp, self.generation) {
+                return None;
+            }
+            let Some(word) = leaf.first_difference() else {
+                // The outermost step's first word is the outer frame's program counter.
+                let pc = leaf.words.first()?.value();
+                let index = last.place_with(&leaf.outer(), pc, sp)?;
+                return Some(Candidate {
+                    found: leaf.found_at(index),
+                    outer_node: leaf.outer_node,
+                    python: leaf.python(),
+                    place,
                 });
             };
-            place = place_after(place, word);
+            place = place.after(word)?;
         }
-        None
     }
 
     /// Keeps the frames of the last stack inside of the frame `outer_index`, when they are few and
-    /// may be trusted. `rbp` is the frame pointer of the innermost one.
+    /// may be trusted. `rbp` is the frame pointer of the innermost one, `python` what they have of
+    /// Python.
     #[inline(never)]
-    pub(super) fn keep(&mut self, last: &LastStack, outer_index: usize, rbp: usize) {
+    pub(super) fn keep(
+        &mut self,
+        last: &LastStack,
+        outer_index: usize,
+        rbp: usize,
+        python: InnerPython,
+    ) {
         let (inner_index, inner) = last.innermost();
         let Some(words) = last.words_between(outer_index, inner_index) else {
             return;
@@ -181,7 +307,7 @@ impl Leaves {
             };
             *near = word;
         }
-        let place = self.place_for(inner.pc, inner.sp, rbp);
+        let place = self.place_for((inner.pc, inner.sp, rbp), outer.node, python);
         let Some(leaf) = self.places.get_mut(place) else {
             return;
         };
@@ -189,38 +315,113 @@ impl Leaves {
             pc: inner.pc,
             sp: inner.sp,
             rbp: inner.rbp,
-            outer,
+            outer_rbp: outer.rbp,
+            outer_distance: outer.distance,
+            outer_node: outer.node,
+            outer_words: outer.words,
+            outer_index: outer.index,
             node: inner.node,
             generation: self.generation,
             count,
             word_count,
             needs_rbp: inner.needs_rbp(),
+            python_parent: python.parent,
+            python_node: python.node,
+            python_place: python.place,
             words: kept,
         };
     }
 
     /// Where a search for the stack that is there now ends.
-    fn place_for(&self, pc: usize, sp: usize, rbp: usize) -> usize {
-        let mut place = place_of(pc, sp);
-        for _ in 1..STEPS_MAX {
-            let known = self.places.get(place);
+    fn place_for(
+        &self,
+        (pc, sp, rbp): (usize, usize, usize),
+        outer_node: u32,
+        python: InnerPython,
+    ) -> usize {
+        let mut place = Place::of(pc, sp);
+        loop {
+            let known = self.places.get(place.index);
             let known = known.filter(|leaf| leaf.is_at(pc, sp, rbp, self.generation));
-            let Some(word) = known.and_then(Leaf::first_difference) else {
-                break;
-            };
-            place = place_after(place, word);
+            let word = known.and_then(|leaf| {
+                leaf.first_difference()
+                    .or_else(|| leaf.other_nodes(outer_node, python))
+            });
+            match word.and_then(|word| place.after(word)) {
+                Some(next) => place = next,
+                None => return place.index,
+            }
         }
-        place
     }
 }
 
 impl Leaf {
+    const NONE: Self = Self {
+        pc: 0,
+        sp: 0,
+        rbp: 0,
+        outer_rbp: 0,
+        outer_distance: 0,
+        outer_node: 0,
+        outer_words: 0,
+        outer_index: 0,
+        node: 0,
+        python_parent: 0,
+        python_node: 0,
+        python_place: 0,
+        generation: 0,
+        count: 0,
+        word_count: 0,
+        needs_rbp: false,
+        words: [NearWord::NONE; WORDS_MAX],
+    };
+
     #[inline(always)]
-    fn is_at(&self, pc: usize, sp: usize, rbp: usize, generation: u32) -> bool {
+    fn outer(&self) -> OuterFrame {
+        OuterFrame {
+            rbp: self.outer_rbp,
+            distance: self.outer_distance,
+            node: self.outer_node,
+            words: self.outer_words,
+            index: self.outer_index,
+        }
+    }
+
+    #[inline(always)]
+    fn python(&self) -> InnerPython {
+        InnerPython {
+            parent: self.python_parent,
+            node: self.python_node,
+            place: self.python_place,
+        }
+    }
+
+    /// What leads on where the nodes are these; `None`: they are its own.
+    fn other_nodes(&self, outer: u32, python: InnerPython) -> Option<usize> {
+        if self.outer_node != outer {
+            Some(OUTER_NODE | outer as usize)
+        } else if self.python() != python {
+            Some(PYTHON_NODE | python.node as usize)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
+    fn is_at(&self, pc: usize, sp: usize, rbp: usize, generation: u16) -> bool {
         self.sp == sp
             && self.pc == pc
             && (self.rbp == rbp || !self.needs_rbp)
             && self.generation == generation
+    }
+
+    #[inline(always)]
+    fn found_at(&self, index: usize) -> Found {
+        Found {
+            index,
+            count: usize::from(self.count),
+            node: self.node,
+        }
     }
 
     /// What stands in memory in place of the first word that differs, from the inside on. To be

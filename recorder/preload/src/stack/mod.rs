@@ -40,7 +40,7 @@ use crate::modules::{self, Changes, ModuleRecord, PathBuffer, Place, Recent};
 use depth::{Depth, FRAMES_USUAL};
 use intern::InternTable;
 use last::LastStack;
-use leaves::Leaves;
+use leaves::{InnerPython, Leaves};
 use trials::Trials;
 use walk::{EXACT, End, Found, Frame, Position, Stop, Walker};
 
@@ -332,7 +332,8 @@ impl StackCapture {
         }
         // What was met for the first time may be met only once.
         if is_leaf_kept && joined != 0 && last_node == self.last_node {
-            self.leaves.keep(&self.last, joined, caller.rbp);
+            let python = InnerPython::default();
+            self.leaves.keep(&self.last, joined, caller.rbp, python);
         }
         parent
     }

@@ -123,6 +123,9 @@ const VALUE_BITS: u32 = 48;
 const WORD_BYTES: isize = size_of::<usize>() as isize;
 
 impl NearWord {
+    /// One that means nothing.
+    pub(super) const NONE: Self = Self(0);
+
     /// `None` when it is too far from `sp`, or too large.
     pub(super) fn of(word: &Word, sp: usize) -> Option<Self> {
         let distance = word.address.wrapping_sub(sp) as isize;
@@ -132,12 +135,18 @@ impl NearWord {
         is_near.then_some(Self(place | word.value as u64))
     }
 
+    /// What memory held.
+    #[inline(always)]
+    pub(super) fn value(self) -> usize {
+        self.0 as usize & ((1 << VALUE_BITS) - 1)
+    }
+
     /// As [`Word::difference`], with the stack pointer that it was made with.
     #[inline(always)]
     pub(super) fn difference(self, sp: usize) -> Option<usize> {
         // With the sign of the upper 16 bits.
         let words = self.0 as isize >> VALUE_BITS;
-        let value = self.0 as usize & ((1 << VALUE_BITS) - 1);
+        let value = self.value();
         // SAFETY: as there.
         let found = unsafe { load(sp.wrapping_add_signed(words * WORD_BYTES)) };
         (found != value).then_some(found)

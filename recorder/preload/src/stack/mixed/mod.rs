@@ -6,6 +6,7 @@
 //! the nodes that they were given as long as no Python frame outside of them changes; where one
 //! does, the native stack is walked again from the frame that runs it.
 
+mod leaf;
 mod limited;
 mod memory;
 
@@ -118,16 +119,12 @@ impl StackCapture {
                 }
             };
         }
-        let (_index, joined) = self.walk_changed(caller, kept);
-        let first = python.stale.min(joined + 1);
-        python.stale = usize::MAX;
-        let frames = first..self.last.count() + 1;
-        self.name_mixed(python, frames, caller.sp, layout, sink)
+        self.capture_mixed_leaf(python, caller, kept, layout, sink)
     }
 
-    /// Names these native frames, and the Python frames that stand in or between them. The node of
-    /// the innermost; 0: a record was refused.
-    #[inline(never)]
+    /// Names these native frames, the last of which is the innermost, and the Python frames that
+    /// stand in or between them. The node of the innermost; 0: a record was refused.
+    #[inline(always)]
     fn name_mixed(
         &mut self,
         python: &mut Python,
@@ -136,11 +133,40 @@ impl StackCapture {
         layout: &Layout,
         sink: &mut impl StackSink,
     ) -> u32 {
+        let placed = self.name_placed(python, native, inner_sp, layout, sink);
+        let Some((mut parent, mut segment)) = placed else {
+            return 0;
+        };
+        // Nothing native is known of these.
+        while python.stack.address_of(segment).is_some() {
+            parent = match self.name_segment(python, segment, parent, UNPLACED, layout, sink) {
+                Some(node) => node,
+                None => return self.give_up(python, 1),
+            };
+            segment += 1;
+        }
+        parent
+    }
+
+    /// As [`StackCapture::name_mixed`], without the Python frames that stand further inside: also
+    /// their first segment. `None`: a record was refused.
+    #[inline(never)]
+    fn name_placed(
+        &mut self,
+        python: &mut Python,
+        native: Range<usize>,
+        inner_sp: usize,
+        layout: &Layout,
+        sink: &mut impl StackSink,
+    ) -> Option<(u32, usize)> {
         let first = native.start;
         let mut parent = self.last.frame(first - 1).node;
         if first == 1 && self.last.root != 0 {
             parent = match self.node_of(0, self.last.root, sink) {
-                0 => return self.give_up(python, 1),
+                0 => {
+                    self.give_up(python, 1);
+                    return None;
+                }
                 root => root,
             };
         }
@@ -157,7 +183,10 @@ impl StackCapture {
             {
                 parent = match self.name_segment(python, segment, parent, index - 1, layout, sink) {
                     Some(node) => node,
-                    None => return self.give_up(python, index),
+                    None => {
+                        self.give_up(python, index);
+                        return None;
+                    }
                 };
                 segment += 1;
             }
@@ -170,19 +199,14 @@ impl StackCapture {
             };
             parent = match named {
                 Some(node) => node,
-                None => return self.give_up(python, index),
+                None => {
+                    self.give_up(python, index);
+                    return None;
+                }
             };
             self.last.name(index, parent);
         }
-        // Nothing native is known of these.
-        while python.stack.address_of(segment).is_some() {
-            parent = match self.name_segment(python, segment, parent, UNPLACED, layout, sink) {
-                Some(node) => node,
-                None => return self.give_up(python, 1),
-            };
-            segment += 1;
-        }
-        parent
+        Some((parent, segment))
     }
 
     /// The rings took no more in the middle of a stack.
@@ -194,27 +218,24 @@ impl StackCapture {
         0
     }
 
-    /// Names all Python frames, with nothing native around them.
-    #[inline(never)]
+    /// Names the Python frames that have no nodes yet, with nothing native around them. The node of
+    /// the innermost frame; 0: a record was refused.
+    #[inline(always)]
     fn name_python(
         &mut self,
         python: &mut Python,
         layout: &Layout,
         sink: &mut impl StackSink,
     ) -> u32 {
-        let mut parent = 0;
-        let mut segment = 0;
-        while python.stack.address_of(segment).is_some() {
-            parent = match self.name_segment(python, segment, parent, UNPLACED, layout, sink) {
-                Some(node) => node,
-                None => {
-                    python.stack.start();
-                    return 0;
-                }
-            };
-            segment += 1;
+        let (frames, outer) = python.stack.unnamed();
+        if frames.is_empty() {
+            return outer;
         }
-        parent
+        let named = self.name_frames(python, frames, outer, layout, sink);
+        if named.is_none() {
+            python.stack.start();
+        }
+        named.unwrap_or(0)
     }
 
     /// Names the frames of a segment that lies under the node `parent`, and notes the native frame
@@ -232,6 +253,20 @@ impl StackCapture {
         if frames.start > 0 && !python.stack.is_first(segment, frames.start) {
             parent = python.stack.frame(frames.start - 1)?.node;
         }
+        self.name_frames(python, frames, parent, layout, sink)
+    }
+
+    /// Names frames that lie below each other, the outermost under the node `parent`. The node of
+    /// the innermost one; `None`: a record was refused.
+    #[inline(never)]
+    fn name_frames(
+        &mut self,
+        python: &mut Python,
+        frames: Range<usize>,
+        mut parent: u32,
+        layout: &Layout,
+        sink: &mut impl StackSink,
+    ) -> Option<u32> {
         for index in frames.clone() {
             let frame = python.stack.frame(index)?;
             // SAFETY: a frame of the calling thread that is alive.

@@ -90,7 +90,9 @@ pub(super) unsafe fn is_same<const FAMILY: u8>(
 ) -> bool {
     // SAFETY: as for this function.
     let [instruction, previous, extra] = unsafe { words::<FAMILY>(layout, at.frame) };
-    if instruction != kept.instruction || previous != kept.previous || extra != kept.extra {
+    let differing =
+        (instruction ^ kept.instruction) | (previous ^ kept.previous) | (extra ^ kept.extra);
+    if differing != 0 {
         return false;
     }
     if matches!(FAMILY, family::CHAINED | family::ENTRIES) && kept.address != 0 {

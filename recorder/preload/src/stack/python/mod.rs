@@ -20,6 +20,7 @@ use super::checked::Checked;
 use super::growing::Growing;
 use crate::python::codes;
 use crate::python::layout::{Family, Layout, load};
+use core::ops::Range;
 use core::ptr::NonNull;
 use frame::{At, family, is_same, read};
 
@@ -133,6 +134,16 @@ impl PythonStack {
         self.named = self.named.max(named);
     }
 
+    /// The frames that have no nodes yet, where all lie below each other with nothing in between;
+    /// and the node that the outermost of them lies under.
+    #[inline(always)]
+    #[must_use]
+    pub fn unnamed(&self) -> (Range<usize>, u32) {
+        let outer = self.named.checked_sub(1);
+        let outer = outer.and_then(|index| self.frames.values().get(index));
+        (self.named..self.count, outer.map_or(0, |frame| frame.node))
+    }
+
     /// A frame.
     #[must_use]
     pub fn frame(&self, index: usize) -> Option<&PythonFrame> {
@@ -213,6 +224,9 @@ impl PythonStack {
         if kept == self.count && found == 0 {
             return Update::Same;
         }
+        if found == 1 && kept + 1 == self.count {
+            return self.replace_innermost(kept);
+        }
         self.replace(kept, found)
     }
 
@@ -252,14 +266,12 @@ impl PythonStack {
         index: usize,
     ) -> Result<(), usize> {
         let outer = self.checked.unchanged_python(index + 1);
-        let kept = self.frames.values().get(..=index).unwrap_or_default();
-        for (index, kept) in kept.iter().enumerate().skip(outer).rev() {
-            if kept.frame != at.frame {
-                return Err(index);
-            }
+        let kept = self.frames.values().get(outer..=index).unwrap_or_default();
+        // The first one has this address, and a kept frame's caller is the one kept before it.
+        for (index, kept) in kept.iter().enumerate().rev() {
             // SAFETY: the frame is alive: the one inside of it, which is, has said so.
             if !unsafe { is_same::<FAMILY>(layout, kept, &mut at) } {
-                return Err(index);
+                return Err(outer + index);
             }
         }
         // What is outside of the frames that cannot have changed is not looked at.
@@ -295,6 +307,23 @@ impl PythonStack {
     fn grow(&mut self, frames: usize) -> bool {
         let wanted = frames * 2;
         wanted <= FRAMES_MAX && self.found.grow(wanted, frames)
+    }
+
+    /// As [`PythonStack::replace`] where the innermost frame alone is another: most often it has
+    /// only gone on, in the same place.
+    #[inline(always)]
+    fn replace_innermost(&mut self, kept: usize) -> Update {
+        let new = self.found.values().first().copied();
+        let old = self.frames.values_mut().get_mut(kept);
+        match (old, new) {
+            (Some(old), Some(new)) if old.frame == new.frame && old.address == new.address => {
+                *old = new;
+                self.named = self.named.min(kept);
+                self.checked.keep(kept);
+                Update::From(self.take_up_innermost(kept))
+            }
+            _ => self.replace(kept, 1),
+        }
     }
 
     /// Puts the frames that were found inside of the first `kept` ones.

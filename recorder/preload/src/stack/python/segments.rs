@@ -60,6 +60,25 @@ impl PythonStack {
         Some(self.segments().get(segment)?.address)
     }
 
+    /// True when all segments have, or had, their places in the outermost `native` frames, but for
+    /// the innermost if it `is_left_out`.
+    #[inline(always)]
+    #[must_use]
+    pub fn stands_outside(&self, native: usize, is_left_out: bool) -> bool {
+        let segments = self.segments();
+        let count = segments.len().saturating_sub(usize::from(is_left_out));
+        let outer = segments.get(..count).unwrap_or_default();
+        outer.last().is_none_or(|segment| segment.native <= native)
+    }
+
+    /// The innermost segment with the node of its innermost frame.
+    #[inline(always)]
+    #[must_use]
+    pub fn innermost(&self) -> Option<(&Segment, u32)> {
+        let frame = self.frame(self.count.checked_sub(1)?)?;
+        Some((self.segments().last()?, frame.node))
+    }
+
     /// The first frame that belongs to a segment, or to one inside of it.
     #[must_use]
     pub fn first_of(&self, segment: usize) -> usize {
@@ -127,6 +146,24 @@ impl PythonStack {
             first.min(native(kept - 1))
         } else {
             first
+        }
+    }
+
+    /// Takes the place of the innermost segment, of which `kept` is the innermost frame, and with
+    /// it the node that it lay under when it has no other frame. The native frame that it stood
+    /// in; 0: none.
+    #[inline(always)]
+    pub(super) fn take_up_innermost(&mut self, kept: usize) -> usize {
+        let last = self.segment_count.wrapping_sub(1);
+        let Some(segment) = self.segments.values_mut().get_mut(last) else {
+            return 0;
+        };
+        if segment.first == kept {
+            segment.parent = u32::MAX;
+        }
+        match core::mem::replace(&mut segment.native, UNPLACED) {
+            UNPLACED => 0,
+            native => native,
         }
     }
 
