@@ -227,6 +227,14 @@ impl EventEncoder {
         Ok(())
     }
 
+    /// Loads what [`EventEncoder::push_allocation`] and [`EventEncoder::push_free`] will look at
+    /// for these addresses, so that they need not wait for it one by one. Nothing else changes.
+    #[inline(always)]
+    pub fn announce(&self, addresses: impl Iterator<Item = u64>) {
+        let seen = addresses.fold(0, |seen, address| seen ^ self.recent.touch(address));
+        std::hint::black_box(seen);
+    }
+
     #[inline(always)]
     fn check_place(&self, address: u64) -> Result<(), DecodeError> {
         let kind = if self.events >= EVENTS_PER_CHUNK_MAX {

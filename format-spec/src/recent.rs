@@ -7,6 +7,11 @@
 //! The table consists of sets of two slots of one word each. An address is multiplied by an odd
 //! constant modulo 2^57, which no two addresses have in common: the upper bits of the product are
 //! the number of the set, and the slot holds all other bits above the ordinal.
+//!
+//! Most programs free young blocks, or blocks that are older than any chunk. For these a table that
+//! fits into a core's first cache level knows as much as a large one, and answers several times as
+//! fast. So now and then a chunk is made with a large one, and how old the allocations were that
+//! were found in it tells the size for the chunks to come.
 
 use std::mem;
 
@@ -14,6 +19,12 @@ use std::mem;
 const SETS_LOG2_MIN: u32 = 8;
 /// log2 of the sets at most: 256 KiB, a part of a core's second cache level.
 const SETS_LOG2_MAX: u32 = 14;
+/// log2 of the sets that a busy thread's table has at least: 16 KiB.
+const SETS_LOG2_BUSY: u32 = 10;
+/// One chunk in so many is made with a table of any size.
+const CHUNKS_A_TRIAL: u32 = 64;
+/// A smaller table may cost one in so many of the frees what it knows of their allocations.
+const FREES_A_LOSS: u32 = 16;
 /// Addresses above 2^57, which no program has, are not remembered.
 const ADDRESS_BITS: u32 = 57;
 /// An odd constant, shifted so that the product's 57 bits stand at the top of the word.
@@ -30,6 +41,15 @@ pub(crate) struct RecentAllocations {
     grows_at: u32,
     /// Allocations since it was emptied.
     allocations: u32,
+    /// log2 of the sets at most, as far as the ordinals allow that.
+    limit_log2: u32,
+    /// Frees since it was emptied.
+    frees: u32,
+    /// Those of them that were found, by the bits that their ages have: how many allocations came
+    /// since theirs.
+    ages: [u32; u32::BITS as usize + 1],
+    /// How often it was emptied.
+    chunks: u32,
 }
 
 /// Where an address is looked for.
@@ -47,6 +67,10 @@ impl RecentAllocations {
             sets_log2: SETS_LOG2_MIN,
             grows_at: 1 << SETS_LOG2_MIN,
             allocations: 0,
+            limit_log2: SETS_LOG2_MAX,
+            frees: 0,
+            ages: [0; u32::BITS as usize + 1],
+            chunks: 0,
         }
     }
 
@@ -80,6 +104,14 @@ impl RecentAllocations {
         }
     }
 
+    /// Loads the place of an address, for a call that comes soon: what it says has no meaning. Many
+    /// of these wait for memory together, where calls that act on what they find wait one by one.
+    #[inline(always)]
+    pub(crate) fn touch(&self, address: u64) -> u64 {
+        let place = self.place(address.wrapping_mul(FACTOR));
+        self.sets.get(place.set).map_or(0, |&[first, _]| first)
+    }
+
     /// Puts the newest first; the older of the two others makes room, and whatever stood for the
     /// same address.
     #[inline(always)]
@@ -88,7 +120,8 @@ impl RecentAllocations {
             return;
         };
         let is_same = |slot: Slot| slot & !mask == place.tag;
-        let keeps_second = is_same(*first) || (*first == 0 && !is_same(*second));
+        // Not lazily: what stands there is a coin's toss, and a branch on it would be guessed.
+        let keeps_second = is_same(*first) | ((*first == 0) & !is_same(*second));
         *second = if keeps_second { *second } else { *first };
         *first = place.tag | number;
     }
@@ -96,6 +129,7 @@ impl RecentAllocations {
     /// The allocation that `address` is remembered for; it is forgotten.
     #[inline(always)]
     pub(crate) fn remove(&mut self, address: u64) -> Option<u32> {
+        self.frees += 1;
         let place = self.place(address.wrapping_mul(FACTOR));
         let mask = self.ordinal_mask();
         if address >> ADDRESS_BITS != 0 {
@@ -114,19 +148,57 @@ impl RecentAllocations {
         } else {
             *second = 0;
         }
+        let age = self.allocations.wrapping_sub(ordinal as u32);
+        let age_bits = u32::BITS - age.leading_zeros();
+        if let Some(count) = self.ages.get_mut(age_bits as usize) {
+            *count += 1;
+        }
         Some(ordinal as u32)
     }
 
-    /// Forgets everything. A table that was mostly empty gets smaller.
+    /// Forgets everything. A table that was mostly empty, or could have been smaller, gets smaller.
     pub(crate) fn clear(&mut self) {
-        let few = self.allocations >> (self.sets_log2 - 3) == 0;
-        if few && self.sets_log2 > SETS_LOG2_MIN {
-            self.sets_log2 -= 2;
-            self.grows_at = 1 << self.sets_log2;
-            self.sets.truncate(1 << self.sets_log2);
+        if self.sets_log2 == SETS_LOG2_MAX {
+            self.limit_log2 = self.smallest_log2();
         }
+        self.chunks = self.chunks.wrapping_add(1);
+        if self.chunks.is_multiple_of(CHUNKS_A_TRIAL) {
+            self.limit_log2 = SETS_LOG2_MAX;
+        }
+        let few = self.allocations >> (self.sets_log2 - 3) == 0;
+        let less = if few {
+            self.sets_log2 - 2
+        } else {
+            self.sets_log2
+        };
+        self.sets_log2 = less.min(self.limit_log2).max(SETS_LOG2_MIN);
+        self.grows_at = self.next_growth();
+        self.sets.truncate(1 << self.sets_log2);
         self.sets.fill([0; 2]);
         self.allocations = 0;
+        self.frees = 0;
+        self.ages.fill(0);
+    }
+
+    /// log2 of the fewest sets that would have known nearly as much since the table was emptied.
+    fn smallest_log2(&self) -> u32 {
+        // An allocation that is half as old as there are sets is still known nine times in ten.
+        let mut older = self.ages.iter().skip(SETS_LOG2_MAX as usize).sum::<u32>();
+        let mut smallest = SETS_LOG2_MAX;
+        while smallest > SETS_LOG2_BUSY {
+            let bits = smallest as usize;
+            older += self
+                .ages
+                .get(bits - 2..bits)
+                .unwrap_or_default()
+                .iter()
+                .sum::<u32>();
+            if older > self.frees / FREES_A_LOSS {
+                break;
+            }
+            smallest -= 2;
+        }
+        smallest
     }
 
     /// Four times the sets, with what they hold.
@@ -146,13 +218,21 @@ impl RecentAllocations {
                 }
             }
         }
-        self.grows_at = match self.sets_log2 {
-            SETS_LOG2_MAX => u32::MAX,
+        self.grows_at = self.next_growth();
+    }
+
+    /// The first ordinal for which the table is too small: because of its size, or because its
+    /// slots have no bits for it.
+    fn next_growth(&self) -> u32 {
+        match self.sets_log2 {
+            SETS_LOG2_MAX.. => u32::MAX,
+            limited if limited >= self.limit_log2 => self.ordinal_mask() as u32,
             less => 1 << less,
-        };
+        }
     }
 }
 const _: () = assert!((SETS_LOG2_MAX - SETS_LOG2_MIN).is_multiple_of(2));
+const _: () = assert!((SETS_LOG2_MAX - SETS_LOG2_BUSY).is_multiple_of(2));
 const _: () = assert!(crate::EVENTS_PER_CHUNK_MAX < 1 << (SETS_LOG2_MAX + 64 - ADDRESS_BITS));
 
 #[cfg(test)]
@@ -217,6 +297,40 @@ mod tests {
             assert_eq!(recent.remove(16), None);
             recent.clear();
         }
+    }
+
+    /// A chunk in which each block is freed so many allocations later; how many frees were found.
+    fn chunk_of(recent: &mut RecentAllocations, age: u32) -> u32 {
+        let address = |ordinal: u32| 0x5555_0000_0000 + u64::from(ordinal) * 16;
+        let mut found = 0;
+        for ordinal in 0..16_384 {
+            recent.insert(address(ordinal), ordinal);
+            if let Some(freed) = ordinal.checked_sub(age) {
+                let number = recent.remove(address(freed));
+                assert!(number.is_none_or(|number| number == freed));
+                found += u32::from(number.is_some());
+            }
+        }
+        recent.clear();
+        found
+    }
+
+    #[test]
+    fn the_table_is_as_large_as_frees_are_old() {
+        let mut recent = RecentAllocations::new();
+        for (age, sets_log2) in [(100, 10), (600, 12), (5000, 14), (100, 10)] {
+            let frees = 16_384 - age;
+            let mut found = 0;
+            for _ in 0..=2 * CHUNKS_A_TRIAL {
+                found = chunk_of(&mut recent, age);
+            }
+            assert_eq!(recent.limit_log2, sets_log2, "{age}");
+            assert!(found > frees / 8 * 7, "{age}: {found} of {frees}");
+        }
+        // What a small table has no bits for makes it grow.
+        let last = 200_000;
+        (0..=last).for_each(|ordinal| recent.insert(u64::from(ordinal) * 16, ordinal));
+        assert_eq!(recent.remove(u64::from(last) * 16), Some(last));
     }
 
     #[test]

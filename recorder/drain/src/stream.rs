@@ -14,13 +14,15 @@ use crate::tape::TapeWriter;
 use heaptape_format::event::{DomainId, Event, Operation};
 use heaptape_format::tables::{CutReason, Frame, Lost, StackNode, Stream};
 use heaptape_session::layout::StreamSlot;
-use heaptape_session::record::short::{Short, decode_short};
+use heaptape_session::record::short::{Short, decode_short, short_addresses};
 use heaptape_session::record::{Record, RingEvent, blob, blob_bytes, decode};
 use heaptape_session::ring::{Consumer, Memory};
 use heaptape_session::sync::Ordering;
 
 /// Events of one chunk.
 pub const EVENTS_PER_CHUNK: u32 = 32_768;
+/// For so many events the encoder is told at once which addresses are coming.
+const EVENTS_AHEAD: usize = 128;
 /// Stack nodes of one chunk.
 const NODES_PER_CHUNK: usize = 65_536;
 /// When so many words wait, a full chunk of events is likely among them.
@@ -235,11 +237,28 @@ impl StreamState {
         if self.events < self.written_events {
             return 0;
         }
+        let mut at = 0;
+        loop {
+            let words = words.get(at..).unwrap_or_default();
+            press
+                .events
+                .announce(short_addresses(words).take(EVENTS_AHEAD));
+            let taken = self.take_few(words, clock, press);
+            at += taken;
+            if taken == 0 {
+                return at;
+            }
+        }
+    }
+
+    /// As [`StreamState::take_short`], no more than [`EVENTS_AHEAD`].
+    #[inline(always)]
+    fn take_few(&mut self, words: &[u64], clock: &Clock, press: &mut Press) -> usize {
         let (shift, nodes) = (clock.shift(), self.nodes);
         let (mut at, mut last_stamp) = (0, self.last_stamp);
         let (mut frees, mut allocs, mut bytes) = (0u64, 0u64, 0u64);
         let room = EVENTS_PER_CHUNK.saturating_sub(press.events.len());
-        for _ in 0..room {
+        for _ in 0..EVENTS_AHEAD.min(room as usize) {
             let short = words.get(at..).and_then(decode_short);
             let stamp_of = |ticks: u64| (ticks >> shift).max(last_stamp);
             let (stamp, taken) = match short {

@@ -40,6 +40,19 @@ impl Short {
     pub const FREE_WORDS: usize = 2;
 }
 
+/// The addresses of the short records at the start of `words`, one after the other.
+#[inline(always)]
+pub fn short_addresses(mut words: &[u64]) -> impl Iterator<Item = u64> + '_ {
+    core::iter::from_fn(move || {
+        let (address, taken) = match decode_short(words)? {
+            Short::Allocation { address, .. } => (address, Short::ALLOCATION_WORDS),
+            Short::Free { address, .. } => (address, Short::FREE_WORDS),
+        };
+        words = words.get(taken..)?;
+        Some(address)
+    })
+}
+
 /// The record at the start of `words` when it is one of the two.
 #[inline(always)]
 #[must_use]
