@@ -13,6 +13,8 @@ pub const TIME_STAMP_COUNTER: u32 = 1;
 
 static START: AtomicU64 = AtomicU64::new(0);
 static IS_KERNELS: AtomicU64 = AtomicU64::new(0);
+/// Not 0: more than one stream of this process had or has events.
+static HAS_SEVERAL: AtomicU64 = AtomicU64::new(0);
 
 /// Takes over the session's choice.
 pub fn start(header: &SessionHeader) {
@@ -25,20 +27,38 @@ pub fn start(header: &SessionHeader) {
     IS_KERNELS.store(u64::from(is_kernels), Ordering::Relaxed);
 }
 
+/// Another stream of this process than its first is about to have its first event.
+///
+/// The order of events of one stream is theirs in the stream, whatever their stamps are. Only
+/// between streams do stamps tell what came first: whether a block was freed before it was handed
+/// out again. Whoever is handed a block that another stream's thread has freed sees what that
+/// thread has written before, this word too; so it needs no order as long as the word is 0.
+pub fn note_another_stream() {
+    // Relaxed: on this processor stores become visible in their order, and loads are made in
+    // theirs.
+    HAS_SEVERAL.store(1, Ordering::Relaxed);
+}
+
+/// In a forked child: it has one thread, and no stream yet.
+pub fn forget_streams() {
+    HAS_SEVERAL.store(0, Ordering::Relaxed);
+}
+
 /// True when stamps come from the time stamp counter.
 #[must_use]
 pub fn is_counter() -> bool {
     IS_KERNELS.load(Ordering::Relaxed) == 0
 }
 
-/// A stamp of this moment. With `AFTER`, of a moment that surely lies behind all loads so far:
-/// the processor may otherwise read its counter ahead of them. With `PLAIN`, the caller knows that
-/// the clock is the counter.
+/// A stamp of this moment. With `AFTER`, of a moment that surely lies behind all loads so far, when
+/// other streams have events too (see [`note_another_stream`]): the processor may otherwise read
+/// its counter ahead of them; waiting for them takes as long as their cache misses do. With
+/// `PLAIN`, the caller knows that the clock is the counter.
 #[inline(always)]
 #[must_use]
 pub fn now<const AFTER: bool, const PLAIN: bool>(last: u64) -> u64 {
     let clock = if PLAIN || is_counter() {
-        if AFTER {
+        if AFTER && HAS_SEVERAL.load(Ordering::Relaxed) != 0 {
             // SAFETY: every x86-64 processor has the instruction.
             unsafe { _mm_lfence() };
         }

@@ -85,6 +85,9 @@ impl Level {
         slot.thread_id.store(sys::thread_id(), Ordering::Relaxed);
         slot.level.store(number, Ordering::Relaxed);
         let stream = process.next_stream.fetch_add(1, Ordering::Relaxed);
+        if stream != 0 {
+            clock::note_another_stream();
+        }
         slot.number.store(stream, Ordering::Relaxed);
         self.stream = stream;
         fork_cuts::note(self, index);
