@@ -186,7 +186,7 @@ impl Candidate {
         self.place.after(OUTER_NODE | node as usize)
     }
 
-    /// Where to look on when that is the same, and its innermost Python frame has this node instead.
+    /// Where to look on when that is the same, and its innermost Python frame has this node.
     #[inline(always)]
     pub(super) fn after_python(&self, node: u32) -> Option<Place> {
         self.place.after(PYTHON_NODE | node as usize)

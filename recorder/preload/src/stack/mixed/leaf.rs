@@ -155,8 +155,8 @@ impl StackCapture {
         if python.stack.address_of(segment) != Some(address) {
             return Some(0);
         }
-        // In one of the part's frames, which the last stack has not: all inside of the frame outside
-        // of the part is to be named again.
+        // In one of the part's frames, which the last stack has not: all inside of the frame that
+        // the part lies in is to be named again.
         let native = candidate.found.index + 1;
         python.stale = python.stale.min(native);
         self.name_segment(python, segment, parent, native, layout, sink)
