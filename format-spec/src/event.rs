@@ -231,6 +231,9 @@ impl EventEncoder {
     /// for these addresses, so that they need not wait for it one by one. Nothing else changes.
     #[inline(always)]
     pub fn announce(&self, addresses: impl Iterator<Item = u64>) {
+        if !self.recent.is_large() {
+            return;
+        }
         let seen = addresses.fold(0, |seen, address| seen ^ self.recent.touch(address));
         std::hint::black_box(seen);
     }

@@ -104,6 +104,12 @@ impl RecentAllocations {
         }
     }
 
+    /// True when it may not lie in a core's first cache level as a whole.
+    #[inline(always)]
+    pub(crate) fn is_large(&self) -> bool {
+        self.sets_log2 > SETS_LOG2_BUSY
+    }
+
     /// Loads the place of an address, for a call that comes soon: what it says has no meaning. Many
     /// of these wait for memory together, where calls that act on what they find wait one by one.
     #[inline(always)]

@@ -99,6 +99,19 @@ impl StackCapture {
         if self.only_python && !python.stack.is_empty() {
             return self.name_python(python, layout, sink);
         }
+        self.capture_both(python, caller, layout, sink)
+    }
+
+    /// Captures a stack of native frames and of Python frames, which are up to date. Apart, so that
+    /// Python frames alone have no more registers to save.
+    #[inline(never)]
+    fn capture_both(
+        &mut self,
+        python: &mut Python,
+        caller: CallerContext,
+        layout: &Layout,
+        sink: &mut impl StackSink,
+    ) -> u32 {
         let mut kept = self.last.search(caller.sp);
         let frame = self.last.frame(kept);
         if frame.sp == caller.sp && frame.is_at(caller.pc, caller.rbp) {
