@@ -13,7 +13,8 @@ pub const TIME_STAMP_COUNTER: u32 = 1;
 
 static START: AtomicU64 = AtomicU64::new(0);
 static IS_KERNELS: AtomicU64 = AtomicU64::new(0);
-/// Not 0: more than one stream of this process had or has events.
+/// Not 0: more than one stream of this process, or of the one that it was forked from, had or has
+/// events.
 static HAS_SEVERAL: AtomicU64 = AtomicU64::new(0);
 
 /// Takes over the session's choice.
@@ -37,11 +38,6 @@ pub fn note_another_stream() {
     // Relaxed: on this processor stores become visible in their order, and loads are made in
     // theirs.
     HAS_SEVERAL.store(1, Ordering::Relaxed);
-}
-
-/// In a forked child: it has one thread, and no stream yet.
-pub fn forget_streams() {
-    HAS_SEVERAL.store(0, Ordering::Relaxed);
 }
 
 /// True when stamps come from the time stamp counter.

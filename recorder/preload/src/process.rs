@@ -410,7 +410,6 @@ fn follow_fork() {
     };
     fork_cuts::take_over(cut);
     thread::forget_parents();
-    clock::forget_streams();
     let header = session().header();
     let is_over = header.state.load(Ordering::Relaxed) == state::CLOSED;
     let parents = slot();

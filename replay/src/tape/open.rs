@@ -34,10 +34,9 @@ impl Deref for Bytes {
 impl Bytes {
     /// The bytes of `file` as it is now.
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
-        // SAFETY: 1. The map is private to this process and read-only, so nothing here changes
-        // it. 2. Other processes only append to tapes and replace indexes by renaming, so the
-        // mapped bytes stay; a file that is shortened all the same costs a SIGBUS, no undefined
-        // value: every read of the slice is of plain bytes.
+        // SAFETY: the map is read-only and private, other processes only append to tapes and replace
+        // indexes by renaming; a file that is shortened all the same costs a SIGBUS, no undefined
+        // value, since every read of the slice is of plain bytes.
         match unsafe { Mmap::map(file) } {
             Ok(map) => Ok(Self::Map(map)),
             // To read it would take as much.
