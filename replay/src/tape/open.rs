@@ -34,9 +34,9 @@ impl Deref for Bytes {
 impl Bytes {
     /// The bytes of `file` as it is now.
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
-        // SAFETY: the map is read-only and private, other processes only append to tapes and replace
-        // indexes by renaming; a file that is shortened all the same costs a SIGBUS, no undefined
-        // value, since every read of the slice is of plain bytes.
+        // SAFETY: a read-only map of this process alone; others only append to tapes and replace
+        // indexes by renaming. A file that is shortened all the same costs a SIGBUS, no undefined
+        // value: every read of the slice is of plain bytes.
         match unsafe { Mmap::map(file) } {
             Ok(map) => Ok(Self::Map(map)),
             // To read it would take as much.
