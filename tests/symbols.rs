@@ -3,6 +3,8 @@
 use crate::truth_of;
 use heaptape_tests::answers::{array, functions, number};
 use heaptape_tests::{Room, build, wait_for};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// The code of chunks of symbols, SPEC.md §4.3.
 const SYMBOLS: u16 = 15;
@@ -77,6 +79,48 @@ fn each_tape_gets_what_it_gets_alone() {
     assert_eq!((count("cc1plus"), count("as")), (1, 1), "{commands:?}");
     phases.sort_unstable();
     assert_eq!(phases, [false, true], "one of the two builds is gone");
+}
+
+/// Symbols that were found by an earlier run are found again in the user's cache, and whatever is
+/// there they are the same.
+#[test]
+fn the_users_cache_changes_no_symbol() {
+    let room = Room::new();
+    let script = "import json; json.dumps(list(range(100)))";
+    let argv = ["python3", "-c", script];
+    room.record("t.tape", &["--no-symbolize"], &argv).success();
+    let tape = std::fs::read(room.path("t.tape")).unwrap();
+    let symbolized = |cache: &Path| {
+        room.write("copy.tape", &tape);
+        let mut command = room.heaptape_command(&["symbolize", "copy.tape"]);
+        let outcome = room.run(command.env("XDG_CACHE_HOME", cache)).success();
+        assert_eq!(outcome.stderr, "");
+        std::fs::read(room.path("copy.tape")).unwrap()
+    };
+    let expected = symbolized(Path::new("/proc/none"));
+    assert!(expected.len() > tape.len());
+    let cache = room.path("cache");
+    assert!(symbolized(&cache) == expected, "an empty cache");
+    let entries = || {
+        let entries = std::fs::read_dir(cache.join("heaptape/symbols")).unwrap();
+        entries
+            .map(|entry| entry.unwrap().path())
+            .collect::<Vec<_>>()
+    };
+    let inodes = || {
+        let inode = |path: &PathBuf| std::fs::metadata(path).unwrap().ino();
+        entries().iter().map(inode).collect::<Vec<_>>()
+    };
+    let before = inodes();
+    assert!(before.len() >= 2, "the interpreter and the C library");
+    assert!(symbolized(&cache) == expected, "a full cache");
+    assert_eq!(inodes(), before, "nothing new was found");
+    for (number, path) in entries().iter().enumerate() {
+        let bytes = std::fs::read(path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() / (number % 2 + 2)]).unwrap();
+    }
+    assert!(symbolized(&cache) == expected, "a damaged cache");
+    assert!(symbolized(&cache) == expected, "a cache that was damaged");
 }
 
 /// What outlives the command gets its symbols in the background: they are in its tape when the

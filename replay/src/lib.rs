@@ -13,10 +13,12 @@
 //! | [`stats`] | blocks, grouped and filtered: numbers only |
 //! | [`export`] | a moment in other tools' formats |
 //! | [`repack`] | the same tape, smaller |
+//! | [`cache_folder`] | where what can be made again is kept |
 //! | [`replaceable`] | which files a new tape may replace |
 //! | [`temporary`] | files that are put in their place when they are whole |
 //! | [`report`] | text for people, JSON, CSV |
 pub mod block;
+pub mod cache_folder;
 pub mod error;
 pub mod export;
 pub mod gap;

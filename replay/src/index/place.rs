@@ -5,6 +5,7 @@
 
 use super::Index;
 use super::file::{HEADER_BYTES, Origin, may_be_index, put_header};
+use crate::cache_folder;
 use crate::error::Error;
 use crate::tape::Tape;
 use crate::tape::open::Bytes;
@@ -23,7 +24,7 @@ pub(crate) fn beside(tape: &Path) -> PathBuf {
 
 /// The index in the cache folder, for tapes in folders that cannot be written.
 fn in_cache(tape: &Tape, folder: Option<&Path>) -> Option<PathBuf> {
-    let folder = folder.map(Path::to_owned).or_else(users_cache)?;
+    let folder = folder.map(Path::to_owned).or_else(cache_folder::of_user)?;
     let path = std::fs::canonicalize(&tape.path).ok()?;
     let path = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
     let mut name = String::new();
@@ -31,14 +32,6 @@ fn in_cache(tape: &Tape, folder: Option<&Path>) -> Option<PathBuf> {
         name.push_str(&format!("{byte:02x}"));
     }
     Some(folder.join(format!("{name}-{path:08x}.idx")))
-}
-
-/// `heaptape` in `$XDG_CACHE_HOME` or `~/.cache`.
-fn users_cache() -> Option<PathBuf> {
-    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-    let folder = |name| std::env::var_os(name).map(PathBuf::from).and_then(absolute);
-    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-    Some(cache.join("heaptape"))
 }
 
 /// What an index of `tape` must say that it was made of.

@@ -5,6 +5,7 @@
 use super::image;
 use super::unpacked::{Unpacked, check_executable, unpack_into};
 use anyhow::{Context, bail};
+use heaptape::cache_folder;
 use heaptape_drain::tape_file::file_size_limit;
 use heaptape_session::allocators::{self, ALLOCATORS_SUFFIX};
 use std::ffi::{OsStr, OsString};
@@ -140,18 +141,9 @@ pub(super) fn reason(error: &anyhow::Error) -> String {
 
 /// Folders for it, best first.
 pub(super) fn cache_folders() -> Vec<PathBuf> {
-    let absolute = |name: &str| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
     // SAFETY: a plain call without arguments.
     let user = unsafe { libc::geteuid() };
-    let mut folders: Vec<PathBuf> = cache
-        .into_iter()
-        .map(|cache| cache.join("heaptape"))
-        .collect();
+    let mut folders: Vec<PathBuf> = cache_folder::of_user().into_iter().collect();
     let temporary = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
     for folder in temporary {
         let folder = folder.join(format!("heaptape-{user}"));

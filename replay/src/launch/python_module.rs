@@ -6,8 +6,9 @@
 //! kilobytes, and a program may import late.
 
 use super::library::{cache_folders, reason};
-use super::unpacked::{own_folder, provide};
+use super::unpacked::provide;
 use anyhow::bail;
+use heaptape::cache_folder::make_own;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -52,9 +53,9 @@ fn unpack_into(cache: &Path) -> anyhow::Result<PathBuf> {
     if cache.as_os_str().as_bytes().contains(&b':') {
         bail!("a colon in its path");
     }
-    own_folder(cache)?;
+    make_own(cache)?;
     let folder = cache.join(format!("python-{HASH}"));
-    own_folder(&folder)?;
+    make_own(&folder)?;
     // Nobody removes it: the lock is not needed.
     provide(&folder, &folder.join(NAME), CONTENT)?;
     Ok(folder)

@@ -6,13 +6,14 @@
 //! own and renamed. Whoever uses one holds a shared lock on it, as long as its recording lasts.
 
 use anyhow::bail;
+use heaptape::cache_folder::make_own;
 use heaptape_drain::session_file::random_id;
 use heaptape_session::allocators::{ALLOCATORS_SUFFIX, SUFFIX};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -41,7 +42,7 @@ pub(crate) struct Unpacked {
 /// # Errors
 /// The folder cannot be written or belongs to others, or nothing in it may be executed.
 pub(crate) fn unpack_into(folder: &Path) -> anyhow::Result<Unpacked> {
-    own_folder(folder)?;
+    make_own(folder)?;
     let [(path, lock), (_, twin)] = LIBRARIES.map(|(content, suffix)| {
         let path = folder.join(format!("libheaptape-{HASH}{suffix}"));
         let lock = provide(folder, &path, content);
@@ -53,24 +54,6 @@ pub(crate) fn unpack_into(folder: &Path) -> anyhow::Result<Unpacked> {
         path,
         _locks: locks,
     })
-}
-
-/// Makes `folder` unless it is there.
-///
-/// # Errors
-/// It cannot be made, or belongs to others, or others can write to it.
-pub(super) fn own_folder(folder: &Path) -> anyhow::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let facts = fs::symlink_metadata(folder)?;
-    // SAFETY: a plain call without arguments.
-    let user = unsafe { libc::geteuid() };
-    if !facts.is_dir() || facts.uid() != user || facts.mode() & 0o022 != 0 {
-        bail!("it is not a folder of ours alone");
-    }
-    Ok(())
 }
 
 /// Writes `content` to `path` in `folder` unless it is there; the lock on it.

@@ -1,9 +1,10 @@
 //! The files that the symbol library opens beside an ELF file: where its links to separate debug
 //! information lead, and its package of split debug information.
 //!
-//! What comes in: the path of an ELF file. What goes out: the folders to look in, whether only
-//! files would be opened, and why a separate debug file that is there is not used. The links' files
-//! are opened where they are, whatever they are, and opening a pipe waits for its writer.
+//! What comes in: the path of an ELF file. What goes out: the folders to look in, every path that
+//! is looked at, whether only files would be opened, and why a separate debug file that is there is
+//! not used. The links' files are opened where they are, whatever they are, and opening a pipe
+//! waits for its writer.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -27,6 +28,8 @@ pub(super) struct Companions {
     pub(super) folders: Vec<PathBuf>,
     /// Nothing that may be opened is a pipe or a device.
     pub(super) are_files: bool,
+    /// Everything whose presence or content decides what the library finds, the file first.
+    pub(super) looked_at: Vec<PathBuf>,
     /// The separate debug file that the library takes by the link, and the file's own build-id.
     linked: Option<(PathBuf, Vec<u8>)>,
 }
@@ -35,12 +38,15 @@ impl Companions {
     /// Of the ELF file at `path`.
     pub(super) fn of(path: &Path) -> Self {
         let mut folders: Vec<PathBuf> = DEBUG_FOLDERS.map(PathBuf::from).into();
-        let mut are_files = is_harmless(&with_end(path, ".dwp"));
+        let package = with_end(path, ".dwp");
+        let mut are_files = is_harmless(&package);
+        let mut looked_at = vec![path.to_owned(), package];
         // The library looks beside what a symbolic link leads to.
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let links = Links::of(&real);
         if let Some(name) = &links.separate {
             let beside = real.with_file_name(DEBUG_FOLDER_BESIDE);
+            looked_at.push(beside.join(&**name));
             if !real.with_file_name(name).exists() && beside.join(&**name).is_file() {
                 folders.push(beside);
             }
@@ -54,21 +60,24 @@ impl Companions {
             .chain(separate_debug_file_paths(&links.build_id))
             .collect();
         are_files &= separate.iter().all(|file| is_harmless(file));
+        looked_at.extend_from_slice(&separate);
         let linking = separate
             .iter()
             .map(PathBuf::as_path)
             .chain([real.as_path()]);
         for file in linking.filter(|file| file.is_file()) {
             let shared = Links::of(file).shared;
-            are_files &= shared.iter().all(|(name, build_id)| {
+            for (name, build_id) in &shared {
                 let mut paths = candidates(file, name, &folders);
                 paths.extend(separate_debug_file_paths(build_id));
-                paths.iter().all(|path| is_harmless(path))
-            });
+                are_files &= paths.iter().all(|path| is_harmless(path));
+                looked_at.extend(paths);
+            }
         }
         Self {
             folders,
             are_files,
+            looked_at,
             linked: linked.map(|file| (file, links.build_id)),
         }
     }
@@ -124,7 +133,8 @@ pub(super) fn separate_debug_file(build_id: &[u8]) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-fn separate_debug_file_paths(build_id: &[u8]) -> Vec<PathBuf> {
+/// Where [`separate_debug_file`] looks.
+pub(super) fn separate_debug_file_paths(build_id: &[u8]) -> Vec<PathBuf> {
     let hex: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
     let Some((first, rest)) = hex.split_at_checked(2) else {
         return Vec::new();

@@ -287,7 +287,8 @@ fn end_of_chunks(file: &File) -> io::Result<(u64, u64)> {
     ))
 }
 
-fn encode(
+/// Chunks of `symbols`, numbered from `sequence`.
+pub(super) fn encode(
     symbols: &[Symbol],
     mut sequence: u64,
     encoder: &mut ChunkEncoder,

@@ -2,7 +2,9 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`native`] | places in modules → functions, files, lines, from the files of this machine |
+//! | [`native`] | places in modules → functions, files, lines, in parallel over modules |
+//! | `elf_file` | places in one file → the same, from the files of this machine |
+//! | `cache` | what was found before, in the user's cache folder |
 //! | `companions` | separate debug files: where they are, and that they are files |
 //! | [`names`] | mangled names → the names that reports show |
 //! | `itanium` | mangled names of C++ → names of C++ |
@@ -18,11 +20,13 @@
 //! | [`embed`] | writing symbols into tapes, so that they can be read anywhere |
 //!
 //! What comes in: stacks of a tape. What goes out: source frames, the most recent first. Nothing
-//! here counts bytes, and only [`embed`] writes.
+//! here counts bytes, and only [`embed`] and `cache` write.
 
 pub mod attribution;
 mod batch;
+mod cache;
 mod companions;
+mod elf_file;
 pub mod embed;
 mod entry;
 pub mod frames;
