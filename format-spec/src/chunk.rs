@@ -5,7 +5,9 @@
 //! than the header states.
 
 use crate::CHUNK_ALIGNMENT;
+use crate::column;
 use crate::error::{DecodeError, DecodeErrorKind};
+use crate::frame::FrameEncoder;
 use crate::varint::Cursor;
 
 pub use crate::kind::ChunkKind;
@@ -96,7 +98,7 @@ impl ChunkInfo {
 
 /// Turns payloads into chunks. Keeps the compressor's state between calls.
 pub struct ChunkEncoder {
-    compressor: Option<zstd::bulk::Compressor<'static>>,
+    frames: FrameEncoder,
     stored: Vec<u8>,
 }
 
@@ -112,7 +114,7 @@ impl ChunkEncoder {
     #[must_use]
     pub fn new(level: i32) -> Self {
         Self {
-            compressor: zstd::bulk::Compressor::new(level).ok(),
+            frames: FrameEncoder::new(level),
             stored: Vec::new(),
         }
     }
@@ -134,7 +136,12 @@ impl ChunkEncoder {
                 0,
                 DecodeErrorKind::Limit("payload length"),
             ))?;
-        let compressed = self.compress(payload);
+        let columns = match info.kind {
+            ChunkKind::EVENTS => payload,
+            _ => &[],
+        };
+        let ends = column::ends(columns);
+        let compressed = self.frames.compress(payload, ends, &mut self.stored);
         let (codec, stored) = if compressed {
             (Codec::Zstd, self.stored.as_slice())
         } else {
@@ -159,23 +166,6 @@ impl ChunkEncoder {
         let padded = padded_bytes(stored.len() as u64) as usize - stored.len();
         out.resize(out.len() + padded, 0);
         Ok(())
-    }
-
-    /// Compresses into `self.stored`; false when the payload is better stored plainly.
-    fn compress(&mut self, payload: &[u8]) -> bool {
-        let Some(compressor) = self.compressor.as_mut() else {
-            return false;
-        };
-        if payload.len() < 64 {
-            return false;
-        }
-        self.stored.clear();
-        self.stored
-            .reserve(zstd::zstd_safe::compress_bound(payload.len()));
-        match compressor.compress_to_buffer(payload, &mut self.stored) {
-            Ok(bytes) => bytes < payload.len(),
-            Err(_) => false,
-        }
     }
 }
 

@@ -63,6 +63,17 @@ columns! {
     Domain = 12, "domain";
 }
 
+/// Where the columns of an event chunk's payload end, as its table says. Nothing is checked.
+pub(crate) fn ends(payload: &[u8]) -> impl Iterator<Item = usize> {
+    let (&used, rest) = payload.split_first().unwrap_or((&0, &[]));
+    let table_bytes = usize::from(used) * 5;
+    let (table, _) = rest.get(..table_bytes).unwrap_or_default().as_chunks::<5>();
+    table.iter().scan(1 + table_bytes, |end, &[_, a, b, c, d]| {
+        *end = end.checked_add(u32::from_le_bytes([a, b, c, d]) as usize)?;
+        Some(*end)
+    })
+}
+
 /// The bytes of one column while its chunk is made. Each value is written as a whole word of which
 /// only the first bytes count: one check of the room for each value, and none for each byte.
 #[derive(Default)]

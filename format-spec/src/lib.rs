@@ -25,6 +25,7 @@ mod column;
 pub mod error;
 pub mod event;
 mod event_reader;
+mod frame;
 pub mod header;
 mod kind;
 pub mod line_table;
