@@ -63,6 +63,19 @@ fn memory_that_is_lent_before_the_first_event() {
     }
 }
 
+/// What runs before all constructors is recorded too: valgrind counts the same.
+#[test]
+fn allocations_before_the_c_library_is_ready() {
+    let room = Room::new();
+    room.record("t.tape", &[], &[build::c("early.c", &[])])
+        .success();
+    let info = room.assert_clean("t.tape");
+    assert_eq!(number(&info["events"], "alloc"), 2, "{info:#}");
+    assert_eq!(number(&info["events"], "free"), 1, "{info:#}");
+    assert_eq!(number(&info, "unknown_frees"), 0, "{info:#}");
+    assert_eq!(truth_of(&room, "t.tape", "early_grabs"), (4343, 1));
+}
+
 /// A handler forks and waits for its child, which returns into what the handler interrupted: often
 /// while the parent's next chunk is claimed. Whatever the child does there, the parent's tape is
 /// whole.

@@ -135,6 +135,32 @@ fn pipes_are_not_opened_for_debug_information() {
     }
 }
 
+/// What stands where a package of split debug information would be, and is none, is told of, and
+/// the program's own debug information is used.
+#[test]
+fn a_package_that_is_none_is_passed_over() {
+    let room = Room::new();
+    let app = room.path("app");
+    build::copy(build::c("phases.c", &[]), &app).unwrap();
+    let amount = Some((1000, 100));
+    let put = |content: Option<&str>| match content {
+        Some(content) => drop(room.write("app.dwp", content)),
+        None => fs::create_dir(room.path("app.dwp")).unwrap(),
+    };
+    for content in [Some(""), Some("no package"), None] {
+        put(content);
+        let outcome = room.heaptape(&["run", "--force", "-o", "t.tape", "--", "./app"]);
+        let line = format!(
+            "heaptape: note: {}: the debug file {}.dwp was passed over: ",
+            app.display(),
+            app.display()
+        );
+        assert!(outcome.stderr.contains(&line), "{outcome:?}");
+        assert_eq!(phase_a(&room, &app), [amount, amount], "{content:?}");
+        let _folder = fs::remove_file(room.path("app.dwp"));
+    }
+}
+
 #[test]
 fn folders_and_devices_are_no_debug_information() {
     let room = Room::new();

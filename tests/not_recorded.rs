@@ -292,3 +292,19 @@ fn a_recorder_that_does_not_start_is_told() {
     assert!(said.contains("not recorded"), "{said:?}");
     assert_eq!(said.lines().count(), 1, "{said:?}");
 }
+
+/// As long as they may be bare: the image then does without us, and is named.
+#[test]
+fn arguments_that_leave_no_room_for_ours() {
+    let room = Room::new();
+    let program = build::c("long_arguments.c", &[]);
+    let outcome = room.record_as_bare("t.tape", &[&program]);
+    assert_eq!(outcome.stdout.lines().count(), 2, "{outcome:?}");
+    let info = room.json(&["info", "t.tape"]);
+    let mut reasons = array(&info, "not_recorded").iter();
+    let expected = "its arguments leave no room for the recorder's variables";
+    assert!(
+        reasons.any(|image| text(image, "reason") == expected),
+        "{info:#}"
+    );
+}

@@ -328,3 +328,24 @@ fn a_thousand_short_threads_are_exact() {
     );
     assert_eq!(number(row("thread_wastes"), "temporary"), 2000);
 }
+
+/// Where the current folder is gone, a tape with an absolute path has all it needs.
+#[test]
+fn a_current_folder_that_is_gone() {
+    let room = Room::new();
+    let heaptape = heaptape_tests::heaptape_path();
+    let run = |option: &str| {
+        let script = format!(
+            "mkdir gone && cd gone && rmdir ../gone && exec '{}' run {option} -- ls /",
+            heaptape.display()
+        );
+        room.run(room.command("sh").args(["-c", &script]))
+    };
+    let outcome = run(&format!("--quiet -o '{}'", room.path("t.tape").display()));
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(outcome.stdout.contains("proc"), "{outcome:?}");
+    room.assert_clean("t.tape");
+    let refused = run("");
+    assert_eq!(refused.code, 125, "{refused:?}");
+    assert!(refused.stderr.contains("with -o"), "{refused:?}");
+}

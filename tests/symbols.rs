@@ -123,6 +123,35 @@ fn the_users_cache_changes_no_symbol() {
     assert!(symbolized(&cache) == expected, "a cache that was damaged");
 }
 
+/// Whoever may open too few files finds fewer names, and no later run has them from there.
+#[test]
+fn names_that_could_not_be_found_are_looked_for_again() {
+    let room = Room::new();
+    build::copy(build::c("phases.c", &[]), room.path("app")).unwrap();
+    room.record("t.tape", &["--no-symbolize"], &["./app"])
+        .success();
+    let tape = std::fs::read(room.path("t.tape")).unwrap();
+    let cache = room.path("cache");
+    let symbolized = |before: &[&str]| {
+        room.write("copy.tape", &tape);
+        let command = room.heaptape_command(&["symbolize", "copy.tape"]);
+        let mut limited = room.command("prlimit");
+        limited.args(before).arg(command.get_program());
+        limited
+            .args(command.get_args())
+            .env("XDG_CACHE_HOME", &cache);
+        let outcome = room.run(&mut limited);
+        (outcome.code, std::fs::read(room.path("copy.tape")).unwrap())
+    };
+    let whole = symbolized(&["--nofile=1024"]);
+    assert_eq!(whole.0, 0);
+    std::fs::remove_dir_all(&cache).unwrap();
+    for files in 3..12 {
+        symbolized(&[&format!("--nofile={files}")]);
+    }
+    assert!(symbolized(&["--nofile=1024"]) == whole);
+}
+
 /// What outlives the command gets its symbols in the background: they are in its tape when the
 /// program is gone.
 #[test]

@@ -3,6 +3,8 @@
 
 use heaptape_tests::answers::text;
 use heaptape_tests::{Room, Running, build, repeats, send, wait_for};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -205,6 +207,76 @@ fn signals_of_nobody_reach_the_command() {
             room.assert_clean("t.tape");
         }
     }
+}
+
+/// A new terminal: the side of whoever shows it, and the program's.
+fn terminal() -> [OwnedFd; 2] {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the name is a C string.
+    let open = |name: &CStr| unsafe { OwnedFd::from_raw_fd(libc::open(name.as_ptr(), flags)) };
+    let shown = open(c"/dev/ptmx");
+    let mut name = [0; 64];
+    // SAFETY: a terminal's descriptor.
+    assert_eq!(unsafe { libc::unlockpt(shown.as_raw_fd()) }, 0);
+    let bytes = name.len();
+    // SAFETY: as above, and room for the name.
+    assert_eq!(
+        unsafe { libc::ptsname_r(shown.as_raw_fd(), name.as_mut_ptr(), bytes) },
+        0
+    );
+    // SAFETY: the name ends with zero.
+    let programs = open(unsafe { CStr::from_ptr(name.as_ptr()) });
+    [shown, programs]
+}
+
+/// `ssh -t`, a terminal's window: when it goes, the kernel tells the leader of the session alone.
+#[test]
+fn the_end_of_the_terminal_reaches_the_command() {
+    let room = Room::new();
+    let program = build::c("signals.c", &[]);
+    let hang_up = libc::SIGHUP.to_string();
+    let mut command = room.record_command("t.tape", &[], &[program.to_str().unwrap(), &hang_up]);
+    let [shown, programs] = terminal();
+    let leads = || {
+        // SAFETY: plain calls that may be made between fork and exec; 0 is the terminal by then.
+        let failed = unsafe { libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 };
+        match failed {
+            true => Err(std::io::Error::last_os_error()),
+            false => Ok(()),
+        }
+    };
+    // SAFETY: the closure only makes calls that may be made between fork and exec.
+    unsafe { command.pre_exec(leads) };
+    let running = room.start(command.stdin(programs));
+    wait_for("the program", || {
+        running.stdout_so_far().contains('.').then_some(())
+    });
+    drop(command);
+    drop(shown);
+    let outcome = running.finish();
+    assert_eq!(outcome.code, 42, "{outcome:?}");
+    assert!(outcome.stdout.ends_with("got 1\n"), "{outcome:?}");
+    room.assert_clean("t.tape");
+}
+
+/// `alarm 5; exec @ARGV`: an alarm outlives the exec, and is the program's.
+#[test]
+fn an_alarm_from_before_reaches_the_command() {
+    let room = Room::new();
+    let program = build::c("signals.c", &[]);
+    let number = libc::SIGALRM.to_string();
+    let mut command = room.record_command("t.tape", &[], &[program.to_str().unwrap(), &number]);
+    let alarm = || {
+        // SAFETY: a plain call that may be made between fork and exec.
+        unsafe { libc::alarm(2) };
+        Ok(())
+    };
+    // SAFETY: the closure only makes a call that may be made between fork and exec.
+    unsafe { command.pre_exec(alarm) };
+    let outcome = room.run(&mut command);
+    assert_eq!(outcome.code, 42, "{outcome:?}");
+    assert!(outcome.stdout.ends_with("got 14\n"), "{outcome:?}");
+    room.assert_clean("t.tape");
 }
 
 /// What is sent to the process group reaches the command by itself: once, as bare.

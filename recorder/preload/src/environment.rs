@@ -3,7 +3,7 @@
 //! Reading needs nothing of the C library but the pointer `environ`. Building writes into memory
 //! that the caller brings, since an image may be replaced in a child that shares our memory.
 
-use crate::library;
+use crate::{library, start_block};
 use core::ffi::{CStr, c_char};
 use core::ptr;
 use heaptape_session::{allocators, reasons};
@@ -28,10 +28,21 @@ pub fn own() -> *const *const c_char {
     unsafe { place.read() }
 }
 
-/// True when the C library knows the environment.
+/// The environment to read: the process's own; before the C library has set it, and after a program
+/// has given it up, the one that the kernel put on the stack.
+fn known() -> *const *const c_char {
+    let own = own();
+    if own.is_null() {
+        start_block::environment()
+    } else {
+        own
+    }
+}
+
+/// True when the environment can be read.
 #[must_use]
 pub fn is_there() -> bool {
-    !own().is_null()
+    !known().is_null()
 }
 
 /// The entries of an environment or argument list: zero-terminated, null at the end.
@@ -67,7 +78,7 @@ fn split(entry: &[u8]) -> (&[u8], &[u8]) {
 #[must_use]
 pub fn value(name: &[u8]) -> Option<&'static CStr> {
     // SAFETY: the process's own list.
-    for entry in unsafe { entries(own()) } {
+    for entry in unsafe { entries(known()) } {
         // SAFETY: entries are C strings.
         let text = unsafe { CStr::from_ptr(entry) };
         if split(text.to_bytes()).0 == name && text.to_bytes().len() > name.len() {

@@ -51,6 +51,7 @@ pub mod recording;
 pub mod sandbox;
 pub mod signals;
 pub mod stack;
+pub mod start_block;
 pub mod syscall;
 pub mod thread;
 pub mod waiting;

@@ -157,6 +157,14 @@ pub fn find_early() {
     crate::hooks::bundled::find_all();
 }
 
+/// The calling thread's `errno`.
+pub fn errno() -> c_int {
+    // SAFETY: the C library gives each thread its errno.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: valid for the thread's life.
+    unsafe { *place }
+}
+
 /// Sets the calling thread's `errno`, for a real function that is missing.
 pub fn set_errno(error: c_int) {
     // SAFETY: the C library gives each thread its errno.

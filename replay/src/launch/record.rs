@@ -96,7 +96,7 @@ impl Recording {
             }
             image => image,
         };
-        let folder = std::env::current_dir().context("the current folder")?;
+        let folder = self.folder()?;
         let named = match &self.output {
             Some(output) => Some(output::check(&folder, output, self.force)?),
             None => None,
@@ -193,6 +193,20 @@ impl Recording {
             endings: signals.release(inherited),
             bare: Some(bare),
         })
+    }
+
+    /// The current folder; where it is gone, that of a tape with an absolute path will do.
+    fn folder(&self) -> anyhow::Result<PathBuf> {
+        let gone = match std::env::current_dir() {
+            Ok(folder) => return Ok(folder),
+            Err(error) => error,
+        };
+        let absolute = self.output.as_deref().filter(|path| path.is_absolute());
+        absolute
+            .and_then(Path::parent)
+            .map(Path::to_owned)
+            .ok_or(gone)
+            .context("the current folder, where the tape would go; name another one with -o")
     }
 
     /// What stands behind the command's name.

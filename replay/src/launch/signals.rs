@@ -41,6 +41,16 @@ const CAUGHT: [libc::c_int; 21] = [
     libc::SIGPWR,
 ];
 
+/// True when the kernel sends `signal` to us alone, in the command's stead: what an `alarm` from
+/// before our exec ends with, and the hang-up of a terminal whose session we lead. All else that
+/// comes from the kernel is for our whole group, or for what we did ourselves.
+fn is_for_one(signal: libc::c_int) -> bool {
+    // SAFETY: a plain call.
+    let session = || unsafe { libc::getsid(0) };
+    let leads_session = || session().cast_unsigned() == std::process::id();
+    signal == libc::SIGALRM || signal == libc::SIGHUP && leads_session()
+}
+
 fn set_disposition(signal: libc::c_int, handler: libc::sighandler_t) {
     // SAFETY: SIG_DFL or SIG_IGN for a valid signal.
     unsafe { libc::signal(signal, handler) };
@@ -231,7 +241,7 @@ impl Signals {
             // What continues our group continues the command, which may have one of its own.
             let is_for_group =
                 is_for_group && (signal != libc::SIGCONT || job::is_in_our_group(pid));
-            let by_kernel = info.ssi_code == libc::SI_KERNEL;
+            let by_kernel = info.ssi_code == libc::SI_KERNEL && !is_for_one(signal);
             // Writing to a closed pipe, or too large a file, is ours.
             let us = [pid, std::process::id(), self.watcher.cast_unsigned()];
             // Who is outside of our pid namespace has no number here, and what the kernel had no

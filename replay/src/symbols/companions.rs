@@ -28,6 +28,8 @@ pub(super) struct Companions {
     pub(super) folders: Vec<PathBuf>,
     /// Nothing that may be opened is a pipe or a device.
     pub(super) are_files: bool,
+    /// Where its package of split debug information would be.
+    pub(super) package: PathBuf,
     /// Everything whose presence or content decides what the library finds, the file first.
     pub(super) looked_at: Vec<PathBuf>,
     /// The separate debug file that the library takes by the link, and the file's own build-id.
@@ -40,7 +42,7 @@ impl Companions {
         let mut folders: Vec<PathBuf> = DEBUG_FOLDERS.map(PathBuf::from).into();
         let package = with_end(path, ".dwp");
         let mut are_files = is_harmless(&package);
-        let mut looked_at = vec![path.to_owned(), package];
+        let mut looked_at = vec![path.to_owned(), package.clone()];
         // The library looks beside what a symbolic link leads to.
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let links = Links::of(&real);
@@ -77,6 +79,7 @@ impl Companions {
         Self {
             folders,
             are_files,
+            package,
             looked_at,
             linked: linked.map(|file| (file, links.build_id)),
         }

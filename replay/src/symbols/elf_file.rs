@@ -14,6 +14,8 @@ use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 use heaptape_format::symbols::{SourceFrame, Symbol};
 use heaptape_format::text;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ pub(super) struct Named {
     pub(super) has_failed: bool,
     /// Why a debug file was not used.
     pub(super) note: Option<String>,
+    /// A file that is there could not be opened: another time it may be.
+    pub(super) is_makeshift: bool,
 }
 
 /// The files that may name a module's places, the best first, or why there is none.
@@ -82,14 +86,22 @@ pub(super) fn name_places(
     places: &[CodePlace],
     done: impl Fn(usize),
 ) -> Named {
-    let (source, note) = usable_source(files, &file.build_id);
-    let note = note.map(|note| format!("{}: {note}", file.path));
-    let Some((symbolizer, full, plain)) = source else {
+    let found = usable_source(files, &file.build_id);
+    let note = found.note.map(|note| format!("{}: {note}", file.path));
+    let is_makeshift = found.is_makeshift;
+    let Some(Usable {
+        symbolizer,
+        full,
+        plain,
+        ..
+    }) = found.usable
+    else {
         done(places.len());
         return Named {
             symbols: places.iter().map(|place| place.unknown()).collect(),
             has_failed: false,
             note,
+            is_makeshift,
         };
     };
     let mut symbols = Vec::with_capacity(places.len());
@@ -112,18 +124,40 @@ pub(super) fn name_places(
         symbols,
         has_failed,
         note,
+        is_makeshift,
     }
 }
 
-/// What names the places of a file: with its debug information, and by its symbol table alone.
-type Usable<'d> = (Symbolizer, Source<'d>, Source<'d>);
+/// What names the places of a file.
+struct Usable {
+    symbolizer: Symbolizer,
+    /// With its debug information.
+    full: Source<'static>,
+    /// By its symbol table alone.
+    plain: Source<'static>,
+    /// Keeps the path in `full` valid.
+    _file: Option<File>,
+}
 
-/// The first of `files` that has the build-id and can be opened; and why a debug file is not used.
-fn usable_source<'d>(files: &[PathBuf], build_id: &[u8]) -> (Option<Usable<'d>>, Option<String>) {
-    let mut note = None;
+/// The outcome of a search among the files that may name places.
+#[derive(Default)]
+struct Found {
+    usable: Option<Usable>,
+    /// Why a debug file is not used.
+    note: Option<String>,
+    /// See [`Named::is_makeshift`].
+    is_makeshift: bool,
+}
+
+/// The first of `files` that has the build-id and can be opened.
+fn usable_source(files: &[PathBuf], build_id: &[u8]) -> Found {
+    let mut found = Found::default();
     for file in files {
-        if read_elf_build_id(file).is_ok_and(|found| *found.unwrap_or_default() != *build_id) {
-            note = note.or_else(|| Some(passed_over(file, ANOTHER_BUILD_ID)));
+        let of_file = read_elf_build_id(file);
+        found.is_makeshift |= of_file.is_err();
+        if of_file.is_ok_and(|of_file| *of_file.unwrap_or_default() != *build_id) {
+            let note = || passed_over(file, ANOTHER_BUILD_ID);
+            found.note = found.note.or_else(|| Some(note()));
             continue;
         }
         let companions = Companions::of(file);
@@ -132,25 +166,55 @@ fn usable_source<'d>(files: &[PathBuf], build_id: &[u8]) -> (Option<Usable<'d>>,
             .enable_demangling(false)
             .set_debug_dirs(Some(companions.folders.clone()))
             .build();
-        let mut plain = Elf::new(file);
-        plain.debug_syms = false;
-        let plain = Source::Elf(plain);
         let opens = |source: &Source<'_>| {
             let nothing = symbolizer.symbolize(source, Input::VirtOffset(&[]));
             nothing.is_ok()
         };
+        let mut plain = Elf::new(file);
+        plain.debug_syms = false;
+        let plain = Source::Elf(plain);
+        let (mut full, mut held) = (None, None);
         if companions.are_files {
-            let full = Source::Elf(Elf::new(file));
-            if !companions.is_of_another_build() && opens(&full) {
-                return (Some((symbolizer, full, plain)), note);
+            let with_all = Source::Elf(Elf::new(file));
+            if !companions.is_of_another_build() && opens(&with_all) {
+                full = Some(with_all);
+            } else if let Some((open, source)) = without_package(file, &companions)
+                && opens(&source)
+            {
+                let note = || passed_over(&companions.package, NO_PACKAGE);
+                found.note = found.note.or_else(|| Some(note()));
+                (full, held) = (Some(source), Some(open));
+            } else {
+                found.note = found.note.or_else(|| companions.passed_over());
+                found.is_makeshift = true;
             }
-            note = note.or_else(|| companions.passed_over());
         }
-        if opens(&plain) {
-            return (Some((symbolizer, plain.clone(), plain)), note);
+        if full.is_some() || opens(&plain) {
+            found.usable = Some(Usable {
+                full: full.unwrap_or_else(|| plain.clone()),
+                symbolizer,
+                plain,
+                _file: held,
+            });
+            return found;
         }
+        found.is_makeshift = true;
     }
-    (None, note)
+    found
+}
+
+/// Why a package of split debug information is not used.
+const NO_PACKAGE: &str = "it is no ELF file, or damaged";
+
+/// `file` under a name beside which the symbol library finds no package of split debug information,
+/// when there is one that may be what it fails at.
+fn without_package(file: &Path, companions: &Companions) -> Option<(File, Source<'static>)> {
+    if !companions.package.exists() || companions.is_of_another_build() {
+        return None;
+    }
+    let open = File::open(file).ok()?;
+    let name = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+    Some((open, Source::Elf(Elf::new(name))))
 }
 
 /// The frames of one symbol, the most recent first.
@@ -230,12 +294,16 @@ mod tests {
         let build_id = |file| read_elf_build_id(file).unwrap().unwrap().into_owned();
         let (of_this, of_other) = (build_id(&this), build_id(&other));
         let both = [other.clone(), this];
-        let (source, note) = usable_source(&both, &of_this);
-        assert!(source.is_some());
-        assert!(note.is_some_and(|note| note.contains("/bin/sh was passed over: its build-id")));
-        let (source, note) = usable_source(&both, &of_other);
-        assert!(source.is_some() && note.is_none(), "{note:?}");
-        let (source, note) = usable_source(&[other], &of_this);
-        assert!(source.is_none() && note.is_some());
+        let found = usable_source(&both, &of_this);
+        assert!(found.usable.is_some());
+        assert!(
+            found
+                .note
+                .is_some_and(|note| note.contains("/bin/sh was passed over: its build-id"))
+        );
+        let found = usable_source(&both, &of_other);
+        assert!(found.usable.is_some() && found.note.is_none());
+        let found = usable_source(&[other], &of_this);
+        assert!(found.usable.is_none() && found.note.is_some());
     }
 }

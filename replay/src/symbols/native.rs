@@ -218,6 +218,7 @@ fn look_up_with(
                 symbols: places.iter().map(|place| place.unknown()).collect(),
                 has_failed: true,
                 note: None,
+                is_makeshift: true,
             });
             Some((number, named))
         })
@@ -245,8 +246,8 @@ fn split(mut places: Vec<CodePlace>) -> impl Iterator<Item = Vec<CodePlace>> {
     parts.into_iter()
 }
 
-/// Puts what was found into the cache, except of files that made the symbol library fail, and of
-/// those with a note, which is for every run to say.
+/// Puts what was found into the cache, except of files that made the symbol library fail, that
+/// could not be opened, and those with a note, which is for every run to say.
 fn remember(sources: Vec<Source<'_>>, named: &[(usize, Named)]) {
     for (number, source) in sources.into_iter().enumerate() {
         let parts = || {
@@ -255,7 +256,11 @@ fn remember(sources: Vec<Source<'_>>, named: &[(usize, Named)]) {
                 .filter(|part| part.0 == number)
                 .map(|part| &part.1)
         };
-        let is_whole = parts().all(|part| !part.has_failed && part.note.is_none());
+        let is_whole = |part: &Named| {
+            let is_sure = !part.has_failed && !part.is_makeshift;
+            is_sure && part.note.is_none()
+        };
+        let is_whole = parts().all(is_whole);
         if let Some(entry) = source.entry.filter(|_| is_whole) {
             entry.store(parts().flat_map(|part| &part.symbols));
         }

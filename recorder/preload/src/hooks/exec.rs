@@ -47,7 +47,7 @@ unsafe fn start(
     arguments: List,
     list: List,
     fate: Fate,
-    real: impl FnOnce(List) -> c_int,
+    real: impl Fn(List) -> c_int,
 ) -> c_int {
     if gate::mode() == gate::NEW {
         // A fork that was made without the C library, before its first allocation.
@@ -68,7 +68,7 @@ unsafe fn start(
     };
     if !is_recording {
         // SAFETY: as for this function.
-        return unsafe { with_environment(list, Carry::Off, real) };
+        return unsafe { with_environment(list, Carry::Off, &real) };
     }
     let mut name = [0; libc::PATH_MAX as usize];
     // SAFETY: as for this function.
@@ -97,12 +97,7 @@ unsafe fn start(
     // What is forbidden is forbidden for all descendants.
     let library = library.filter(|_| may_start);
     let carry = match library {
-        Some(library) if reason.is_none_or(is_passed_through) && !stays_out => Carry::On {
-            session: process::session().path().to_bytes(),
-            slot: process::slot_index(),
-            generation: process::slot_generation(),
-            library,
-        },
+        Some(library) if reason.is_none_or(is_passed_through) && !stays_out => carry_on(library),
         _ => Carry::Off,
     };
     let reason = reason.filter(|_| !stays_out);
@@ -116,11 +111,12 @@ unsafe fn start(
             .store(clock::now::<true, false>(0), Ordering::Relaxed);
         slots::set_process_phase(slot, phase::EXEC);
     }
-    let result = if is_elsewheres {
-        real(list)
+    let (result, reason) = if is_elsewheres {
+        (real(list), reason)
     } else {
         // SAFETY: as for this function.
-        unsafe { with_environment(list, carry, real) }
+        let (result, too_long) = unsafe { carried(list, carry, fate, &name, &real) };
+        (result, too_long.or(reason))
     };
     if let Some(slot) = owned.flatten() {
         slots::set_process_phase(slot, phase::RUNNING);
@@ -131,6 +127,16 @@ unsafe fn start(
     result
 }
 
+/// What an image is told that goes on with the session.
+fn carry_on(library: Option<&[u8]>) -> Carry<'_> {
+    Carry::On {
+        session: process::session().path().to_bytes(),
+        slot: process::slot_index(),
+        generation: process::slot_generation(),
+        library,
+    }
+}
+
 /// True for images that are not recorded and whose children are to be: without a dynamic loader our
 /// library is a word in the environment, no more. What they start is not judged by anybody, and an
 /// image that cannot take our library would be harmed: so only when the user asks for it.
@@ -138,6 +144,41 @@ fn is_passed_through(reason: &str) -> bool {
     (reason == STATIC || reason == OTHER_RECORDER) && process::has(options::THROUGH_STATIC)
 }
 
+/// As [`with_environment`]; where the kernel finds that too long, a second time without what we
+/// carry on, and the reason why the image is not recorded.
+///
+/// # Safety
+/// As for [`start`].
+unsafe fn carried(
+    list: List,
+    carry: Carry<'_>,
+    fate: Fate,
+    name: &[u8],
+    real: &impl Fn(List) -> c_int,
+) -> (c_int, Option<&'static str>) {
+    // SAFETY: as for this function.
+    let result = unsafe { with_environment(list, carry, real) };
+    if matches!(carry, Carry::Off) || !is_too_long(result, fate) {
+        return (result, None);
+    }
+    if fate == Fate::Replaced {
+        lineage::note_not_recorded(NO_ROOM, name);
+    }
+    // SAFETY: as for this function.
+    let result = unsafe { with_environment(list, Carry::Off, real) };
+    (result, Some(NO_ROOM))
+}
+
+/// True when the kernel finds arguments and environment too long.
+fn is_too_long(result: c_int, fate: Fate) -> bool {
+    match fate {
+        Fate::Replaced => result == -1 && next::errno() == libc::E2BIG,
+        Fate::Stays => result == libc::E2BIG,
+    }
+}
+
+/// The reason for an image whose arguments and environment are as long as they may be without ours.
+const NO_ROOM: &str = "its arguments leave no room for the recorder's variables";
 /// The reason for an image that would find neither us nor the session.
 const OUT_OF_REACH: &str = "recorder out of reach (another user or root folder)";
 
@@ -199,11 +240,7 @@ fn is_denied(path: &CStr, access: c_int) -> bool {
 
 /// Calls `real` with a copy of `list` that says what `carry` tells; with `list` itself when there
 /// is no memory for a copy.
-unsafe fn with_environment(
-    list: List,
-    carry: Carry<'_>,
-    real: impl FnOnce(List) -> c_int,
-) -> c_int {
+unsafe fn with_environment(list: List, carry: Carry<'_>, real: &impl Fn(List) -> c_int) -> c_int {
     // SAFETY: as for the caller.
     let count = unsafe { environment::entries(list) }.count() + ADDED_MAX + 1;
     // SAFETY: as for the caller.

@@ -7,7 +7,7 @@ import child_work
 
 if __name__ == "__main__":
     context = multiprocessing.get_context(sys.argv[1])
-    child_work.inherited.extend([bytearray(7000) for _ in range(1000)])
+    child_work.inherited.extend([bytes(7001 - 33) for _ in range(1000)])
     processes = [context.Process(target=child_work.work, args=(i,)) for i in range(3)]
     for process in processes:
         process.start()

@@ -201,6 +201,12 @@ impl PythonStack {
                 count += 1;
             }
         }
+        // From 3.15 on the outermost frame is part of the thread's state. The C stack grows down.
+        if let Some([outermost, next, ..]) = segments.get_mut(..count)
+            && outermost.address < next.address
+        {
+            outermost.address = NOWHERE;
+        }
         self.segment_count = count;
     }
 }
