@@ -212,18 +212,21 @@ fn signals_of_nobody_reach_the_command() {
 /// A new terminal: the side of whoever shows it, and the program's.
 fn terminal() -> [OwnedFd; 2] {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: the name is a C string.
-    let open = |name: &CStr| unsafe { OwnedFd::from_raw_fd(libc::open(name.as_ptr(), flags)) };
+    let open = |name: &CStr| {
+        // SAFETY: the name is a C string.
+        let descriptor = unsafe { libc::open(name.as_ptr(), flags) };
+        assert!(descriptor >= 0, "{name:?}");
+        // SAFETY: just opened, and nobody else's.
+        unsafe { OwnedFd::from_raw_fd(descriptor) }
+    };
     let shown = open(c"/dev/ptmx");
     let mut name = [0; 64];
     // SAFETY: a terminal's descriptor.
     assert_eq!(unsafe { libc::unlockpt(shown.as_raw_fd()) }, 0);
     let bytes = name.len();
     // SAFETY: as above, and room for the name.
-    assert_eq!(
-        unsafe { libc::ptsname_r(shown.as_raw_fd(), name.as_mut_ptr(), bytes) },
-        0
-    );
+    let failed = unsafe { libc::ptsname_r(shown.as_raw_fd(), name.as_mut_ptr(), bytes) };
+    assert_eq!(failed, 0);
     // SAFETY: the name ends with zero.
     let programs = open(unsafe { CStr::from_ptr(name.as_ptr()) });
     [shown, programs]
@@ -238,8 +241,10 @@ fn the_end_of_the_terminal_reaches_the_command() {
     let mut command = room.record_command("t.tape", &[], &[program.to_str().unwrap(), &hang_up]);
     let [shown, programs] = terminal();
     let leads = || {
-        // SAFETY: plain calls that may be made between fork and exec; 0 is the terminal by then.
-        let failed = unsafe { libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 };
+        // SAFETY: a plain call that may be made between fork and exec.
+        let session = unsafe { libc::setsid() };
+        // SAFETY: as before; 0 is the terminal by then.
+        let failed = session < 0 || unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } < 0;
         match failed {
             true => Err(std::io::Error::last_os_error()),
             false => Ok(()),
