@@ -1,6 +1,8 @@
 //! What the kernel put on the first thread's stack when the image began: arguments and environment,
 //! as they are before the C library has looked at them.
 
+#[cfg(feature = "interpose")]
+use crate::next;
 use core::ffi::c_char;
 use core::ptr;
 
@@ -9,12 +11,11 @@ use core::ptr;
 #[cfg(feature = "interpose")]
 #[must_use]
 pub fn environment() -> *const *const c_char {
-    unsafe extern "C" {
-        /// The dynamic loader's: what the stack pointer was when the image began.
-        #[link_name = "__libc_stack_end"]
-        static mut STACK_END: *const usize;
+    // The loader's: what the stack pointer was. Linked by name, it would make us need the loader.
+    let place = next::next_definition(c"__libc_stack_end") as *const *const usize;
+    if place.is_null() {
+        return ptr::null();
     }
-    let place = &raw const STACK_END;
     // SAFETY: the loader's variable is a valid pointer, which it has set before anything else.
     let start = unsafe { place.read() };
     if start.is_null() {
