@@ -2,7 +2,8 @@
 
 use crate::ADDRESS_MAX;
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::varint::{Cursor, put_varint, spread_word, unzigzag, varint_word, zigzag};
+use crate::varint::{Cursor, unzigzag, zigzag};
+use crate::varint_batch::{self, write_varints};
 
 macro_rules! columns {
     ($($(#[$docs:meta])* $name:ident = $id:literal, $text:literal;)*) => {
@@ -74,16 +75,30 @@ pub(crate) fn ends(payload: &[u8]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The bytes of one column while its chunk is made. Each value is written as a whole word of which
-/// only the first bytes count: one check of the room for each value, and none for each byte.
-#[derive(Default)]
+/// The bytes of one column while its chunk is made. Values wait until there are enough of them to be
+/// written together.
 pub(crate) struct ColumnBytes {
     /// What is behind `used` has no meaning.
     bytes: Vec<u8>,
     used: usize,
+    waiting: [u64; varint_batch::VALUES],
+    /// Fewer than a batch, but within a call.
+    waiting_count: usize,
+}
+
+impl Default for ColumnBytes {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            used: 0,
+            waiting: [0; varint_batch::VALUES],
+            waiting_count: 0,
+        }
+    }
 }
 
 impl ColumnBytes {
+    /// Its bytes, once nothing [waits](ColumnBytes::write_waiting).
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.used).unwrap_or_default()
@@ -92,42 +107,41 @@ impl ColumnBytes {
     /// Empties it; the memory stays.
     pub(crate) fn clear(&mut self) {
         self.used = 0;
+        self.waiting_count = 0;
     }
 
-    /// Appends the low `length` bytes of `word`.
-    #[inline(always)]
-    fn put(&mut self, word: u64, length: usize) {
-        let room = self.bytes.get_mut(self.used..);
-        if let Some(place) = room.and_then(|room| room.first_chunk_mut::<8>()) {
-            *place = word.to_le_bytes();
-        } else {
-            self.put_and_grow(word);
-        }
-        self.used += length;
-    }
-
-    #[cold]
+    /// Writes the values that wait.
     #[inline(never)]
-    fn put_and_grow(&mut self, word: u64) {
-        self.bytes.truncate(self.used);
-        self.bytes.extend_from_slice(&word.to_le_bytes());
-        // Twice as much as there was, and all of it usable at once.
-        self.bytes.reserve(self.bytes.len().max(COLUMN_BYTES_MIN));
-        self.bytes.resize(self.bytes.capacity(), 0);
+    pub(crate) fn write_waiting(&mut self) {
+        if self.waiting_count > 0 {
+            let (values, count) = (&self.waiting, self.waiting_count);
+            let room = room(&mut self.bytes, self.used);
+            self.used += room.map_or(0, |room| write_varints(values, count, room));
+            self.waiting_count = 0;
+        }
     }
 
     /// Appends one byte.
     #[inline(always)]
     pub(crate) fn put_byte(&mut self, byte: u8) {
-        self.put(u64::from(byte), 1);
+        if self.waiting_count > 0 {
+            self.write_waiting();
+        }
+        if let Some(place) = self.bytes.get_mut(self.used) {
+            *place = byte;
+        } else if let Some(room) = room(&mut self.bytes, self.used) {
+            room[0] = byte;
+        }
+        self.used += 1;
     }
 
     /// Appends a LEB128 integer.
     #[inline(always)]
     pub(crate) fn put_varint(&mut self, value: u64) {
-        match varint_word(value) {
-            Some((word, length)) => self.put(word, length),
-            None => self.put_longest(value),
+        self.waiting[self.waiting_count % varint_batch::VALUES] = value;
+        self.waiting_count += 1;
+        if self.waiting_count >= varint_batch::VALUES {
+            self.write_waiting();
         }
     }
 
@@ -138,29 +152,31 @@ impl ColumnBytes {
         let delta = to.wrapping_sub(from) as i64;
         let odd = u64::from(delta & 15 != 0);
         let whole = if odd == 0 { delta >> 4 } else { delta };
-        let tagged = (zigzag(whole) << 1) | odd;
-        // Distances have no usual length: no branch may depend on it.
-        if tagged < 1 << 56 {
-            let (word, length) = spread_word(tagged);
-            self.put(word, length);
-        } else {
-            self.put_longest(tagged);
-        }
+        self.put_varint((zigzag(whole) << 1) | odd);
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn put_longest(&mut self, value: u64) {
-        let mut bytes = Vec::with_capacity(10);
-        put_varint(&mut bytes, value);
-        for byte in bytes {
-            self.put_byte(byte);
-        }
+/// Room for a batch, from the place `used` on; never `None`.
+#[inline(always)]
+fn room(bytes: &mut Vec<u8>, used: usize) -> Option<&mut [u8; varint_batch::ROOM_BYTES]> {
+    if bytes.len() < used + varint_batch::ROOM_BYTES {
+        grow(bytes, used);
     }
+    bytes.get_mut(used..)?.first_chunk_mut()
+}
+
+#[cold]
+#[inline(never)]
+fn grow(bytes: &mut Vec<u8>, used: usize) {
+    bytes.truncate(used);
+    // Twice as much as there was, and all of it usable at once.
+    bytes.reserve(used.max(COLUMN_BYTES_MIN));
+    bytes.resize(bytes.capacity(), 0);
 }
 
 /// Room that a column gets first.
 const COLUMN_BYTES_MIN: usize = 1 << 10;
+const _: () = assert!(varint_batch::ROOM_BYTES <= COLUMN_BYTES_MIN);
 
 /// The inverse of [`ColumnBytes::put_address`]. Shifts and sums are modulo 2^64; what they give is
 /// checked.
@@ -180,6 +196,7 @@ pub(crate) fn take_address(cursor: &mut Cursor<'_>, from: u64) -> Result<u64, De
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::varint::put_varint;
     use proptest::prelude::*;
 
     proptest! {
@@ -188,6 +205,7 @@ mod tests {
             for to in [to, to & !15, from.saturating_add_signed(near.into()).min(ADDRESS_MAX - 1)] {
                 let mut bytes = ColumnBytes::default();
                 bytes.put_address(from, to);
+                bytes.write_waiting();
                 prop_assert_eq!(take_address(&mut Cursor::new(bytes.as_slice()), from), Ok(to));
             }
         }
@@ -207,6 +225,7 @@ mod tests {
                     plain.push(shift as u8);
                     column.put_byte(shift as u8);
                 }
+                column.write_waiting();
                 prop_assert_eq!(column.as_slice(), plain);
             }
         }

@@ -10,6 +10,8 @@ pub use crate::column::Column;
 pub use crate::event_reader::EventReader;
 pub use crate::operation::{DomainId, Operation, OperationKind};
 
+use std::mem;
+
 use crate::column::ColumnBytes;
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::recent::RecentAllocations;
@@ -75,6 +77,8 @@ pub struct EventEncoder {
     address: u64,
     old_address: u64,
     has_free_stacks: bool,
+    /// Frees before the first one that has a stack.
+    frees_before: u32,
 }
 
 impl std::fmt::Debug for EventEncoder {
@@ -92,7 +96,7 @@ impl Default for EventEncoder {
 }
 
 impl EventEncoder {
-    /// An empty encoder. It takes 4 KiB, and grows with the largest chunk to about 1 MiB.
+    /// An empty encoder. It takes 11 KiB, and grows with the largest chunk to about 1 MiB.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -105,6 +109,7 @@ impl EventEncoder {
             address: 0,
             old_address: 0,
             has_free_stacks: false,
+            frees_before: 0,
         }
     }
 
@@ -289,9 +294,22 @@ impl EventEncoder {
         self.stamp += delta;
     }
 
+    /// Frees without stacks are the rule: a column of zeros says nothing and is left out.
     #[inline]
     fn push_free_stack(&mut self, stack: u32) {
-        self.has_free_stacks |= stack != 0;
+        if stack == 0 && !self.has_free_stacks {
+            self.frees_before += 1;
+        } else {
+            self.push_said_free_stack(stack);
+        }
+    }
+
+    #[inline(never)]
+    fn push_said_free_stack(&mut self, stack: u32) {
+        self.has_free_stacks = true;
+        for _ in 0..mem::take(&mut self.frees_before) {
+            self.column(Column::FreeStack).put_varint(0);
+        }
         self.column(Column::FreeStack).put_varint(u64::from(stack));
     }
 
@@ -301,7 +319,7 @@ impl EventEncoder {
         // Custom domains have address spaces of their own: a pool's block may begin where the block
         // of malloc does that holds it.
         if event.operation.is_custom() {
-            self.column(Column::Reference).put_byte(0);
+            self.column(Column::Reference).put_varint(0);
             self.push_old_address(event.old_address);
         } else {
             self.push_native_old(event.old_address);
@@ -314,7 +332,7 @@ impl EventEncoder {
             let back = u64::from(self.allocations.wrapping_sub(ordinal));
             self.column(Column::Reference).put_varint(back);
         } else {
-            self.column(Column::Reference).put_byte(0);
+            self.column(Column::Reference).put_varint(0);
             self.push_old_address(old_address);
         }
     }
@@ -354,9 +372,8 @@ impl EventEncoder {
 
     /// Appends the payload to `out` and empties the encoder.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        // Frees without stacks are the rule: a column of zeros says nothing and is left out.
-        if !self.has_free_stacks {
-            self.column(Column::FreeStack).clear();
+        for column in &mut self.columns {
+            column.write_waiting();
         }
         let columns = self.columns.each_ref().map(ColumnBytes::as_slice);
         let used = columns.iter().filter(|column| !column.is_empty());
@@ -376,6 +393,7 @@ impl EventEncoder {
         }
         self.recent.clear();
         self.has_free_stacks = false;
+        self.frees_before = 0;
         self.events = 0;
         self.allocations = 0;
         self.address = 0;

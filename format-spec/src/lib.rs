@@ -38,6 +38,7 @@ pub mod symbols;
 pub mod tables;
 pub mod text;
 pub mod varint;
+mod varint_batch;
 
 pub use chunk::{ChunkHeader, ChunkKind};
 pub use error::{DecodeError, DecodeErrorKind};
