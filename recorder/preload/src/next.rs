@@ -129,6 +129,7 @@ functions! {
     QUICK_EXIT c"quick_exit"
     PRCTL c"prctl"
     PTHREAD_SETNAME_NP c"pthread_setname_np"
+    NEW_REFERENCE c"_PyTraceMalloc_NewReference"
     SYSCALL c"syscall"
     VFORK c"vfork"
     CLONE c"clone"

@@ -52,7 +52,8 @@ pub const PYTHON_FREE_THREADED: &str = "its frames of Python: built without the 
 pub const PYTHON_LAYOUT: &str = "its frames of Python: they do not look as its version says";
 
 /// Its interpreter does not tell of memory that it uses again.
-pub const PYTHON_NO_REUSES: &str = "its reuses of memory: Python tells of them from 3.13 on";
+pub const PYTHON_NO_REUSES: &str = "its reuses of memory: Python tells of them from 3.13 on, and \
+     3.9 while its tracemalloc traces";
 
 /// Beginnings of the names of libraries that bring a sanitizer, with the reason.
 pub const SANITIZER_LIBRARIES: [(&[u8], &str); 9] = [

@@ -80,6 +80,7 @@ pub mod loader;
 pub mod malloc;
 pub mod mmap;
 pub mod names;
+pub mod new_reference;
 pub mod process;
 #[cfg(any(test, feature = "allocators"))]
 mod served;

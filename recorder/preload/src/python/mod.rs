@@ -76,7 +76,7 @@ static OWN: AtomicU64 = AtomicU64::new(0);
 type StateFunction = unsafe extern "C" fn() -> usize;
 
 /// What the interpreter exports and we need, in the order of [`Name`].
-const NAMES: [&[u8]; 15] = [
+const NAMES: [&[u8]; 16] = [
     b"PyMem_GetAllocator",
     b"PyMem_SetAllocator",
     b"Py_IsInitialized",
@@ -91,6 +91,7 @@ const NAMES: [&[u8]; 15] = [
     b"_PyRuntime",
     b"PyRefTracer_SetTracer",
     b"PyRefTracer_GetTracer",
+    b"_PyTraceMalloc_NewReference",
     b"_PyEval_EvalFrameDefault",
 ];
 
@@ -111,6 +112,7 @@ enum Name {
     Runtime,
     SetTracer,
     GetTracer,
+    NewReference,
     Eval,
 }
 
@@ -256,8 +258,9 @@ fn try_to_find_frames() -> Result<(), Refusal> {
     // SAFETY: the function that ends code objects, in their type, which is in writable memory.
     unsafe { codes::watch(types.code + layout::TYPE_DEALLOC) };
     if process::has(options::PYTHON_REUSES) {
-        let [get, set] = [Name::GetTracer, Name::SetTracer].map(address);
-        if !reuses::start(get, set) {
+        let names = [Name::GetTracer, Name::SetTracer, Name::NewReference];
+        let [get, set, new_reference] = names.map(address);
+        if !reuses::start(get, set, new_reference) {
             REFUSAL.store(Refusal::Reuses as u32, Ordering::Relaxed);
         }
     }

@@ -1,7 +1,8 @@
 //! Memory that the interpreter uses again without freeing it: for some types it keeps the memory of
 //! dead objects (lists, tuples, dictionaries, floats, ...) for the next ones, and no allocator sees
 //! that. When it was asked for (`--py-reuse`), the interpreter tells of each new object, from 3.13
-//! on: those whose memory was not just allocated are recorded as reuses of their block.
+//! on: those whose memory was not just allocated are recorded as reuses of their block. 3.9 tells of
+//! them while its own `tracemalloc` traces (see `hooks::new_reference`).
 //!
 //! The interpreter has one place for a function that it tells (`PyRefTracer_SetTracer`), which its
 //! own `tracemalloc` uses too. Ours goes in front of whatever stands there, and tells that: looked
@@ -14,7 +15,7 @@ use crate::recording::{self, operation};
 use crate::thread::Thread;
 use core::ffi::{c_int, c_void};
 use core::ptr::NonNull;
-use heaptape_session::sync::{AtomicU64, Ordering};
+use heaptape_session::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The interpreter's `PyRefTracer`: object, what happens to it, the word given with the function.
 type Tracer = unsafe extern "C" fn(*mut c_void, c_int, *mut c_void) -> c_int;
@@ -26,7 +27,15 @@ const CREATED: c_int = 0;
 /// Another function takes our place (`PyRefTracer_TRACKER_REMOVED`, from 3.15 on).
 const REPLACED: c_int = 2;
 
-/// The interpreter's functions of these names; 0: reuses are not wanted, or it has none.
+/// Nobody tells of objects, or reuses are not wanted.
+const NOBODY: u32 = 0;
+/// The interpreter tells the function that stands in its place for one.
+const TRACER: u32 = 1;
+/// It tells its `tracemalloc`.
+const TRACEMALLOC: u32 = 2;
+static TOLD_BY: AtomicU32 = AtomicU32::new(NOBODY);
+
+/// The interpreter's functions of these names, for [`TRACER`].
 static GET: AtomicU64 = AtomicU64::new(0);
 static SET: AtomicU64 = AtomicU64::new(0);
 /// The function that stood where ours stands, 0: none, and its word. Changed and read with the
@@ -34,22 +43,38 @@ static SET: AtomicU64 = AtomicU64::new(0);
 static BEHIND: AtomicU64 = AtomicU64::new(0);
 static BEHIND_WORD: AtomicU64 = AtomicU64::new(0);
 
-/// `get` and `set` are the addresses of `PyRefTracer_GetTracer` and `PyRefTracer_SetTracer`; 0: it
-/// has none, and false.
-pub fn start(get: usize, set: usize) -> bool {
+/// `get` and `set` are the addresses of `PyRefTracer_GetTracer` and `PyRefTracer_SetTracer`, 0: it
+/// has none; `new_reference` is that of `_PyTraceMalloc_NewReference`, which stands for them as
+/// long as `tracemalloc` traces. False: it does not tell of all objects.
+pub fn start(get: usize, set: usize, new_reference: usize) -> bool {
     let is_told = get != 0 && set != 0;
-    if is_told {
-        SET.store(set as u64, Ordering::Relaxed);
-        // Release: pairs with the Acquire of `are_told`.
-        GET.store(get as u64, Ordering::Release);
-    }
+    let told_by = match (is_told, new_reference) {
+        (true, _) => TRACER,
+        (false, 0) => NOBODY,
+        (false, _) => TRACEMALLOC,
+    };
+    SET.store(set as u64, Ordering::Relaxed);
+    GET.store(get as u64, Ordering::Relaxed);
+    // Release: pairs with the Acquire of `are_told`.
+    TOLD_BY.store(told_by, Ordering::Release);
     is_told
 }
 
 /// True when the interpreter is to tell of its objects.
 #[inline(always)]
 pub fn are_told() -> bool {
-    GET.load(Ordering::Acquire) != 0
+    TOLD_BY.load(Ordering::Acquire) != NOBODY
+}
+
+/// The interpreter tells its `tracemalloc` of a new object.
+///
+/// # Safety
+/// An object of the interpreter's; the caller is alive.
+pub unsafe fn heard(object: *mut c_void, caller: Caller) {
+    if TOLD_BY.load(Ordering::Acquire) == TRACEMALLOC {
+        // SAFETY: by the caller's contract.
+        unsafe { note(object as usize, caller) };
+    }
 }
 
 /// An object gets `block`, by an allocation. Looks whether ours is the function that the
@@ -57,8 +82,9 @@ pub fn are_told() -> bool {
 pub fn allocated(mut thread: NonNull<Thread>, block: *mut c_void) {
     // SAFETY: the calling thread's own state.
     unsafe { thread.as_mut() }.new_object = block as usize;
-    if super::thread_state(true) == 0 {
-        // Not started yet, or somebody allocates without the interpreter's lock.
+    if TOLD_BY.load(Ordering::Relaxed) != TRACER || super::thread_state(true) == 0 {
+        // Nothing stands in a place of its own; or it has not started yet, or somebody allocates
+        // without the interpreter's lock.
         return;
     }
     let [get, set] = [&GET, &SET].map(|place| place.load(Ordering::Relaxed) as usize);
