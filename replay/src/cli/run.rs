@@ -69,7 +69,8 @@ pub(super) struct Run {
     #[arg(long)]
     py_module: bool,
     /// Record when Python makes a new object of memory that it had kept (lists, tuples, floats, …):
-    /// the memory is then the new object's, as for tracemalloc (Python 3.13 or later).
+    /// the memory is then the new object's, as for tracemalloc (Python 3.13 or later, or
+    /// 3.9 while its tracemalloc traces).
     #[arg(long, conflicts_with = "no_python")]
     py_reuse: bool,
     /// Record the stacks of frees too.
