@@ -48,6 +48,7 @@ mod readme;
 mod real_programs;
 mod recovery;
 mod repack;
+mod shells;
 mod suites;
 mod symbols;
 mod terminals;

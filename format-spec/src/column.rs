@@ -75,8 +75,8 @@ pub(crate) fn ends(payload: &[u8]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The bytes of one column while its chunk is made. Values wait until there are enough of them to be
-/// written together.
+/// The bytes of one column while its chunk is made. Values wait until there are enough of them to
+/// be written together.
 pub(crate) struct ColumnBytes {
     /// What is behind `used` has no meaning.
     bytes: Vec<u8>,

@@ -450,5 +450,5 @@ fn slot_name(slot: &StreamSlot) -> String {
         .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
         .take_while(|&byte| byte != 0)
         .collect();
-    String::from_utf8_lossy(&bytes).into_owned()
+    heaptape_format::text::of_bytes(&bytes)
 }

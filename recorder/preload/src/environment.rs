@@ -3,6 +3,10 @@
 //! Reading needs nothing of the C library but the pointer `environ`. Building writes into memory
 //! that the caller brings, since an image may be replaced in a child that shares our memory.
 
+mod ours;
+
+pub use ours::{Ours, ours, set_own};
+
 use crate::{library, start_block};
 use core::ffi::{CStr, c_char};
 use core::ptr;

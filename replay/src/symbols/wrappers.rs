@@ -354,12 +354,21 @@ pub const NO_HEADERS: &[&str] = &["c", "cc", "cpp", "cxx", "c++", "C", "cppm", "
 /// with `rust` in its name. A path without its start (`library/…`) is one of them too.
 pub const RUST_FOLDERS: &[&str] = &[
     "library/alloc/src/",
+    "library/backtrace/src/",
     "library/core/src/",
+    "library/panic_unwind/src/",
     "library/std/src/",
 ];
 
 /// Rust's own crates, as symbols name them.
-pub const LIBRARY_CRATES: &[&str] = &["alloc", "core", "std", "hashbrown", "__rustc"];
+pub const LIBRARY_CRATES: &[&str] = &[
+    "alloc",
+    "core",
+    "std",
+    "hashbrown",
+    "panic_unwind",
+    "__rustc",
+];
 
 /// Starts of the names of standard library functions.
 pub const LIBRARY_NAMESPACES: &[&str] = &[

@@ -31,7 +31,7 @@ const TEXT_ON_STACK: usize = 3072;
 
 /// What happens to the calling process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     /// The image takes its place.
     Replaced,
     /// The image runs in a child.
@@ -42,7 +42,7 @@ enum Fate {
 ///
 /// # Safety
 /// The pointers must be valid as the C functions ask, or lead to memory that cannot be read.
-unsafe fn start(
+pub(super) unsafe fn start(
     image: Image,
     arguments: List,
     list: List,
@@ -180,7 +180,7 @@ fn is_too_long(result: c_int, fate: Fate) -> bool {
 /// The reason for an image whose arguments and environment are as long as they may be without ours.
 const NO_ROOM: &str = "its arguments leave no room for the recorder's variables";
 /// The reason for an image that would find neither us nor the session.
-const OUT_OF_REACH: &str = "recorder out of reach (another user or root folder)";
+const OUT_OF_REACH: &str = "recorder out of reach (another user or root folder, or removed)";
 
 /// What decides how the image is loaded; nothing does where no loader is.
 ///
@@ -227,7 +227,7 @@ fn library_for(verdict: Verdict, loading: Loading) -> Option<Option<&'static [u8
 /// the real user's rights: capabilities that this thread kept when it became another user
 /// (`setpriv`) end with the exec, and an image whose real and effective users differ is one that
 /// the loader does not load us into.
-fn is_denied(path: &CStr, access: c_int) -> bool {
+pub(super) fn is_denied(path: &CStr, access: c_int) -> bool {
     let call = [path.as_ptr() as usize, access as usize, 0, 0, 0, 0];
     // SAFETY: the path ends with zero.
     let result = unsafe { sys::syscall6(libc::SYS_access, call) };

@@ -86,5 +86,6 @@ pub mod process;
 mod served;
 #[cfg(any(test, feature = "allocators"))]
 mod shapes;
+pub mod shell;
 
 pub use crate::caller::Caller;

@@ -1,8 +1,8 @@
 //! Memory that the interpreter uses again without freeing it: for some types it keeps the memory of
 //! dead objects (lists, tuples, dictionaries, floats, ...) for the next ones, and no allocator sees
 //! that. When it was asked for (`--py-reuse`), the interpreter tells of each new object, from 3.13
-//! on: those whose memory was not just allocated are recorded as reuses of their block. 3.9 tells of
-//! them while its own `tracemalloc` traces (see `hooks::new_reference`).
+//! on: those whose memory was not just allocated are recorded as reuses of their block. 3.9 tells
+//! of them while its own `tracemalloc` traces (see `hooks::new_reference`).
 //!
 //! The interpreter has one place for a function that it tells (`PyRefTracer_SetTracer`), which its
 //! own `tracemalloc` uses too. Ours goes in front of whatever stands there, and tells that: looked
