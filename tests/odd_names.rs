@@ -96,3 +96,22 @@ fn tapes_of_oddly_named_trees_name_each_other() {
     }
     assert!(programs == 2 && forked >= 1, "{:?}", room.tapes());
 }
+
+/// A thread's name is bytes too: it is shown, and found, as other names are.
+#[test]
+fn an_oddly_named_thread() {
+    let room = Room::new();
+    let name_itself = "import ctypes; ctypes.CDLL(None).prctl(15, b'\\xff\\xfex', 0, 0, 0)";
+    let argv = ["/usr/bin/python3", "-c", name_itself];
+    room.record("t.tape", &[], &argv).success();
+    let question = ["stats", "t.tape", "--at", "50%", "--group-by", "thread"];
+    let all = room.json(&question);
+    let chosen = room.json(&[&question[..], &["--thread", r"\xff\xfex"]].concat());
+    for found in [all, chosen] {
+        let [row] = array(&found, "rows") else {
+            panic!("{found:#}");
+        };
+        let key = row["key"].as_str().unwrap();
+        assert!(key.starts_with(r"\xff\xfex ("), "{found:#}");
+    }
+}

@@ -436,6 +436,7 @@ mod tests {
                 header,
             ),
             ("_RNvNtCs12_4core3ptr13drop_in_place", vector),
+            ("_RNvCs12_12panic_unwind7cleanup", vector),
             (
                 "_RNvCs12_7___rustc11___rdl_alloc",
                 "library/std/src/alloc.rs",

@@ -10,61 +10,14 @@
 use crate::{modules, next, process, python};
 use core::ffi::{c_char, c_int, c_long, c_void};
 
-/// Interposed `dlopen`.
-///
-/// # Safety
-/// As the C function.
-#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
-#[unsafe(naked)]
-pub unsafe extern "C" fn dlopen(file: *const c_char, mode: c_int) -> *mut c_void {
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        "push rdi",
-        ".cfi_adjust_cfa_offset 8",
-        "push rsi",
-        ".cfi_adjust_cfa_offset 8",
-        "sub rsp, 8",
-        ".cfi_adjust_cfa_offset 8",
-        "call {}",
-        "add rsp, 8",
-        ".cfi_adjust_cfa_offset -8",
-        "pop rsi",
-        ".cfi_adjust_cfa_offset -8",
-        "pop rdi",
-        ".cfi_adjust_cfa_offset -8",
-        "jmp rax",
-        ".cfi_endproc",
-        sym before_dlopen,
-    )
-}
-
-/// Interposed `dlmopen`.
-///
-/// # Safety
-/// As the C function.
-#[cfg_attr(feature = "interpose", unsafe(no_mangle))]
-#[unsafe(naked)]
-pub unsafe extern "C" fn dlmopen(space: c_long, file: *const c_char, mode: c_int) -> *mut c_void {
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        "push rdi",
-        ".cfi_adjust_cfa_offset 8",
-        "push rsi",
-        ".cfi_adjust_cfa_offset 8",
-        "push rdx",
-        ".cfi_adjust_cfa_offset 8",
-        "call {}",
-        "pop rdx",
-        ".cfi_adjust_cfa_offset -8",
-        "pop rsi",
-        ".cfi_adjust_cfa_offset -8",
-        "pop rdi",
-        ".cfi_adjust_cfa_offset -8",
-        "jmp rax",
-        ".cfi_endproc",
-        sym before_dlmopen,
-    )
-}
+jump_stub!(
+    /// Interposed `dlopen`.
+    dlopen(file: *const c_char, mode: c_int) -> *mut c_void, before_dlopen
+);
+jump_stub!(
+    /// Interposed `dlmopen`.
+    dlmopen(space: c_long, file: *const c_char, mode: c_int) -> *mut c_void, before_dlmopen
+);
 
 extern "C" fn before_dlopen() -> usize {
     begins(&next::DLOPEN)

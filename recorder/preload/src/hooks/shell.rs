@@ -22,48 +22,15 @@ use heaptape_session::sys;
 
 const SHELL: &CStr = c"/bin/sh";
 
-/// A stub that asks `$before` where to go, and goes there with the caller's arguments.
-macro_rules! shell_stub {
-    ($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) -> $result:ty, $before:path) => {
-        $(#[$doc])*
-        ///
-        /// # Safety
-        /// As the C function.
-        #[cfg_attr(feature = "interpose", unsafe(no_mangle))]
-        #[unsafe(naked)]
-        pub unsafe extern "C" fn $name($($argument: $kind),*) -> $result {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                "push rdi",
-                ".cfi_adjust_cfa_offset 8",
-                "push rsi",
-                ".cfi_adjust_cfa_offset 8",
-                "push rdx",
-                ".cfi_adjust_cfa_offset 8",
-                "call {}",
-                "pop rdx",
-                ".cfi_adjust_cfa_offset -8",
-                "pop rsi",
-                ".cfi_adjust_cfa_offset -8",
-                "pop rdi",
-                ".cfi_adjust_cfa_offset -8",
-                "jmp rax",
-                ".cfi_endproc",
-                sym $before,
-            )
-        }
-    };
-}
-
-shell_stub!(
+jump_stub!(
     /// Interposed `system`.
     system(command: *const c_char) -> c_int, before_system
 );
-shell_stub!(
+jump_stub!(
     /// Interposed `popen`.
     popen(command: *const c_char, mode: *const c_char) -> *mut c_void, before_popen
 );
-shell_stub!(
+jump_stub!(
     /// Interposed `wordexp`, which starts a shell for each command in `words`.
     wordexp(words: *const c_char, found: *mut c_void, flags: c_int) -> c_int, before_wordexp
 );
