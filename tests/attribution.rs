@@ -381,3 +381,26 @@ fn the_rule_can_be_changed() {
     );
     assert!(added.keys().any(|key| key == "main"), "{added:#?}");
 }
+
+/// What Rust's standard library reads to print a stack belongs to who printed it. Parts of it have
+/// no debug information.
+#[test]
+fn stacks_that_rust_prints() {
+    for options in [
+        ["-Copt-level=0", "-Cdebuginfo=2"],
+        ["-Copt-level=3", "-Cdebuginfo=2"],
+        ["-Copt-level=3", "-Cdebuginfo=0"],
+    ] {
+        let functions = functions_of(&build::rust("backtraces.rs", &options));
+        let bytes = |rows: &mut dyn Iterator<Item = (&String, &(u64, u64))>| -> u64 {
+            rows.map(|(_, (bytes, _))| bytes).sum()
+        };
+        let all = bytes(&mut functions.iter());
+        let printing = |(name, _): &(&String, &(u64, u64))| {
+            name.starts_with("backtraces::") || *name == "main"
+        };
+        let printed = bytes(&mut functions.iter().filter(printing));
+        assert!(all > 100_000, "{functions:#?}");
+        assert_eq!(printed, all, "{options:?}: {functions:#?}");
+    }
+}

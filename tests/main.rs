@@ -57,6 +57,7 @@ mod tight_memory;
 mod tree_notes;
 mod truth;
 mod unpacking;
+mod usage;
 mod widths;
 
 use heaptape_tests::answers::rows;

@@ -100,6 +100,18 @@ fn no_line_is_wider_than_the_terminal() {
     }
 }
 
+/// A chart has fewer columns, and what stands beside it goes below.
+#[test]
+fn charts_fit_narrow_terminals() {
+    let room = recorded();
+    for width in 40..=44 {
+        let text = on_terminal(&room, width, "timeline @");
+        let widest = text.lines().map(UnicodeWidthStr::width).max();
+        assert!(widest <= Some(width), "{width} columns: {text}");
+        assert!(text.contains("in one interval"), "{text}");
+    }
+}
+
 #[test]
 fn a_file_gets_everything() {
     let room = recorded();

@@ -216,6 +216,42 @@ fn usage(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::BAD_INPUT;
     }
+    let mut parts = own_words(error).map_or_else(|| words_of(error), |words| vec![words]);
+    let verb = std::env::args_os().skip(1).find(is_verb);
+    let help = match &verb {
+        Some(verb) => format!("heaptape {} --help tells more", verb.to_string_lossy()),
+        None => "heaptape --help lists the verbs".to_owned(),
+    };
+    parts.push(help);
+    output::complain(&parts.join("; "));
+    match verb {
+        Some(verb) if verb == "run" => Exit::NOT_RUN,
+        _ => Exit::BAD_INPUT,
+    }
+}
+
+/// What is wrong, where clap does not say it.
+fn own_words(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidUtf8 => {
+            let word = std::env::args_os().find(|word| word.to_str().is_none())?;
+            Some(format!("{word:?} is not text (UTF-8)"))
+        }
+        ErrorKind::InvalidValue if text(ContextKind::InvalidValue)?.is_empty() => {
+            let argument = text(ContextKind::InvalidArg)?;
+            Some(format!("the value of '{argument}' is empty"))
+        }
+        _ => None,
+    }
+}
+
+/// What clap says, a sentence each.
+fn words_of(error: &clap::Error) -> Vec<String> {
     let text = error.render().to_string();
     let mut parts: Vec<String> = Vec::new();
     for line in text.lines().map(str::trim) {
@@ -235,17 +271,7 @@ fn usage(error: &clap::Error) -> Exit {
             _ => parts.push(line.trim_end_matches('.').to_owned()),
         }
     }
-    let verb = std::env::args_os().skip(1).find(is_verb);
-    let help = match &verb {
-        Some(verb) => format!("heaptape {} --help tells more", verb.to_string_lossy()),
-        None => "heaptape --help lists the verbs".to_owned(),
-    };
-    parts.push(help);
-    output::complain(&parts.join("; "));
-    match verb {
-        Some(verb) if verb == "run" => Exit::NOT_RUN,
-        _ => Exit::BAD_INPUT,
-    }
+    parts
 }
 
 /// True when the verb of this command line has the option `name`.

@@ -4,8 +4,8 @@ use super::args::FactsFormat;
 use super::output::Output;
 use super::{Exit, Outcome};
 use clap::Args;
-use heaptape::Tape;
 use heaptape::report::units::{count, counted};
+use heaptape::{Gap, Tape};
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ struct Json {
     readable_events: u64,
     unreadable_events: u64,
     first_damage_offset: Option<u64>,
+    has_end: bool,
 }
 
 /// How many events cannot be read. Without the tape's end none is known of behind the last chunk.
@@ -58,6 +59,7 @@ impl Verify {
                 readable_events: found.readable_events,
                 unreadable_events: found.unreadable_events,
                 first_damage_offset: found.first_damage_offset,
+                has_end: opened.end.is_some(),
             };
             serde_json::to_writer(&mut *output, &json)?;
             writeln!(output)?;
@@ -77,6 +79,9 @@ impl Verify {
                 _ => format!("{chunks} with {events} are whole"),
             };
             output.say(&format!("{tape}: {state}"))?;
+            if opened.end.is_none() {
+                output.say(&format!("{tape}: {}", Gap::NoEnd))?;
+            }
             if found.lost_events > 0 {
                 let lost = counted(found.lost_events, "event");
                 output.say(&format!("{tape}: {lost} lost while recording"))?;

@@ -166,7 +166,10 @@ fn write_line(
         writeln!(out, "  {name:>indent$}  {bars}  {most}")
     } else {
         writeln!(out, "  {name:>indent$}  {}", bars.trim_end())?;
-        writeln!(out, "  {:>indent$}  {most}", "")
+        // Further to the left where it would not fit.
+        let room = |width: usize| width.saturating_sub(columns(most));
+        let margin = style.width.map_or(indent + 4, room).min(indent + 4);
+        writeln!(out, "{:margin$}{most}", "")
     }
 }
 

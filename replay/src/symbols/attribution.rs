@@ -4,6 +4,7 @@
 //! What comes in: the frames of a stack, the most recent first. What goes out: one of them. What
 //! was found out about a frame is remembered: a tape has few frames and many stacks.
 
+use super::bundled::is_bundled;
 use super::entry;
 use super::frames::{FrameId, FrameTable, Language, ResolvedFrame};
 use super::pattern::{NameOrPattern, Pattern};
@@ -61,7 +62,10 @@ impl Attribution {
         while let Some(id) = candidates.next() {
             outermost = Some(id);
             let is_wrapper = self.is_wrapper(id, table)
-                || self.is_inside_a_wrapper(id, candidates.clone(), table);
+                || self.is_inside_a_wrapper(id, candidates.clone(), table)
+                || is_bundled(id, candidates.clone(), table, |it| {
+                    self.is_wrapper(it, table)
+                });
             if is_wrapper {
                 continue;
             }

@@ -15,6 +15,7 @@
 //! | [`stack_frames`] | the frames of whole stacks |
 //! | [`wrappers`] | the rule that says which frames are wrappers, and its tables |
 //! | `standard_library` | which functions are the standard libraries' |
+//! | `bundled` | which functions Rust's standard library brings along to print stacks |
 //! | [`attribution`] | the frame that is an allocation's place, by that rule |
 //! | `batch` | places of several tapes, looked up together |
 //! | [`embed`] | writing symbols into tapes, so that they can be read anywhere |
@@ -24,6 +25,7 @@
 
 pub mod attribution;
 mod batch;
+mod bundled;
 mod cache;
 mod companions;
 mod elf_file;

@@ -16,6 +16,8 @@
 //!    ([`RUNTIME_LIBRARIES`]; distributions strip them), and what calls it is neither of the C
 //!    library nor of the dynamic loader. What such a library allocates for itself, as when it is
 //!    loaded, stays its own.
+//! 5. It has no file and belongs to a crate that Rust's standard library is built with, and that is
+//!    what called it, to print a stack (`bundled.rs`).
 //!
 //! When nothing but the C library is left (a thread's start, a callback), the program's code was
 //! inlined into frames of the standard library in the program's own file (`entry.rs`): the
@@ -115,6 +117,10 @@ pub const WRAPPERS: &[(&str, &[&str])] = &[
             "realpath_chk",
             "getcwd",
         ],
+    ),
+    (
+        "what calls a function back while a stack is taken",
+        &["dl_iterate_phdr", "Unwind_Backtrace"],
     ),
     (
         "what a program reports of its own allocators (heaptape.h)",
