@@ -166,6 +166,45 @@ fn marks_that_a_full_disk_does_not_take_are_refused() {
     assert_eq!(marks(&info), set);
 }
 
+/// What a stopped launcher is asked is refused, and then nothing was changed; or it is done, and
+/// what is missing is told.
+#[test]
+fn a_launcher_that_is_stopped() {
+    let room = Room::new();
+    let (running, pid) = start(&room, &[]);
+    step(&room, &running, "1");
+    send(running.pid(), libc::SIGSTOP);
+    let refused = room.heaptape(&["mark", &pid, "m"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused.stderr.contains("nothing was changed"),
+        "{refused:?}"
+    );
+    let paused = room.heaptape(&["pause", &pid]);
+    assert_eq!(paused.code, 0, "{paused:?}");
+    assert!(
+        paused.stderr.contains("is paused; its tape gets the mark"),
+        "{paused:?}"
+    );
+    let not_resumed = room.heaptape(&["resume", &pid]);
+    assert_eq!(not_resumed.code, 2, "{not_resumed:?}");
+    step(&room, &running, "2");
+    send(running.pid(), libc::SIGCONT);
+    for asked in [&["mark", &pid, "m"][..], &["resume", &pid]] {
+        let done = room.heaptape(asked).success();
+        assert_eq!(done.stderr, "");
+    }
+    room.write("3", "");
+    running.finish().success();
+    let expected = [("first_grabs", (1000, 10)), ("third_grabs", (3000, 30))];
+    assert_eq!(
+        grabs(&room),
+        expected.map(|(name, sum)| (name.to_owned(), sum))
+    );
+    let info = room.assert_clean("t.tape");
+    assert_eq!(marks(&info), ["paused", "m", "resumed"]);
+}
+
 /// A program goes on when its first thread has left, and so does what is asked of it.
 #[test]
 fn a_program_without_its_first_thread_is_marked() {

@@ -69,6 +69,10 @@ fn words_that_say_nothing_are_named() {
             &["stats".as_ref(), tape.as_ref(), "--at".as_ref(), not_text],
             r#""mark:\xFF" is not text"#,
         ),
+        (
+            &["check", &tape, "--fail-on", "bytes>+5%"].map(OsStr::new),
+            "'bytes>+5%' needs two moments",
+        ),
     ];
     for (words, said) in cases {
         let outcome = room.heaptape(words);

@@ -128,7 +128,10 @@ pub enum DrainError {
         name: String,
     },
     /// The drainer did not take a mark in time.
-    #[error("the recording did not take the mark; is its launcher stopped?")]
+    #[error(
+        "the recording does not answer, nothing was changed: its launcher is busy or stopped, as it \
+         is when the program that it runs is stopped; continue it and try again"
+    )]
     MarkNotTaken,
     /// Reading a half-written tape, or anything else of the system.
     #[error("{}: {source}", path.display())]

@@ -28,19 +28,32 @@ const UNWRITTEN: u64 = 4;
 pub(crate) const PAUSED: &str = "paused";
 const RESUMED: &str = "resumed";
 
+/// Whether a mark stands in the tape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// It does, or there was nothing to be marked.
+    Yes,
+    /// It waits in the session: the drainer takes it when it goes on.
+    Later,
+}
+
 /// Pauses or continues the recording of process `pid`, and sets a mark there: a reader of the tape
 /// could take the time in between for an empty heap.
 ///
 /// # Errors
-/// `NotRecorded`, `DrainerGone`; `MarkNotTaken`, `MarkNotWritten` when only the mark is missing.
-pub fn pause(pid: u32, wanted: bool) -> Result<(), DrainError> {
+/// `NotRecorded`, `DrainerGone`, `MarkNotTaken`: it goes on as it was. `MarkNotWritten` when only
+/// the mark is missing.
+pub fn pause(pid: u32, wanted: bool) -> Result<Marked, DrainError> {
     ask(pid, |session, mut place| {
+        let mut marked = Marked::Yes;
         loop {
             // Asked first: the slot may be given back as soon as the next image is there.
             let known = Image::at(session, place);
-            pause_image(session, pid, place, wanted)?;
+            if pause_image(session, pid, place, wanted)? == Marked::Later {
+                marked = Marked::Later;
+            }
             let Some(next) = known.and_then(|known| known.next(session)) else {
-                return Ok(());
+                return Ok(marked);
             };
             place = next;
         }
@@ -109,9 +122,9 @@ fn pause_image(
     pid: u32,
     place: SlotPlace,
     wanted: bool,
-) -> Result<(), DrainError> {
+) -> Result<Marked, DrainError> {
     let Some(slot) = session.map.process(place.index) else {
-        return Ok(());
+        return Ok(Marked::Yes);
     };
     let (name, old, new) = if wanted {
         (PAUSED, paused::NO, paused::YES)
@@ -146,16 +159,34 @@ pub fn mark(pid: u32, name: &str) -> Result<(), DrainError> {
     }
     ask(pid, |session, place| {
         let ticks = session.clock().ticks();
-        set_mark(session, pid, place, name, || Some(ticks))
+        let marked = set_mark(session, pid, place, name, || Some(ticks))?;
+        // It may be taken at this very moment, and is set then.
+        let taken_back = marked == Marked::Later && {
+            let ready = state_of_ours(READY);
+            let state = &session.map.header().mark_state;
+            // Release: as in `take_mark`.
+            state
+                .compare_exchange(ready, 0, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+        };
+        match taken_back {
+            true => Err(DrainError::MarkNotTaken),
+            false => answer(session, pid).map(|_| ()),
+        }
     })
+}
+
+/// The word of a mark of this process's in `state`.
+fn state_of_ours(state: u64) -> u64 {
+    u64::from(std::process::id()) << 8 | state
 }
 
 /// Asks `question` of the latest image of process `pid`; of the next one when that has ended before
 /// the drainer answered.
-fn ask(
+fn ask<T>(
     pid: u32,
-    question: impl Fn(&Session, SlotPlace) -> Result<(), DrainError>,
-) -> Result<(), DrainError> {
+    question: impl Fn(&Session, SlotPlace) -> Result<T, DrainError>,
+) -> Result<T, DrainError> {
     let start = Instant::now();
     loop {
         let (session, place) = find(pid)?;
@@ -189,48 +220,63 @@ impl SlotPlace {
 
 /// Sets the mark `name` in the tape of process `pid`, whose image is at `place`. `change` says when
 /// that is, or that there is nothing to be marked; it is called once, while no other mark can be
-/// set, unless the place for marks is not to be had.
+/// set, and not at all when the place for marks is not to be had.
 fn set_mark(
     session: &Session,
     pid: u32,
     place: SlotPlace,
     name: &str,
     change: impl FnOnce() -> Option<u64>,
-) -> Result<(), DrainError> {
+) -> Result<Marked, DrainError> {
     let header = session.map.header();
     let state = &header.mark_state;
-    let ours = u64::from(std::process::id()) << 8;
     let start = Instant::now();
     // Acquire: pairs with Release in `take_mark`, after which the place is free.
     while state
-        .compare_exchange(0, ours | WRITING, Ordering::Acquire, Ordering::Relaxed)
+        .compare_exchange(
+            0,
+            state_of_ours(WRITING),
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        )
         .is_err()
     {
         if start.elapsed() > PATIENCE {
-            return change().map_or(Ok(()), |_| Err(DrainError::MarkNotTaken));
+            return Err(DrainError::MarkNotTaken);
         }
         std::thread::sleep(NAP);
     }
     let Some(ticks) = change() else {
         // Release: as in `take_mark`.
         state.store(0, Ordering::Release);
-        return Ok(());
+        return Ok(Marked::Yes);
     };
     header.mark_ticks.store(ticks, Ordering::Relaxed);
     header.mark_process.store(place.pack(), Ordering::Relaxed);
     store_text(&header.mark_name, name.as_bytes());
     // Release: pairs with Acquire in `take_mark`.
-    state.store(ours | READY, Ordering::Release);
-    while state.load(Ordering::Relaxed) == ours | READY {
+    state.store(state_of_ours(READY), Ordering::Release);
+    while state.load(Ordering::Relaxed) == state_of_ours(READY) {
         if start.elapsed() > PATIENCE {
-            return Err(DrainError::MarkNotTaken);
+            return Ok(Marked::Later);
         }
         std::thread::sleep(NAP);
     }
+    answer(session, pid)
+}
+
+/// What the drainer said of a mark for process `pid` that it took.
+fn answer(session: &Session, pid: u32) -> Result<Marked, DrainError> {
+    let state = &session.map.header().mark_state;
     let is_answer = |answer: u64| {
         // Release: as in `take_mark`.
         state
-            .compare_exchange(ours | answer, 0, Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(
+                state_of_ours(answer),
+                0,
+                Ordering::Release,
+                Ordering::Relaxed,
+            )
             .is_ok()
     };
     if is_answer(REFUSED) {
@@ -239,7 +285,7 @@ fn set_mark(
     if is_answer(UNWRITTEN) {
         return Err(DrainError::MarkNotWritten { pid });
     }
-    Ok(())
+    Ok(Marked::Yes)
 }
 
 /// The session of process `pid`, and its latest image's slot.

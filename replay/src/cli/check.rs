@@ -49,6 +49,14 @@ impl Check {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let a = TapeAt::parse(&self.a)?;
         a.refuse_no_tape(&self.a)?;
+        let percent = self.fail_on.iter().find(|gate| gate.is_of_percent());
+        if let (Some(gate), None) = (percent, &self.b) {
+            bail!(
+                "'{}' needs two moments: with one tape there is nothing that could grow; write \
+                 heaptape check OLD NEW",
+                gate.text
+            );
+        }
         let first = open::open_checked(&a.path, &self.open, Believe::Events)?;
         let second;
         let (from, to) = match &self.b {

@@ -1,9 +1,9 @@
 //! `heaptape mark`, `heaptape pause`, `heaptape resume`: asked of a program that is being recorded.
 
-use super::output::Output;
+use super::output::{self, Output};
 use super::{Exit, Outcome};
 use clap::Args;
-use heaptape_drain::outside;
+use heaptape_drain::outside::{self, Marked};
 
 fn process_id(text: &str) -> Result<u32, String> {
     text.parse()
@@ -53,14 +53,22 @@ impl Mark {
 
 impl Pause {
     pub(super) fn run(self, _output: &mut Output) -> Outcome {
-        outside::pause(self.pid, true)?;
-        Ok(Exit::DONE)
+        pause(self.pid, true, "paused")
     }
 }
 
 impl Resume {
     pub(super) fn run(self, _output: &mut Output) -> Outcome {
-        outside::pause(self.pid, false)?;
-        Ok(Exit::DONE)
+        pause(self.pid, false, "recorded again")
     }
+}
+
+fn pause(pid: u32, wanted: bool, done: &str) -> Outcome {
+    if outside::pause(pid, wanted)? == Marked::Later {
+        output::note(&format!(
+            "process {pid} is {done}; its tape gets the mark when its launcher, which is stopped \
+             or busy, goes on"
+        ));
+    }
+    Ok(Exit::DONE)
 }

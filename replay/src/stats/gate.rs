@@ -91,6 +91,12 @@ impl Gate {
         !matches!(self.limit, Limit::Amount(_))
     }
 
+    /// True when the limit is a part of what there was.
+    #[must_use]
+    pub fn is_of_percent(&self) -> bool {
+        matches!(self.limit, Limit::Percent(_))
+    }
+
     /// True when going from `from` to `to` is more than the gate allows.
     #[must_use]
     pub fn fails(&self, from: u64, to: u64) -> bool {

@@ -287,6 +287,7 @@ mod tests {
             "__gnu_cxx::new_allocator<int>::allocate(unsigned long, void const*)",
             "PyMem_RawMalloc",
             "_PyObject_GC_New",
+            "tracemalloc_alloc",
             "my_allocate",
             "heaptape_report_alloc",
             "heaptape_report_realloc",

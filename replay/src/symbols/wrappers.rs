@@ -138,6 +138,7 @@ pub const WRAPPERS: &[(&str, &[&str])] = &[
             "PyObject_New*",
             "PyObject_GC_New*",
             "PyObject_InitVar",
+            "tracemalloc_*alloc*",
         ],
     ),
 ];
