@@ -129,8 +129,8 @@ pub enum DrainError {
     },
     /// The drainer did not take a mark in time.
     #[error(
-        "the recording does not answer, nothing was changed: its launcher is busy or stopped, as it \
-         is when the program that it runs is stopped; continue it and try again"
+        "the recording does not answer, nothing was changed: its launcher is busy or stopped, as \
+         it is when the program that it runs is stopped; continue it and try again"
     )]
     MarkNotTaken,
     /// Reading a half-written tape, or anything else of the system.
