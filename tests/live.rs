@@ -51,6 +51,12 @@ fn nobody_else_writes_to_it() {
             "{refused:?}"
         );
     }
+    let refused = room.heaptape(&["fold", "t.tape", "--until", "end"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(
+        refused.stderr.contains("still being written"),
+        "{refused:?}"
+    );
     finish(&room, running);
     assert_eq!(room.assert_clean("t.tape")["being_written"], false);
     let stats = ["stats", "t.tape", "--at", "end", "--group-by", "function"];

@@ -20,6 +20,7 @@ mod debug_files;
 mod deep_stacks;
 mod domains;
 mod faults;
+mod folding;
 mod forbidden;
 mod gates;
 mod harmless;

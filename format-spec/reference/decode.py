@@ -29,7 +29,7 @@ HEADER_MAX = 65_536
 # ---------------------------------------------------------------------------- §3 tape header
 
 MAGIC = b"\x89HTAPE\r\n"
-KNOWN_FEATURES = 3
+KNOWN_FEATURES = 7
 
 
 def tape_header(tape, out):
@@ -84,6 +84,8 @@ KINDS = dict(
 )
 KINDS[18] = "totals"
 KINDS[19] = "fork cuts"
+KINDS[20] = "folded"
+KINDS[21] = "left"
 RESERVED_KINDS = (14,)
 
 
@@ -185,6 +187,8 @@ def content(chunk, stored, out):
             stack_nodes(chunk, payload, lines.append)
         elif chunk.kind == 15:
             symbols(chunk, payload, lines.append)
+        elif chunk.kind == 21:
+            left(chunk, payload, lines.append)
         elif chunk.kind in RECORDS:
             records(chunk, payload, lines.append)
         elif chunk.flags & 1:
@@ -356,6 +360,11 @@ RECORDS = {
     ),
     18: "allocated_bytes:u64",
     19: "stream:u32 stamp:u64",
+    20: (
+        "stamp:u64 sequence:u64 events:u64 allocs:u64 frees:u64 reallocs:u64 maps:u64 reuses:u64"
+        " unknown_frees:u64 implied_frees:u64 allocated_bytes:u64 high_stamp:u64 high_bytes:u64"
+        " high_count:u64"
+    ),
     5: "number:u32 form:u8 first_line:u32 file:text name:text line_table:bytes",
 }
 
@@ -393,6 +402,50 @@ def shown(value):
         plain = (" " <= c <= "~" and c not in '"\\' for c in value)
         return '"' + "".join(c if p else f"\\{{{ord(c):x}}}" for c, p in zip(value, plain)) + '"'
     return str(value)
+
+
+LEFT_MAX = 100_000
+STATES = ("alive", "remainder", "inherited")
+
+
+def left(chunk, payload, out):
+    """§8.17"""
+    if chunk.count > LEFT_MAX:
+        raise Fault("limit")
+    reader, each = Reader(payload), range(chunk.count)
+    states = reader.take(chunk.count)
+    if any(state >= len(STATES) for state in states):
+        raise Fault("invalid")
+    addresses, stamps, allocated, operations, alignments = [0], [0], [], [], []
+    for _ in each:
+        addresses.append(reader.address(addresses[-1]))
+    sizes = [reader.varint() for _ in each]
+    for _ in each:
+        stamps.append(reader.delta(stamps[-1]))
+    for place in each:
+        allocated.append(stamps[place + 1] - reader.varint())
+        if allocated[-1] < 0:
+            raise Fault("overflow")
+    streams = [reader.varint_below(32, "limit") for _ in each]
+    stacks = [reader.varint_below(32, "limit") for _ in each]
+    for _ in each:
+        operations.append(reader.byte())
+        if operations[-1] >> 5 > RETAG:
+            raise Fault("invalid")
+    for _ in each:
+        alignments.append(reader.byte())
+        if alignments[-1] > ALIGNMENT_MAX:
+            raise Fault("limit")
+    domains = [reader.varint_below(16, "limit") for _ in each]
+    reader.end()
+    for place in each:
+        code = operations[place]
+        out(
+            f"  {STATES[states[place]]} address={addresses[place + 1]:#x} size={sizes[place]}"
+            f" stamp={stamps[place + 1]} allocated={allocated[place]} stream={streams[place]}"
+            f" stack={stacks[place]} {OPERATIONS.get(code, ('unknown',))[0]} ({code})"
+            f" alignment_log2={alignments[place]} domain={domains[place]}"
+        )
 
 
 # -------------------------------------------------------------------------------- §9 symbols

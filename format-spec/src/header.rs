@@ -12,8 +12,10 @@ pub const HEADER_BYTES: usize = 192;
 pub const PYTHON_FRAMES: u64 = 1;
 /// Feature that a reader must understand: there are events of kind 6 (retag).
 pub const RETAGS: u64 = 2;
+/// Feature that a reader must understand: the tape does not begin with the first event.
+pub const FOLDED: u64 = 4;
 /// Features that a reader must understand and that this crate does.
-pub const KNOWN_FEATURES: u64 = PYTHON_FRAMES | RETAGS;
+pub const KNOWN_FEATURES: u64 = PYTHON_FRAMES | RETAGS | FOLDED;
 
 /// What the stamps count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,6 +48,8 @@ kinds! {
     END = 16, "end";
     TOTALS = 18, "totals";
     FORK_CUTS = 19, "fork cuts";
+    FOLDED = 20, "folded";
+    LEFT = 21, "left";
 }
 
 impl ChunkKind {

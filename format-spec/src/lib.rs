@@ -13,6 +13,7 @@
 //! | [`stack`] | §7 | stack nodes |
 //! | [`tables`] | §8 | everything else: modules, streams, marks, … |
 //! | [`line_table`] | §8.15 | lines of the code objects of interpreters |
+//! | [`left`] | §8.17 | what folded events left behind |
 //! | [`symbols`] | §9 | functions, files and lines by module offset |
 //!
 //! What goes in: values of the recorder, or the bytes of a tape. What comes out: the other of the
@@ -28,6 +29,7 @@ mod event_reader;
 mod frame;
 pub mod header;
 mod kind;
+pub mod left;
 pub mod line_table;
 pub mod operation;
 mod recent;
@@ -48,7 +50,7 @@ pub use header::TapeHeader;
 /// The major version that this crate writes and the newest it reads. Rises when bytes change.
 pub const FORMAT_VERSION: u16 = 1;
 /// The minor version: rises when something is added that older readers can skip.
-pub const FORMAT_VERSION_MINOR: u16 = 4;
+pub const FORMAT_VERSION_MINOR: u16 = 5;
 
 /// Chunks begin at multiples of this many bytes from the start of the tape.
 pub const CHUNK_ALIGNMENT: u64 = 8;

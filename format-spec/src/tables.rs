@@ -254,6 +254,41 @@ record! {
 }
 
 record! {
+    /// The events up to a moment are not in the tape any more: what they left is in chunks of kind
+    /// 21 ([`crate::left`]), and what they added up to stands here. Since version 1.5.
+    Folded in FOLDED {
+        /// The moment: every event up to this stamp is gone, and no later one.
+        stamp: u64,
+        /// Number of the tape's first chunk.
+        sequence: u64,
+        /// How many events are gone.
+        events: u64,
+        /// Of these, allocations.
+        allocs: u64,
+        /// Frees of known blocks.
+        frees: u64,
+        /// Reallocations of known blocks.
+        reallocs: u64,
+        /// Maps, unmaps and remaps.
+        maps: u64,
+        /// Retags.
+        reuses: u64,
+        /// Frees of unknown blocks.
+        unknown_frees: u64,
+        /// Frees that were lost.
+        implied_frees: u64,
+        /// Sizes of all allocations and reallocations, in every domain but mmap.
+        allocated_bytes: u64,
+        /// The first moment of the most live bytes among those that are gone.
+        high_stamp: u64,
+        /// Live bytes at that moment, without blocks of the parent process.
+        high_bytes: u64,
+        /// Live blocks at that moment.
+        high_count: u64,
+    }
+}
+
+record! {
     /// The end of the recording. A tape without one was cut.
     End in END {
         /// When.

@@ -316,6 +316,7 @@ fn records_have_the_fields_stated() {
     check_record::<End>("8.12");
     check_record::<Totals>("8.13");
     check_record::<ForkCut>("8.14");
+    check_record::<Folded>("8.16");
     check_record::<CodeObject>("8.15");
     use heaptape_format::line_table as t;
     let forms = table("8.15", &["form", "line table"]);

@@ -3,7 +3,7 @@
 //! Each message names the file, what is wrong with it and what to do. Damage inside a tape is no
 //! error: it is reported beside the answers ([`crate::tape::Tape::damage`]).
 
-use crate::report::units::counted;
+use crate::report::units::{counted, time};
 use heaptape_format::DecodeError;
 use std::io;
 use std::path::PathBuf;
@@ -54,6 +54,19 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, with its offset.
         source: DecodeError,
+    },
+    /// The tape was folded behind the moment: what happened before is gone.
+    #[error(
+        "{}: folded up to {}: what the heap was at {} is gone; write {from_ns} (ns) or later",
+        path.display(), time(*from_ns), time(*asked_ns)
+    )]
+    Folded {
+        /// The tape.
+        path: PathBuf,
+        /// The moment that was asked for, in nanoseconds since the start.
+        asked_ns: u64,
+        /// The first moment that the tape tells of.
+        from_ns: u64,
     },
     /// The tape uses a kind of chunk that a reader must understand and this one does not.
     #[error(

@@ -13,6 +13,8 @@
 //! | [`stats`] | blocks, grouped and filtered: numbers only |
 //! | [`export`] | a moment in other tools' formats |
 //! | [`repack`] | the same tape, smaller |
+//! | [`fold`] | a tape that forgets the events up to a moment, and keeps what they left |
+//! | [`rewrite`] | how a tape is written anew |
 //! | [`cache_folder`] | where what can be made again is kept |
 //! | [`replaceable`] | which files a new tape may replace |
 //! | [`temporary`] | files that are put in their place when they are whole |
@@ -21,6 +23,7 @@ pub mod block;
 pub mod cache_folder;
 pub mod error;
 pub mod export;
+pub mod fold;
 pub mod gap;
 mod history;
 pub mod index;
@@ -29,6 +32,7 @@ pub mod recording;
 pub mod repack;
 pub mod replaceable;
 pub mod report;
+pub mod rewrite;
 mod snapshot;
 pub mod stats;
 pub mod symbols;

@@ -301,11 +301,38 @@ impl Recording {
         Ok(peaks.take(count).copied().collect())
     }
 
-    /// The stamp and the time that `moment` stands for in this tape.
+    /// The stamp and the time that `moment` stands for in this tape, which tells of its heap then.
+    ///
+    /// # Errors
+    /// As [`Recording::when`], and when the tape was folded behind that moment.
+    pub fn resolve(&self, moment: &Moment) -> Result<ResolvedMoment, Error> {
+        let found = self.when(moment)?;
+        self.check_told(found)?;
+        Ok(found)
+    }
+
+    /// Fails for moments of which the tape does not tell any more.
+    ///
+    /// # Errors
+    /// [`Error::Folded`].
+    pub fn check_told(&self, moment: ResolvedMoment) -> Result<(), Error> {
+        let from = self.tape.moment_of_stamp(self.tape.told_from());
+        match self.tape.folded {
+            Some(_) if moment.stamp < from.stamp => Err(Error::Folded {
+                path: self.tape.path.clone(),
+                asked_ns: moment.ns,
+                from_ns: from.ns,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The stamp and the time that `moment` stands for in this tape, whether the tape still tells
+    /// of its heap then or not.
     ///
     /// # Errors
     /// When the tape has no such mark, peak or sample; as [`Recording::summary`] for peaks.
-    pub fn resolve(&self, moment: &Moment) -> Result<ResolvedMoment, Error> {
+    pub fn when(&self, moment: &Moment) -> Result<ResolvedMoment, Error> {
         match moment {
             Moment::Peak(place) => {
                 let index = self.index()?;

@@ -26,12 +26,13 @@ pub struct TimelinePoint {
     pub high: u64,
 }
 
-/// `count` evenly spaced moments of the run of `tape`, the last at its end.
+/// `count` evenly spaced moments of what `tape` tells of its run, the last at its end.
 pub(crate) fn moments(tape: &Tape, count: usize) -> Vec<u64> {
     let moment = |place: usize| {
-        let passed = u128::from(tape.duration_stamp) * place as u128 / count.max(1) as u128;
+        let duration = tape.end_stamp.saturating_sub(tape.told_from());
+        let passed = u128::from(duration) * place as u128 / count.max(1) as u128;
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        let stamp = tape.start_stamp.saturating_add(passed);
+        let stamp = tape.told_from().saturating_add(passed);
         // All of its nanosecond: the time that is shown names this state.
         let header = &tape.header;
         let last = header.ns_to_stamp(header.stamp_to_ns(stamp));

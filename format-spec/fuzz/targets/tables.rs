@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let count = u32::from(head[1]);
-    match head[0] % 14 {
+    match head[0] % 15 {
         0 => check::<Domain>(payload, count),
         1 => check::<Module>(payload, count),
         2 => check::<Stream>(payload, count),
@@ -35,6 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
         10 => check::<Totals>(payload, count),
         11 => check::<ForkCut>(payload, count),
         12 => check::<CodeObject>(payload, count),
+        13 => check::<Folded>(payload, count),
         _ => check::<End>(payload, count),
     }
 });

@@ -32,7 +32,7 @@ pub(crate) fn header() -> TapeHeader {
 /// A tape under construction.
 pub(crate) struct Tape {
     pub(crate) bytes: Vec<u8>,
-    sequence: u64,
+    pub(crate) sequence: u64,
 }
 
 impl Tape {

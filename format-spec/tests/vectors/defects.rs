@@ -80,6 +80,7 @@ fn columns(count: u32, columns: &[(u8, &[u8])]) -> Vec<u8> {
 pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
     let mut all = event_defects();
     all.extend(table_defects());
+    all.extend(left_defects());
     all.extend(python_defects());
     let good = || {
         let events = [alloc(10, 0x1010, 1, 1), free(11, 0x1010)];
@@ -305,6 +306,41 @@ fn table_defects() -> Vec<(&'static str, Vec<u8>)> {
         ("symbols_text_limit", symbols_text_limit()),
         ("event_order", event_order()),
     ]
+}
+
+/// Chunks of what is left whose values are wrong, and those whose payloads are.
+fn left_defects() -> Vec<(&'static str, Vec<u8>)> {
+    let wide = [0x80, 0x80, 0x80, 0x80, 0x40];
+    vec![
+        ("left_state", left(&[3, 2, 1, 4, 0, 0, 0, 0, 0, 0])),
+        ("left_before", left(&[0, 2, 1, 4, 3, 0, 0, 0, 0, 0])),
+        (
+            "left_stack",
+            left(&[&[0, 2, 1, 4, 0, 0][..], &wide, &[0, 0, 0]].concat()),
+        ),
+        ("left_operation", left(&[0, 2, 1, 4, 0, 0, 0, 224, 0, 0])),
+        ("left_alignment", left(&[0, 2, 1, 4, 0, 0, 0, 0, 64, 0])),
+        ("left_short", left(&[0, 2, 1, 4, 0, 0, 0, 0, 0])),
+        ("left_behind", left(&[0, 2, 1, 4, 0, 0, 0, 0, 0, 0, 0])),
+        (
+            "left_count",
+            payload(
+                ChunkKind::LEFT,
+                u32::MAX,
+                0,
+                &[0, 2, 1, 4, 0, 0, 0, 0, 0, 0],
+            ),
+        ),
+        (
+            "left_count_more",
+            payload(ChunkKind::LEFT, 11, 0, &[0, 2, 1, 4, 0, 0, 0, 0, 0, 0]),
+        ),
+    ]
+}
+
+/// A chunk of one thing that is left.
+fn left(bytes: &[u8]) -> Vec<u8> {
+    payload(ChunkKind::LEFT, 1, 0, bytes)
 }
 
 /// 2200 frames that name a string of 16 KiB twice each: 72 MB of text from 26 KiB.

@@ -5,6 +5,7 @@
 
 use heaptape_format::chunk::{ChunkDecoder, ChunkHeader, ChunkKind};
 use heaptape_format::event::{Event, EventReader, OperationKind};
+use heaptape_format::left::{LeftState, left};
 use heaptape_format::line_table::{LineTable, NOT_BEGUN};
 use heaptape_format::scan::{Found, FoundChunk, Scan};
 use heaptape_format::stack::{CutReason, Frame, stack_nodes};
@@ -146,6 +147,8 @@ fn content(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> 
         ChunkKind::END => table::<End>(header, payload),
         ChunkKind::TOTALS => table::<Totals>(header, payload),
         ChunkKind::FORK_CUTS => table::<ForkCut>(header, payload),
+        ChunkKind::FOLDED => table::<Folded>(header, payload),
+        ChunkKind::LEFT => left_lines(header, payload),
         ChunkKind::CODE_OBJECTS => code_objects(header, payload),
         _ if header.must_understand() => Ok("  must be understood\n".into()),
         _ => Ok("  skipped\n".into()),
@@ -239,6 +242,33 @@ fn code_objects(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeEr
             let _ = write!(out, " {end}:{line}");
         }
         out.push('\n');
+    }
+    Ok(out)
+}
+
+fn left_lines(header: &ChunkHeader, payload: &[u8]) -> Result<String, DecodeError> {
+    let mut out = String::new();
+    for left in left(payload, header.count)? {
+        let state = match left.state {
+            LeftState::Alive => "alive",
+            LeftState::Remainder => "remainder",
+            LeftState::Inherited => "inherited",
+        };
+        let _ = writeln!(
+            out,
+            "  {state} address={:#x} size={} stamp={} allocated={} stream={} stack={} {} ({}) \
+             alignment_log2={} domain={}",
+            left.address,
+            left.size,
+            left.stamp,
+            left.allocated,
+            left.stream,
+            left.stack,
+            left.operation.name(),
+            left.operation.0,
+            left.alignment_log2,
+            left.domain.0
+        );
     }
     Ok(out)
 }
@@ -342,6 +372,10 @@ fields! {
     End { stamp how code allocs frees reallocs maps lost message }
     Totals { allocated_bytes }
     ForkCut { stream stamp }
+    Folded {
+        stamp sequence events allocs frees reallocs maps reuses unknown_frees implied_frees
+        allocated_bytes high_stamp high_bytes high_count
+    }
     CodeObject { number form first_line file name line_table }
 }
 

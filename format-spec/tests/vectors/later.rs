@@ -2,8 +2,11 @@
 
 use crate::build::*;
 use crate::content::*;
+use heaptape_format::chunk::ChunkKind;
+use heaptape_format::event::DomainId;
 use heaptape_format::event::{Event, Operation};
-use heaptape_format::header::{PYTHON_FRAMES, RETAGS};
+use heaptape_format::header::{FOLDED, PYTHON_FRAMES, RETAGS};
+use heaptape_format::left::{Left, LeftState, put_left};
 use heaptape_format::tables::*;
 
 /// The vectors with their names.
@@ -13,6 +16,7 @@ pub(crate) fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("fork_cuts", fork_cuts()),
         ("python", python_frames()),
         ("retags", retags()),
+        ("folded", folded()),
     ]
 }
 
@@ -95,5 +99,74 @@ fn retags() -> Vec<u8> {
             ],
         )
         .table(&[end()]);
+    tape.bytes
+}
+
+/// Version 1.5: a tape that begins behind a fold, with one of everything that is left.
+fn folded() -> Vec<u8> {
+    let mut header = header();
+    header.version = (1, 5);
+    header.must_understand = FOLDED;
+    let mut tape = Tape::with_header(&header);
+    tape.sequence = 40;
+    let left = |state, address, operation| Left {
+        state,
+        address,
+        size: 24,
+        stamp: 90,
+        allocated: 90,
+        stream: 0,
+        stack: 4,
+        operation: Operation(operation),
+        alignment_log2: 0,
+        domain: DomainId::NATIVE,
+    };
+    let all = [
+        left(LeftState::Alive, 0x1010, 0),
+        Left {
+            domain: DomainId(5000),
+            stream: u32::MAX,
+            stack: u32::MAX,
+            size: u64::MAX,
+            ..left(LeftState::Alive, 0x1018, 73)
+        },
+        Left {
+            allocated: 7,
+            domain: DomainId::MMAP,
+            ..left(LeftState::Remainder, 0x7f00_0000_0000, 96)
+        },
+        Left {
+            size: 0,
+            stamp: 12,
+            allocated: 12,
+            stack: 0,
+            ..left(LeftState::Inherited, 0x2000, 32)
+        },
+        Left {
+            alignment_log2: 12,
+            ..left(LeftState::Alive, 0x3000, 5)
+        },
+    ];
+    let mut payload = Vec::new();
+    put_left(&all, &mut payload);
+    let folded = Folded {
+        stamp: 100,
+        sequence: 40,
+        events: 1000,
+        allocs: 500,
+        frees: 400,
+        reallocs: 60,
+        maps: 30,
+        reuses: 7,
+        unknown_frees: 2,
+        implied_frees: 1,
+        allocated_bytes: 1 << 40,
+        high_stamp: 55,
+        high_bytes: 1 << 20,
+        high_count: 300,
+    };
+    tape.table(&[folded]);
+    tape.raw(ChunkKind::LEFT, all.len() as u32, &payload, |_| ());
+    tape.events(0, 1000, &[free(110, 0x1010)]).table(&[end()]);
     tape.bytes
 }

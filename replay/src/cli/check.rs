@@ -7,6 +7,7 @@ use super::output::{self, Output};
 use super::{Exit, Outcome};
 use anyhow::bail;
 use clap::Args;
+use heaptape::Recording;
 use heaptape::gap::{self, Paused};
 use heaptape::report::units::{count, counted};
 use heaptape::stats::gate::Metric;
@@ -61,7 +62,7 @@ impl Check {
         let second;
         let (from, to) = match &self.b {
             None => (
-                Side::new(&first, Some("0"), "start")?,
+                self.nothing(&first)?,
                 Side::new(&first, a.moment.as_deref(), "peak")?,
             ),
             Some(b) => {
@@ -89,6 +90,29 @@ impl Check {
     }
 }
 
+impl Check {
+    /// The empty heap that a heap is compared with. A folded tape does not tell of one, and has
+    /// none of the allocations before.
+    fn nothing<'r>(&self, recording: &'r Recording) -> anyhow::Result<Side<'r>> {
+        let tape = recording.tape();
+        let is_of_more = |gate: &&Gate| !gate.is_of_one_moment();
+        match (&tape.folded, self.fail_on.iter().find(is_of_more)) {
+            (None, _) => Side::new(recording, Some("0"), "start"),
+            (Some(folded), None) => Ok(Side {
+                recording,
+                moment: tape.moment_of_stamp(folded.stamp),
+                text: "the fold".to_owned(),
+            }),
+            (Some(_), Some(gate)) => bail!(
+                "{}: the tape is folded, and '{}' needs what is gone; bytes>LIMIT and count>LIMIT \
+                 can be judged",
+                tape.path.display(),
+                gate.text
+            ),
+        }
+    }
+}
+
 /// Checks `gates`; says on standard error which are not met, with the worst rows. A recording that
 /// is not whole is an error, whatever can be read: it may lack allocations as well as frees.
 pub(super) fn gates(
@@ -104,7 +128,17 @@ pub(super) fn gates(
         whole(query, from)?;
     }
     whole(query, to)?;
-    let counts_allocations = gates.iter().any(|gate| gate.metric == Metric::Allocations);
+    let of_allocations = gates.iter().find(|gate| gate.metric == Metric::Allocations);
+    let folded = [from, to].into_iter().map(|side| side.recording.tape());
+    let folded = folded.into_iter().find(|tape| tape.folded.is_some());
+    if let (Some(gate), Some(tape)) = (of_allocations, folded) {
+        bail!(
+            "{}: the tape is folded, and '{}' needs the allocations that are gone",
+            tape.path.display(),
+            gate.text
+        );
+    }
+    let counts_allocations = of_allocations.is_some();
     let allocations = if counts_allocations {
         Some(query.allocations_diff(from.at(), to.at())?)
     } else {

@@ -3,7 +3,7 @@
 use super::args::number;
 use super::output::Output;
 use super::rows::{Grouping, RowsArgs};
-use super::window::WindowArgs;
+use super::window::{Early, WindowArgs};
 use super::{Exit, Outcome, open};
 use clap::Args;
 use heaptape::report::rows::Shown;
@@ -52,7 +52,7 @@ struct Head {
 impl Churn {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let recording = open::open(&self.tape, &self.rows.open)?;
-        let window = self.window.resolve(&recording)?;
+        let window = self.window.resolve(&recording, Early::IsGone)?;
         let (from_words, to_words) = window.words();
         let query = self.rows.choose.query();
         let answer = query.churn(window.first_stamp(), window.end(), self.temporary_within)?;

@@ -2,7 +2,7 @@
 
 use super::args::{FilterArgs, OpenArgs, TapeAt, number};
 use super::output::{self, Output};
-use super::window::Window;
+use super::window::{Early, Window};
 use super::{Exit, Outcome, open};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -109,7 +109,7 @@ impl Export {
         moment: Option<&str>,
     ) -> anyhow::Result<(Snapshot, String)> {
         let from = self.from.as_deref();
-        let window = Window::new(recording, from, (moment, "peak"), "@")?;
+        let window = Window::new(recording, (from, Early::IsKnown), (moment, "peak"), "@")?;
         let first = from.map_or(0, |_| window.first_stamp());
         // Native blocks beside Python's: what the heap is everywhere else.
         let adds_native = self.domain.iter().all(|name| name == NATIVE);

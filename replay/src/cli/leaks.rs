@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::rows::RowsArgs;
 use super::stats::Head;
-use super::window::WindowArgs;
+use super::window::{Early, WindowArgs};
 use super::{Exit, Outcome, open};
 use clap::Args;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(super) struct Leaks {
 impl Leaks {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         let recording = open::open(&self.tape, &self.rows.open)?;
-        let window = self.window.resolve(&recording)?;
+        let window = self.window.resolve(&recording, Early::IsKnown)?;
         let (from_words, to_words) = window.words();
         let query = self.rows.choose.query();
         let answer = query.leaks(window.first_stamp(), window.end())?;

@@ -13,6 +13,7 @@ mod control;
 mod diff;
 mod drain;
 mod export;
+mod fold;
 mod index;
 mod info;
 mod leaks;
@@ -92,6 +93,7 @@ enum Verb {
     Verify(verify::Verify),
     Recover(recover::Recover),
     Repack(repack::Repack),
+    Fold(fold::Fold),
     Mark(control::Mark),
     Pause(control::Pause),
     Resume(control::Resume),
@@ -129,6 +131,7 @@ impl Verb {
             Self::Verify(verb) => verb.run(output),
             Self::Recover(verb) => verb.run(output),
             Self::Repack(verb) => verb.run(output),
+            Self::Fold(verb) => verb.run(output),
             Self::Mark(verb) => verb.run(output),
             Self::Pause(verb) => verb.run(output),
             Self::Resume(verb) => verb.run(output),

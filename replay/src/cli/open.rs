@@ -32,6 +32,14 @@ pub(super) fn open_checked(
         let path = path.display();
         output::note(&format!("{path}: {gap}; heaptape info tells more"));
     }
+    if let Some(folded) = &recording.tape().folded {
+        let from = recording.tape().header.stamp_to_ns(folded.stamp);
+        output::note(&format!(
+            "{}: folded up to {}: what died before is gone",
+            path.display(),
+            heaptape::report::units::time(from)
+        ));
+    }
     // A gate refuses what was always paused, and says why.
     let is_gate = check == Check::Events;
     let paused = Paused::of(recording.tape());
@@ -117,27 +125,39 @@ pub(super) fn index_bar() -> Progress {
 }
 
 /// The moment that `text` (or, without one, `default`) stands for in `recording`, with its text.
+/// The recording tells of the heap then.
 pub(super) fn moment(
+    recording: &Recording,
+    text: Option<&str>,
+    default: &'static str,
+) -> Result<(ResolvedMoment, String), Error> {
+    let (found, text) = when(recording, text, default)?;
+    recording.check_told(found)?;
+    Ok((found, text))
+}
+
+/// As [`moment`], whether the recording still tells of the heap then or not.
+pub(super) fn when(
     recording: &Recording,
     text: Option<&str>,
     default: &'static str,
 ) -> Result<(ResolvedMoment, String), Error> {
     let text = text.unwrap_or(default);
     let asked = Moment::parse(text)?;
-    let end = recording.resolve(&Moment::End)?;
+    let end = recording.when(&Moment::End)?;
     if matches!(asked, Moment::Ns(ns) if ns > end.ns) {
         let path = recording.tape().path.display();
         let time = heaptape::report::units::time(end.ns);
         output::note(&format!("{path}: {text} is after the end ({time})"));
         return Ok((end, "end".to_owned()));
     }
-    let start = recording.resolve(&Moment::Start)?;
+    let start = recording.when(&Moment::Start)?;
     if matches!(asked, Moment::Ns(ns) if ns > 0 && ns < start.ns) {
         let path = recording.tape().path.display();
         let time = heaptape::report::units::time(start.ns);
         output::note(&format!("{path}: {text} is before the start ({time})"));
     }
-    Ok((recording.resolve(&asked)?, text.to_owned()))
+    Ok((recording.when(&asked)?, text.to_owned()))
 }
 
 /// `12.3 s`, and how it was asked for when that says more.

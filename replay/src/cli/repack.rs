@@ -5,8 +5,9 @@ use super::output::Output;
 use super::{Exit, Outcome};
 use crate::launch::last_words;
 use clap::Args;
-use heaptape::repack::{Target, repack};
+use heaptape::repack::repack;
 use heaptape::report::units::{counted, size};
+use heaptape::rewrite::Target;
 use std::path::PathBuf;
 
 /// Compress a tape harder; it holds the same afterwards

@@ -17,6 +17,15 @@ pub(super) struct WindowArgs {
     to: Option<String>,
 }
 
+/// What is asked of a window whose start a folded tape tells nothing of any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Early {
+    /// Who is left of those that were allocated since then: a folded tape knows.
+    IsKnown,
+    /// All that happened since then: that is gone.
+    IsGone,
+}
+
 /// The window in one recording.
 #[derive(Debug)]
 pub(super) struct Window<'r> {
@@ -29,9 +38,13 @@ pub(super) struct Window<'r> {
 
 impl WindowArgs {
     /// Finds both moments.
-    pub(super) fn resolve<'r>(&self, recording: &'r Recording) -> anyhow::Result<Window<'r>> {
+    pub(super) fn resolve<'r>(
+        &self,
+        recording: &'r Recording,
+        early: Early,
+    ) -> anyhow::Result<Window<'r>> {
         let (from, to) = (self.from.as_deref(), self.to.as_deref());
-        Window::new(recording, from, (to, "end"), "--to ")
+        Window::new(recording, (from, early), (to, "end"), "--to ")
     }
 }
 
@@ -40,11 +53,18 @@ impl<'r> Window<'r> {
     /// `to_words` the user wrote the second.
     pub(super) fn new(
         recording: &'r Recording,
-        from: Option<&str>,
+        (from, early): (Option<&str>, Early),
         (to, to_default): (Option<&str>, &'static str),
         to_words: &str,
     ) -> anyhow::Result<Self> {
-        let (from, from_text) = open::moment(recording, from, "start")?;
+        let (from, from_text) = match (early, from, &recording.tape().folded) {
+            (Early::IsKnown, ..) => open::when(recording, from, "start")?,
+            (Early::IsGone, None, Some(folded)) => {
+                let fold = recording.tape().moment_of_stamp(folded.stamp);
+                (fold, "the fold".to_owned())
+            }
+            (Early::IsGone, ..) => open::moment(recording, from, "start")?,
+        };
         let (to, to_text) = open::moment(recording, to, to_default)?;
         if from.stamp > to.stamp {
             bail!("--from {from_text} lies behind {to_words}{to_text}; swap them");

@@ -33,6 +33,11 @@ pub(crate) trait Collector: Send {
     /// The life of a block, a mapping or a reuse ended.
     fn ended(&mut self, lifetime: &Lifetime);
 
+    /// The death or the reuse of a block that is inherited, or that is not known and may be.
+    fn unknown(&mut self, transition: &Transition) {
+        let _ = transition;
+    }
+
     /// The transition at `place` of the window changed the totals.
     fn changed(&mut self, place: u32, change: Change) {
         let _ = (place, change);
@@ -301,6 +306,9 @@ impl Partition {
         let is_realloc = transition.operation.kind() == OperationKind::Realloc;
         // The first death since a fork may be that of an inherited block, a later one never.
         let is_over = self.inherits_unknown && self.ends_inheritance(transition);
+        if old.map_or(self.inherits_unknown && !is_over, |old| old.is_inherited()) {
+            collector.unknown(transition);
+        }
         let Some(old) = old else {
             return self.unknown_death(is_heap, is_realloc, is_over);
         };
@@ -328,7 +336,12 @@ impl Partition {
     #[cold]
     fn retag(&mut self, transition: &Transition, collector: &mut impl Collector) {
         self.counts.reuses += 1;
-        if let Some(block) = self.heap.get(&transition.address) {
+        let block = self.heap.get(&transition.address);
+        let may_be = self.inherits_unknown && !self.over.contains(&key(transition));
+        if block.map_or(may_be, Live::is_inherited) {
+            collector.unknown(transition);
+        }
+        if let Some(block) = block {
             self.reuses.begin(transition, block, collector);
         }
     }
@@ -350,11 +363,10 @@ impl Partition {
             (true, true) => self.counts.reallocs += 1,
             (true, false) if is_heap => self.counts.inherited_frees += 1,
             (true, false) => self.counts.inherited_pool_frees += 1,
-            (false, true) => {
+            (false, _) => {
                 self.counts.unknown_frees += 1;
-                self.counts.allocs += 1;
+                self.counts.allocs += u64::from(is_realloc);
             }
-            (false, false) => self.counts.unknown_frees += 1,
         }
     }
 }

@@ -150,16 +150,8 @@ impl Mappings {
         overlaps == (step.kind == TransitionKind::Unmap)
     }
 
-    /// The address behind a range: the kernel maps whole pages, the break moves by bytes.
     fn end(&self, start: u64, size: u64, operation: Operation) -> u64 {
-        let is_break = matches!(operation, Operation::SBRK_GROW | Operation::SBRK_SHRINK);
-        let size = match is_break {
-            true => size,
-            false => size
-                .checked_next_multiple_of(self.page_size)
-                .unwrap_or(size),
-        };
-        start.saturating_add(size)
+        end_of(start, size, operation, self.page_size)
     }
 
     fn step(&mut self, step: &Transition, collector: &mut impl Collector) {
@@ -243,4 +235,14 @@ impl Mappings {
         self.by_start.insert(begin, Mapping { live, origin, end });
         1
     }
+}
+
+/// The address behind a range: the kernel maps whole pages, the break moves by bytes.
+pub(crate) fn end_of(start: u64, size: u64, operation: Operation, page_size: u64) -> u64 {
+    let is_break = matches!(operation, Operation::SBRK_GROW | Operation::SBRK_SHRINK);
+    let size = match is_break {
+        true => size,
+        false => size.checked_next_multiple_of(page_size).unwrap_or(size),
+    };
+    start.saturating_add(size)
 }

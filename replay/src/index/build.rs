@@ -9,11 +9,14 @@ use super::steps::{Step, StepMaker};
 use super::survivors::{Borders, node};
 use super::{HeapTotal, Peak, Summary};
 use crate::block::{Block, Lifetime};
+use crate::history::folded;
 use crate::history::heap::{Change, Collector, Counts, Heap};
+use crate::history::reuses::is_reuse;
 use crate::history::transitions::{Transition, TransitionKind, is_heap, is_mapping};
 use crate::history::windows::Windows;
 use crate::tape::Tape;
 use heaptape_format::event::OperationKind;
+use heaptape_format::tables::Folded;
 use rustc_hash::FxHashMap;
 
 /// Transitions in a slice of time, at least.
@@ -62,10 +65,13 @@ pub(crate) fn build(
     progress: &dyn Fn(f64),
 ) -> Vec<u8> {
     let mut windows = match grain.window_events {
-        Some(events) => Windows::with_events(tape, None, u64::MAX, events),
-        None => Windows::new(tape, None, u64::MAX),
+        Some(events) => Windows::with_events(tape, tape.folded_at(), u64::MAX, events),
+        None => Windows::new(tape, tape.folded_at(), u64::MAX),
     };
     let mut builder = Builder::new(tape, inheritance, grain);
+    if let Some(folded) = &tape.folded {
+        builder.begin(folded);
+    }
     while let Some(window) = windows.next_window() {
         if let Some(last) = window.last() {
             let done = last.stamp.saturating_sub(tape.start_stamp);
@@ -94,6 +100,13 @@ impl Collector for Seen<'_> {
     fn changed(&mut self, place: u32, change: Change) {
         self.changes.push((place, change));
     }
+}
+
+/// Is not interested in what happened before a fold.
+struct Nobody;
+
+impl Collector for Nobody {
+    fn ended(&mut self, _: &Lifetime) {}
 }
 
 struct Builder<'t> {
@@ -167,6 +180,34 @@ impl<'t> Builder<'t> {
         }
     }
 
+    /// The state that a folded tape begins with stands at a border of its own.
+    fn begin(&mut self, folded: &Folded) {
+        let (_, blocks) = folded::begin(&mut self.heap, self.tape, || Nobody);
+        let mut total = HeapTotal::default();
+        for block in &blocks {
+            if let Some(slot) = self.allocating.get_mut(block.stack.0 as usize) {
+                *slot = true;
+            }
+            let counts = !is_mapping(block.operation) && !is_reuse(block.operation);
+            if counts && is_heap(block.domain) {
+                total.bytes = total.bytes.wrapping_add(block.size);
+                total.count += 1;
+            }
+        }
+        self.borders.ends.push(folded.stamp);
+        self.last_stamp = Some(folded.stamp);
+        self.now = Step {
+            first: folded.stamp,
+            last: folded.stamp,
+            total,
+            high: total.bytes,
+            births: 0,
+            deaths: 0,
+        };
+        // So many that no other step joins it.
+        self.observe(u64::MAX);
+    }
+
     fn window(&mut self, window: &[Transition]) {
         self.cut_slices(window);
         let borders = &self.borders;
@@ -235,7 +276,7 @@ impl<'t> Builder<'t> {
     /// Takes note of the state after `changes` changes at one stamp.
     fn observe(&mut self, changes: u64) {
         let Step { last, total, .. } = self.now;
-        if last <= self.tape.start_stamp {
+        if last <= self.tape.told_from() {
             self.start = total;
         }
         self.peaks.observe(Peak {
@@ -317,24 +358,25 @@ impl<'t> Builder<'t> {
         let inherited_known = self.summary.inherited_known && inherited_unknown == 0;
         // Without a byte alive at any moment, the first moment is the highest.
         let start = Peak {
-            stamp: self.tape.start_stamp,
+            stamp: self.tape.told_from(),
             bytes: self.start.bytes,
             count: self.start.count,
         };
         let none = self.allocating.first().copied().unwrap_or(false);
         let stacks = self.allocating.iter().filter(|&&used| used).count() as u64;
+        let gone = self.tape.folded.clone().unwrap_or_default();
         let summary = Summary {
-            allocs,
-            frees,
-            reallocs,
-            maps: self.maps,
-            unknown_frees,
-            implied_frees,
+            allocs: allocs.saturating_add(gone.allocs),
+            frees: frees.saturating_add(gone.frees),
+            reallocs: reallocs.saturating_add(gone.reallocs),
+            maps: self.maps.saturating_add(gone.maps),
+            unknown_frees: unknown_frees.saturating_add(gone.unknown_frees),
+            implied_frees: implied_frees.saturating_add(gone.implied_frees),
             inherited_known,
             inherited_frees,
             inherited_pool_frees,
-            bytes_allocated,
-            reuses,
+            bytes_allocated: bytes_allocated.saturating_add(gone.allocated_bytes),
+            reuses: reuses.saturating_add(gone.reuses),
             peak: peaks.first().copied().unwrap_or(start),
             end: self.now.total,
             readable_events,

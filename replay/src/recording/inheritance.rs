@@ -22,7 +22,7 @@ pub(super) struct Parent {
 
 impl Recording {
     /// What this process began with.
-    pub(super) fn inheritance(&self) -> Inheritance {
+    pub(crate) fn inheritance(&self) -> Inheritance {
         if !self.tape.is_forked() {
             return Inheritance::default();
         }
@@ -41,6 +41,14 @@ impl Recording {
     /// What was alive in this process for the child whose tape is `child`.
     fn all_at_fork(&self, child: &Tape) -> Result<Vec<Block>, Error> {
         let cuts = &child.fork_cuts;
+        if cuts.first() < self.tape.told_from() && self.tape.folded.is_some() {
+            let moment = |stamp| self.tape.header.stamp_to_ns(stamp);
+            return Err(Error::Folded {
+                path: self.tape.path.clone(),
+                asked_ns: moment(cuts.first()),
+                from_ns: moment(self.tape.told_from()),
+            });
+        }
         if cuts.is_one_moment() {
             return self.all_alive(cuts.others);
         }

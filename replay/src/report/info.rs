@@ -74,6 +74,8 @@ pub struct Info {
     not_recorded: Vec<Value>,
     executable: String,
     marks: Vec<Value>,
+    /// What is gone of the recording; null: nothing.
+    folded: Option<Value>,
     message: String,
     damaged: u64,
     unreadable_events: u64,
@@ -147,18 +149,14 @@ pub fn collect(tape: &Tape, summary: &Summary, has_index: bool) -> Info {
         tape_bytes: tape.tape_bytes,
         parent: parent(tape),
         children: child_tapes(tape),
-        not_recorded: tape
-            .children
-            .iter()
-            .filter(|child| !child.reason.is_empty())
-            .map(|child| json!({"command": child.command, "reason": child.reason}))
-            .collect(),
+        not_recorded: not_recorded(tape),
         executable: tape.process.executable.clone(),
         marks: tape
             .marks
             .iter()
             .map(|mark| json!({"name": mark.name, "at_ns": ns(mark.stamp)}))
             .collect(),
+        folded: folded(tape),
         message: end.map_or_else(String::new, |end| end.message.clone()),
         damaged: gap::damaged(tape, Some(summary)),
         unreadable_events: tape.numbered_events.saturating_sub(summary.readable_events),
@@ -169,6 +167,28 @@ fn child_tapes(tape: &Tape) -> Vec<String> {
     let children = tape.children.iter();
     let recorded = children.filter(|child| !child.tape.is_empty());
     recorded.map(|child| child.tape.clone()).collect()
+}
+
+fn not_recorded(tape: &Tape) -> Vec<Value> {
+    let children = tape.children.iter();
+    let not_recorded = children.filter(|child| !child.reason.is_empty());
+    not_recorded
+        .map(|child| json!({"command": child.command, "reason": child.reason}))
+        .collect()
+}
+
+fn folded(tape: &Tape) -> Option<Value> {
+    let folded = tape.folded.as_ref()?;
+    let ns = |stamp| tape.header.stamp_to_ns(stamp);
+    Some(json!({
+        "until_ns": ns(folded.stamp),
+        "events": folded.events,
+        "peak": {
+            "at_ns": ns(folded.high_stamp),
+            "bytes": folded.high_bytes,
+            "count": folded.high_count,
+        },
+    }))
 }
 
 fn parent(tape: &Tape) -> Option<Value> {
@@ -300,6 +320,16 @@ fn heap_lines(
             ),
         ),
     ];
+    if let Some(folded) = &tape.folded {
+        let text = format!(
+            "up to {}: {} gone; {} were alive at {}",
+            units::time(ns(folded.stamp)),
+            units::counted(folded.events, "event"),
+            heap(folded.high_bytes, folded.high_count),
+            units::time(ns(folded.high_stamp))
+        );
+        lines.insert(2, ("folded", text));
+    }
     for peak in peaks.iter().skip(1) {
         let at = units::time(ns(peak.stamp));
         lines.push(("", format!("then {} at {at}", heap(peak.bytes, peak.count))));

@@ -6,6 +6,7 @@
 
 use super::{Fault, check};
 use crate::block::{Block, Lifetime};
+use crate::history::folded;
 use crate::history::heap::{Collector, Heap};
 use crate::history::reuses;
 use crate::history::transitions::{Transition, TransitionKind, decode};
@@ -48,7 +49,7 @@ fn is_in(start: u64, size: u64, address: u64) -> bool {
 }
 
 /// For each of `addresses` the blocks that contained it, `inherited` being those that lived before
-/// the recording.
+/// the recording. Of a folded tape, what died before it was folded is gone.
 pub(crate) fn owners(
     tape: &Tape,
     index: &Index,
@@ -58,23 +59,26 @@ pub(crate) fn owners(
     let mut sorted = addresses.to_vec();
     sorted.sort_unstable();
     let sorted = sorted.as_slice();
-    let starts = starts(tape, inherited, sorted);
-    let mut windows = Windows::new(tape, None, u64::MAX).only(move |transition: &Transition| {
-        match transition.kind {
-            TransitionKind::Map | TransitionKind::Unmap => true,
-            TransitionKind::Birth | TransitionKind::Death | TransitionKind::Retag => {
-                starts.contains(&transition.address)
-            }
-        }
-    });
     let mut heap = Heap::new(tape.header.page_size, false);
     heap.preload(inherited.iter());
-    let mut found = Vec::new();
-    while let Some(window) = windows.next_window() {
-        let seen = heap.apply(&window, || Owners {
-            addresses: sorted,
-            found: Vec::new(),
+    let make = || Owners {
+        addresses: sorted,
+        found: Vec::new(),
+    };
+    let (seen, left) = folded::begin(&mut heap, tape, make);
+    let mut found: Vec<Lifetime> = seen.into_iter().flat_map(|owners| owners.found).collect();
+    let starts = starts(tape, &[inherited, &left].concat(), sorted);
+    let mut windows =
+        Windows::new(tape, tape.folded_at(), u64::MAX).only(move |transition: &Transition| {
+            match transition.kind {
+                TransitionKind::Map | TransitionKind::Unmap => true,
+                TransitionKind::Birth | TransitionKind::Death | TransitionKind::Retag => {
+                    starts.contains(&transition.address)
+                }
+            }
         });
+    while let Some(window) = windows.next_window() {
+        let seen = heap.apply(&window, make);
         found.extend(seen.into_iter().flat_map(|owners| owners.found));
     }
     check(index, &windows.damaged)?;
@@ -97,7 +101,7 @@ pub(crate) fn owners(
 }
 
 /// The addresses of the blocks that contain one of `addresses`, which are sorted.
-fn starts(tape: &Tape, inherited: &[Block], addresses: &[u64]) -> FxHashSet<u64> {
+fn starts(tape: &Tape, before: &[Block], addresses: &[u64]) -> FxHashSet<u64> {
     let born = tape
         .event_streams
         .par_iter()
@@ -112,7 +116,7 @@ fn starts(tape: &Tape, inherited: &[Block], addresses: &[u64]) -> FxHashSet<u64>
         });
     let mut starts: FxHashSet<u64> = born.collect::<Vec<u64>>().into_iter().collect();
     let is_asked = |block: &&Block| is_any_in(block.address, block.size, addresses);
-    let inherited = inherited.iter().filter(is_asked);
-    starts.extend(inherited.map(|block| block.address));
+    let before = before.iter().filter(is_asked);
+    starts.extend(before.map(|block| block.address));
     starts
 }

@@ -91,6 +91,12 @@ impl Gate {
         !matches!(self.limit, Limit::Amount(_))
     }
 
+    /// True when it can be judged by the heap at one moment.
+    #[must_use]
+    pub fn is_of_one_moment(&self) -> bool {
+        self.metric != Metric::Allocations && !self.is_of_growth()
+    }
+
     /// True when the limit is a part of what there was.
     #[must_use]
     pub fn is_of_percent(&self) -> bool {

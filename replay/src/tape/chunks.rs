@@ -5,7 +5,9 @@
 
 use heaptape_format::chunk::{ChunkKind, FLAG_MUST_UNDERSTAND, NO_STREAM};
 use heaptape_format::error::{DecodeError, DecodeErrorKind};
+use heaptape_format::left::left;
 use heaptape_format::scan::{Damage, Found, FoundChunk, Scan};
+use heaptape_format::tables::{Folded, records};
 
 /// A chunk of events with its place in its stream.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +41,8 @@ pub(super) struct ChunkList {
 }
 
 impl ChunkList {
-    /// Scans `bytes`, a whole tape whose header ends at `start`.
+    /// Scans `bytes`, a whole tape whose header ends at `start`. The numbers of the chunks are for
+    /// [`ChunkList::check_sequence`] to look at.
     pub(super) fn scan(bytes: &[u8], start: usize) -> Self {
         let mut list = Self::default();
         for found in Scan::new(bytes, start) {
@@ -48,17 +51,16 @@ impl ChunkList {
                 Found::Damage(damage) => list.damage.push(damage),
             }
         }
-        list.check_sequence(start as u64);
         list
     }
 
     /// Finds where chunks are gone altogether. A gap in the numbers beside damage of the file is
     /// that damage's; chunks may stand in any order.
-    fn check_sequence(&mut self, start: u64) {
+    pub(super) fn check_sequence(&mut self, start: u64, folded: Option<&Folded>) {
         let places = self.chunks.iter().map(|c| (c.header.sequence, c.offset));
         let mut places: Vec<(u64, u64)> = places.collect();
         places.sort_unstable();
-        let (mut wanted, mut before) = (0, start);
+        let (mut wanted, mut before) = (folded.map_or(0, |folded| folded.sequence), start);
         let mut gaps = Vec::new();
         for (sequence, offset) in places {
             if sequence > wanted {
@@ -80,6 +82,18 @@ impl ChunkList {
         self.damage.extend(gaps);
     }
 
+    /// The record that says that the tape is folded. Damage of it is found with that of the other
+    /// tables that are not decoded.
+    pub(super) fn folded(&self, bytes: &[u8]) -> Option<Folded> {
+        let mut payload = Vec::new();
+        let mut all = self.of_kind(ChunkKind::FOLDED).filter_map(|chunk| {
+            chunk.payload(bytes, &mut payload).ok()?;
+            records::<Folded>(&payload, chunk.header.count).ok()?.pop()
+        });
+        let first = all.next();
+        all.last().or(first)
+    }
+
     /// The first chunk that must be understood and is not known here.
     pub(super) fn not_understood(&self) -> Option<&FoundChunk> {
         self.chunks.iter().find(|chunk| {
@@ -95,23 +109,31 @@ impl ChunkList {
             .filter(move |chunk| chunk.header.kind == kind)
     }
 
-    /// Checks the payloads that are not decoded when a tape is opened, but for events: symbols,
-    /// totals and kinds that this version does not know.
+    /// Checks the payloads that are not decoded with the tables, but for events: symbols, totals,
+    /// those of folded tapes and kinds that this version does not know.
     pub(super) fn check_others(&mut self, bytes: &[u8]) {
-        let skipped = [ChunkKind::SYMBOLS, ChunkKind::TOTALS];
+        let skipped = [
+            ChunkKind::SYMBOLS,
+            ChunkKind::TOTALS,
+            ChunkKind::FOLDED,
+            ChunkKind::LEFT,
+        ];
         let is_other = |kind: ChunkKind| skipped.contains(&kind) || !kind.is_known();
         let mut payload = Vec::new();
         for chunk in &self.chunks {
             if is_other(chunk.header.kind)
-                && let Err(error) = chunk.payload(bytes, &mut payload)
+                && let Err(error) = chunk
+                    .payload(bytes, &mut payload)
+                    .and_then(|()| check_folded(chunk, &payload))
             {
                 self.damage.push(damaged_chunk(chunk, error));
             }
         }
     }
 
-    /// The event chunks of each stream. A chunk that repeats events of another is left out.
-    pub(super) fn streams(&mut self) -> Vec<StreamChunks> {
+    /// The event chunks of each stream. A chunk that repeats events of another is left out. Those
+    /// of a folded tape do not begin with a stream's first event.
+    pub(super) fn streams(&mut self, is_folded: bool) -> Vec<StreamChunks> {
         let mut events: Vec<FoundChunk> = self.of_kind(ChunkKind::EVENTS).copied().collect();
         events.sort_by_key(|chunk| (chunk.header.stream, chunk.header.first, chunk.offset));
         let mut streams: Vec<StreamChunks> = Vec::new();
@@ -122,7 +144,7 @@ impl ChunkList {
                 .last()
                 .is_none_or(|last| last.stream != header.stream)
             {
-                next_event = 0;
+                next_event = if is_folded { header.first } else { 0 };
             }
             let before = next_event;
             if header.stream == NO_STREAM || header.first < next_event {
@@ -142,6 +164,17 @@ impl ChunkList {
         }
         streams
     }
+}
+
+/// Decodes what only folded tapes have.
+fn check_folded(chunk: &FoundChunk, payload: &[u8]) -> Result<(), DecodeError> {
+    let count = chunk.header.count;
+    let checked = match chunk.header.kind {
+        ChunkKind::FOLDED => records::<Folded>(payload, count).map(|_| ()),
+        ChunkKind::LEFT => left(payload, count).map(|_| ()),
+        _ => Ok(()),
+    };
+    checked.map_err(|error| error.at(chunk.offset))
 }
 
 fn append(streams: &mut Vec<StreamChunks>, found: FoundChunk) {

@@ -30,6 +30,12 @@ impl ForkCuts {
         self.streams.get(&stream).copied().unwrap_or(self.others)
     }
 
+    /// The first of all.
+    pub(crate) fn first(&self) -> u64 {
+        let streams = self.streams.values().copied();
+        streams.min().unwrap_or(u64::MAX).min(self.others)
+    }
+
     /// The last of all.
     pub(crate) fn last(&self) -> u64 {
         let streams = self.streams.values().copied();

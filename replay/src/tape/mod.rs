@@ -21,11 +21,13 @@ use crate::block::{StackId, StreamId};
 use crate::error::Error;
 use chunks::{ChunkList, StreamChunks, damaged_chunk};
 use fork_cuts::ForkCuts;
+use heaptape_format::left::{Left, left};
 use heaptape_format::scan::{Damage, FoundChunk};
 use heaptape_format::stack::Frame;
 use heaptape_format::symbols::Symbol;
 use heaptape_format::tables::{
-    Child, ClockPair, CodeObject, Domain, End, Lost, Mark, Module, Process, ResidentSample, Stream,
+    Child, ClockPair, CodeObject, Domain, End, Folded, Lost, Mark, Module, Process, ResidentSample,
+    Stream,
 };
 use heaptape_format::{ChunkKind, TapeHeader};
 use open::Bytes;
@@ -75,6 +77,8 @@ pub struct Tape {
     pub domains: Vec<Domain>,
     /// Forked: where the streams of the parent's tape stood.
     pub(crate) fork_cuts: ForkCuts,
+    /// The events up to a moment are gone, and what they added up to; None: the tape has them all.
+    pub folded: Option<Folded>,
     /// What could not be read but for events, by offset. Damaged events are found when they are
     /// decoded: see [`Tape::verify`].
     pub damage: Vec<Damage>,
@@ -139,6 +143,8 @@ impl Tape {
                 source,
             })?;
         let mut list = ChunkList::scan(&bytes, header_bytes);
+        let folded = list.folded(&bytes);
+        list.check_sequence(header_bytes as u64, folded.as_ref());
         if let Some(chunk) = list.not_understood() {
             return Err(Error::UnknownChunk {
                 path: path.to_owned(),
@@ -147,18 +153,15 @@ impl Tape {
             });
         }
         let tables = Tables::read(&bytes, &mut list);
-        let event_streams = list.streams();
+        let event_streams = list.streams(folded.is_some());
         let stacks = stacks(&bytes, &mut list);
         list.check_others(&bytes);
-        Ok(Self::assemble(
-            path,
-            bytes,
-            header,
-            list,
-            tables,
-            event_streams,
-            stacks,
-        ))
+        let tape = Self::assemble(path, bytes, header, list, tables, event_streams, stacks);
+        Ok(Self {
+            numbered_events: tape.numbered_events(folded.as_ref()),
+            folded,
+            ..tape
+        })
     }
 
     fn assemble(
@@ -177,11 +180,6 @@ impl Tape {
             .map(|chunk| chunk.stamp_last)
             .max();
         let end = tables.end.as_ref().map(|end| end.stamp);
-        // Chunks at the end of a stream may be gone: the end tells how many events there were.
-        let written = tables.end.as_ref().map_or(0, |end| {
-            let counts = [end.allocs, end.frees, end.reallocs, end.maps];
-            counts.into_iter().fold(0, u64::saturating_add)
-        });
         // What the sampler wrote behind the end is no part of the run; a later event is.
         let end_stamp = end
             .unwrap_or(tables.stamp_last)
@@ -211,13 +209,51 @@ impl Tape {
             end_stamp,
             duration_stamp: end_stamp - start_stamp,
             tape_bytes: bytes.len() as u64,
-            numbered_events: list.numbered_events.max(written),
+            numbered_events: list.numbered_events,
+            folded: None,
             chunks: list.chunks,
             event_streams,
             own_counts: stacks.counts(),
             stacks,
             bytes,
         }
+    }
+
+    /// Events that there are by the chunks' numbers, and by the end's count: chunks at the end of a
+    /// stream may be gone.
+    fn numbered_events(&self, folded: Option<&Folded>) -> u64 {
+        let gone = folded.map_or(0, |folded| folded.events);
+        let written = self.end.as_ref().map_or(0, |end| {
+            let counts = [end.allocs, end.frees, end.reallocs, end.maps];
+            counts.into_iter().fold(0, u64::saturating_add)
+        });
+        self.numbered_events.max(written.saturating_sub(gone))
+    }
+
+    /// The first moment that the tape tells of: its image's start, or where it was folded.
+    #[must_use]
+    pub fn told_from(&self) -> u64 {
+        let folded = self.folded.as_ref().map_or(0, |folded| folded.stamp);
+        folded.max(self.start_stamp)
+    }
+
+    /// Every event that counts is behind this stamp; None: all do. A folded tape that has others
+    /// has them by a defect of its writer.
+    pub(crate) fn folded_at(&self) -> Option<u64> {
+        self.folded.as_ref().map(|folded| folded.stamp)
+    }
+
+    /// What the events that are gone left behind. What cannot be read is left out.
+    pub(crate) fn left(&self) -> Vec<Left> {
+        let chunks = self.chunks.iter();
+        let chunks = chunks.filter(|chunk| chunk.header.kind == ChunkKind::LEFT);
+        let (mut all, mut payload) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            if chunk.payload(&self.bytes, &mut payload).is_ok() {
+                all.extend(left(&payload, chunk.header.count).unwrap_or_default());
+            }
+        }
+        all
     }
 
     /// The frames of a stack, the most recent first.

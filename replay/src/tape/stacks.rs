@@ -44,7 +44,7 @@ pub(crate) struct StackTable {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamStacks<'a>(&'a [Run]);
 
-impl StreamStacks<'_> {
+impl<'a> StreamStacks<'a> {
     /// The stack of a node; [`StackId::NONE`] when the node is not in the tape.
     #[inline]
     pub(crate) fn get(self, node: u32) -> StackId {
@@ -58,6 +58,14 @@ impl StreamStacks<'_> {
             run.ids.get(usize::try_from(node - run.first).ok()?)
         });
         found.copied().unwrap_or(StackId::NONE)
+    }
+
+    /// Every stack with a node that stands for it.
+    pub(crate) fn nodes(self) -> impl Iterator<Item = (StackId, u32)> + 'a {
+        self.0.iter().flat_map(|run| {
+            let nodes = (run.first..).map(|node| u32::try_from(node).unwrap_or(0));
+            run.ids.iter().copied().zip(nodes)
+        })
     }
 }
 

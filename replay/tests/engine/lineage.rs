@@ -15,14 +15,14 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Three generations: a process, its child and its grandchild.
-struct Family {
-    folder: TempDir,
-    histories: Vec<History>,
-    cuts: Vec<u64>,
+pub struct Family {
+    pub folder: TempDir,
+    pub histories: Vec<History>,
+    pub cuts: Vec<u64>,
 }
 
 /// The tapes are `p0.tape`, `p1.tape` and `p2.tape`.
-fn family(before: &[Vec<Step>], after: &[Vec<Step>]) -> Family {
+pub fn family(before: &[Vec<Step>], after: &[Vec<Step>]) -> Family {
     let folder = tempfile::tempdir().unwrap();
     let mut generation = Simulation::new(2, false);
     let (mut histories, mut cuts) = (Vec::new(), vec![0]);

@@ -10,6 +10,7 @@
 mod answers;
 mod damage;
 mod errors;
+mod folding;
 mod harness;
 mod independence;
 mod index_file;
