@@ -6,6 +6,7 @@
 
 use crate::clock::{Clock, clock_ns};
 use crate::error::DrainError;
+use crate::folding::SizeLimit;
 use crate::lineage::Amendment;
 use crate::names::Names;
 use crate::outcome::{Image, Outcome};
@@ -69,6 +70,8 @@ pub struct Drainer {
     /// Every image that was met, by slot and generation.
     pub(crate) images: FxHashMap<(u32, u32), Image>,
     pub(crate) outcome: Outcome,
+    /// How long tapes may become; None: as long as they like.
+    pub(crate) limit: Option<SizeLimit>,
     /// Tapes that another drainer left.
     pub(crate) recovered: Vec<Recovered>,
     pub(crate) moments: Moments,
@@ -127,6 +130,7 @@ impl Drainer {
             streams: Vec::new(),
             images: FxHashMap::default(),
             outcome: Outcome::default(),
+            limit: None,
             recovered: Vec::new(),
             moments: Moments::default(),
             amendments: Vec::new(),
@@ -238,6 +242,7 @@ impl Drainer {
         let since = now - std::mem::replace(&mut self.moments.pass, now);
         self.discover(now);
         self.seal(now);
+        self.tend_folds();
         self.tend_pool();
         self.sample(now);
         self.end_processes();

@@ -70,6 +70,7 @@ impl Drainer {
     /// An image that made no event and has nothing else to say gets no tape: what it said of itself
     /// is given up with its streams.
     pub(crate) fn end_process(&mut self, index: u32) {
+        self.settle(index);
         self.discover_streams();
         self.name_children(index);
         if self.deserves_tape(index) {

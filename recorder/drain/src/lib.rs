@@ -10,8 +10,10 @@
 //! | [`drainer`] | one pass after another: start here |
 //! | `discover` | new images and streams |
 //! | `seal` | words of the rings become chunks of tapes |
+//! | `oldest_first` | sealing where tapes must stay under a size |
 //! | `pool` | memory for the rings, ahead of demand |
 //! | `epoch` | cuts through all threads |
+//! | `folding`, `cuts` | tapes that stay under a size |
 //! | `ending` | images that are gone: last events, exit, lineage |
 //! | `lineage` | parents and children |
 //! | `silent` | images that get no tape |
@@ -35,15 +37,18 @@
 mod ancestors;
 pub mod clock;
 mod code;
+mod cuts;
 mod discover;
 pub mod drainer;
 mod ending;
 mod epoch;
 pub mod error;
+mod folding;
 pub mod left;
 mod lineage;
 pub mod names;
 pub mod notes;
+mod oldest_first;
 pub mod outcome;
 pub mod outside;
 mod pool;
@@ -62,6 +67,7 @@ pub mod tape_file;
 
 pub use drainer::Drainer;
 pub use error::DrainError;
+pub use folding::{FoldJob, SizeLimit};
 pub use left::{LeftSession, LeftState, left_sessions};
 pub use names::Names;
 pub use outcome::{LOST, NOT_STARTED, Outcome, TapeOutcome};

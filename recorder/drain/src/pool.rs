@@ -23,9 +23,13 @@ impl Drainer {
         if ready < CHUNKS_AT_EASE && self.session.grow(ready as usize * 2) {
             return;
         }
-        for index in 0..self.streams.len() as u32 {
-            if self.gives_back(index) {
-                self.seal_stream(index, 1);
+        if self.limit.is_some() {
+            self.seal_within_limit(true);
+        } else {
+            for index in 0..self.streams.len() as u32 {
+                if self.gives_back(index) {
+                    self.seal_stream(index, 1);
+                }
             }
         }
         self.chunks_used = self.count_used();

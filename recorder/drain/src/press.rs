@@ -1,5 +1,6 @@
 //! The encoders and buffers that all streams share, since one stream is sealed at a time.
 
+use crate::stream::EVENTS_PER_CHUNK;
 use crate::tape::EventCounts;
 use heaptape_format::chunk::ChunkEncoder;
 use heaptape_format::event::EventEncoder;
@@ -14,6 +15,8 @@ const ZSTD_LEVEL: i32 = 1;
 pub struct Press {
     /// Events of the chunk that is being made.
     pub events: EventEncoder,
+    /// So many at most.
+    pub events_max: u32,
     /// What they are.
     pub counts: EventCounts,
     /// Makes chunks of payloads.
@@ -54,6 +57,7 @@ impl Press {
     pub fn new() -> Self {
         Self {
             events: EventEncoder::new(),
+            events_max: EVENTS_PER_CHUNK,
             counts: EventCounts::default(),
             chunks: ChunkEncoder::new(ZSTD_LEVEL),
             nodes: Vec::new(),

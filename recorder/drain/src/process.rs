@@ -3,6 +3,7 @@
 //! In: a process slot and what the kernel says. Out: table records and the tape's last chunk.
 
 use crate::clock::Clock;
+use crate::folding::Folding;
 use crate::notes::Notes;
 use crate::press::Press;
 use crate::process_info::{self, MemoryProbe, ProcessHandle, ResidentProbe, Stat, path_text};
@@ -108,6 +109,8 @@ pub struct ProcessState {
     pub written: FxHashMap<u32, Written>,
     /// Epochs written, and the events in the tape then.
     pub epochs: (u32, u64),
+    /// How the tape is kept under a size.
+    pub(crate) folding: Folding,
     /// None: hidden from us, or gone.
     pub handle: Option<ProcessHandle>,
     probe: Option<ResidentProbe>,
@@ -151,6 +154,7 @@ impl ProcessState {
             faults: 0,
             written: FxHashMap::default(),
             epochs: (0, 0),
+            folding: Folding::default(),
             probe: live.and_then(ResidentProbe::open),
             memory: live.and_then(MemoryProbe::open).into_iter().collect(),
             handle,

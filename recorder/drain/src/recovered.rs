@@ -6,6 +6,7 @@
 
 use crate::drainer::Drainer;
 use crate::error::DrainError;
+use crate::folding::remove_left;
 use crate::lineage::file_name;
 use crate::names::Names;
 use crate::notes::Known;
@@ -18,7 +19,7 @@ use crate::tape_file::TapeFile;
 use heaptape_format::chunk::ChunkKind;
 use heaptape_format::event::EventReader;
 use heaptape_format::scan::{Found, FoundChunk, Scan};
-use heaptape_format::tables::{CodeObject, Epoch, Process, Record, records};
+use heaptape_format::tables::{CodeObject, Epoch, Folded, Process, Record, records};
 use heaptape_format::{DecodeError, TapeHeader};
 use heaptape_session::layout::state;
 use heaptape_session::sync::Ordering;
@@ -130,6 +131,12 @@ impl Recovered {
                 let stream = self.streams.entry(header.stream).or_default();
                 let next = header.first + u64::from(header.count);
                 stream.nodes = u32::try_from(next - 1).unwrap_or(u32::MAX);
+            }
+            ChunkKind::FOLDED => {
+                let found: Vec<Folded> = records_of(payload, header.count)?;
+                found
+                    .iter()
+                    .for_each(|folded| self.counts.add_folded(folded));
             }
             ChunkKind::MARKS => self.known.marks.extend(records_of(payload, header.count)?),
             ChunkKind::LOST => {
@@ -252,9 +259,12 @@ fn is_empty(path: &Path) -> bool {
 /// The tapes of the session in `folder`.
 fn find(folder: &Path, session_id: &[u8; 16]) -> Vec<Recovered> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
-    entries
-        .filter_map(|entry| Recovered::read(&entry.ok()?.path(), session_id))
-        .collect()
+    let found = entries.filter_map(|entry| Recovered::read(&entry.ok()?.path(), session_id));
+    let found: Vec<Recovered> = found.collect();
+    for tape in &found {
+        remove_left(&tape.path, &tape.header.tape_id);
+    }
+    found
 }
 
 impl Drainer {

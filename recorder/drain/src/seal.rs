@@ -22,6 +22,17 @@ use std::io;
 /// A sealed chunk takes at least about this many words, unless there are no more.
 const WORDS_PER_ROUND: u64 = WORDS_PER_CHUNK / 2;
 
+/// What was seen of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// Of its slot.
+    pub(crate) phase: u64,
+    /// Words that wait.
+    pub(crate) pending: u64,
+    /// See [`StreamState::taken_until`](crate::stream::StreamState::taken_until).
+    pub(crate) taken_until: u64,
+}
+
 impl Drainer {
     /// Seals what is due.
     pub(crate) fn seal(&mut self, now: u64) {
@@ -32,12 +43,11 @@ impl Drainer {
         } else {
             None
         };
-        let hurry = self.is_awaited(self.count_used());
         self.busy = false;
-        for index in 0..self.streams.len() as u32 {
-            // In a hurry, only what gives chunks back is worth a chunk of the tape.
-            let due = all || hurry && self.gives_back(index);
-            self.tend_stream(index, due);
+        if self.limit.is_some() {
+            self.seal_within_limit(all);
+        } else {
+            self.seal_streams(all);
         }
         self.seal_missed_modules();
         if all {
@@ -50,29 +60,22 @@ impl Drainer {
         }
     }
 
+    /// Seals the streams that are due; `all`: those with anything that waits.
+    fn seal_streams(&mut self, all: bool) {
+        let hurry = self.is_awaited(self.count_used());
+        for index in 0..self.streams.len() as u32 {
+            // In a hurry, only what gives chunks back is worth a chunk of the tape.
+            let due = all || hurry && self.gives_back(index);
+            self.tend_stream(index, due);
+        }
+    }
+
     /// Looks at one stream and seals it when it is due.
     fn tend_stream(&mut self, index: u32, due: bool) {
-        let Some(Some(stream)) = self.streams.get_mut(index as usize) else {
+        let Some(Look { phase, pending, .. }) = self.look_at(index) else {
             return;
         };
-        let memory = &self.session.map;
-        // The phase first: when it says FINISHED, everything is published.
-        let phase = memory
-            .stream(index)
-            .map_or(phase::FREE, |slot| stream_owner(slot).phase);
-        let pending = stream.pending(memory);
-        let owner = self.processes.get(stream.process as usize);
-        let has_tape = owner.is_some_and(|owner| owner.as_ref().is_some_and(|p| p.tape.is_some()));
-        // Who the image is alone makes no tape: it waits for the first event, or for the end.
-        let is_silent = pending > 0 && !has_tape && !stream.has_news(memory);
-        if pending == 0 || is_silent {
-            stream.idle_passes = stream.idle_passes.saturating_add(1);
-        } else {
-            self.busy = true;
-            stream.idle_passes = 0;
-        }
         match phase {
-            _ if is_silent => {}
             phase::FINISHED => {
                 self.seal_modules_first(index);
                 self.end_stream(index);
@@ -86,10 +89,41 @@ impl Drainer {
         }
     }
 
+    /// What waits in one stream; None for one that waits itself.
+    pub(crate) fn look_at(&mut self, index: u32) -> Option<Look> {
+        let holds = {
+            let stream = self.streams.get(index as usize)?.as_ref()?;
+            self.holds(stream.process)
+        };
+        let stream = self.streams.get_mut(index as usize)?.as_mut()?;
+        let memory = &self.session.map;
+        // The phase first: when it says FINISHED, everything is published.
+        let phase = memory
+            .stream(index)
+            .map_or(phase::FREE, |slot| stream_owner(slot).phase);
+        let pending = stream.pending(memory);
+        let owner = self.processes.get(stream.process as usize);
+        let has_tape = owner.is_some_and(|owner| owner.as_ref().is_some_and(|p| p.tape.is_some()));
+        // Who the image is alone makes no tape: it waits for the first event, or for the end.
+        let is_silent = pending > 0 && !has_tape && !stream.has_news(memory);
+        if pending == 0 || is_silent {
+            stream.idle_passes = stream.idle_passes.saturating_add(1);
+        } else {
+            // Only time helps a tape that holds.
+            self.busy |= !holds;
+            stream.idle_passes = 0;
+        }
+        (!is_silent).then(|| Look {
+            phase,
+            pending,
+            taken_until: stream.taken_until(),
+        })
+    }
+
     /// Seals what the other threads of the process have, as long as its tape has no module: the
     /// first thread told of most of them and may make no further event for hours. A tape that is
     /// cut, or whose disk is full, would have no names.
-    fn seal_modules_first(&mut self, index: u32) {
+    pub(crate) fn seal_modules_first(&mut self, index: u32) {
         let stream = self.streams.get(index as usize).and_then(Option::as_ref);
         let Some(owner) = stream.map(|stream| stream.process) else {
             return;
@@ -101,14 +135,14 @@ impl Drainer {
     }
 
     /// Seals what waits in the rings of process slot `owner`, but in the stream `left_out`.
-    fn seal_streams_of(&mut self, owner: u32, left_out: Option<u32>) {
+    pub(crate) fn seal_streams_of(&mut self, owner: u32, left_out: Option<u32>) {
         for index in 0..self.streams.len() as u32 {
             let stream = self.streams.get_mut(index as usize);
             let is_theirs = stream
                 .and_then(Option::as_mut)
                 .is_some_and(|stream| stream.process == owner);
             if is_theirs && Some(index) != left_out && self.pending(index) > 0 {
-                self.seal_rounds(index, 1);
+                self.seal_rounds(index, 1, u64::MAX);
             }
         }
     }
@@ -122,7 +156,7 @@ impl Drainer {
         }
     }
 
-    fn take_lack(&mut self, owner: u32) -> bool {
+    pub(crate) fn take_lack(&mut self, owner: u32) -> bool {
         let process = self.processes.get_mut(owner as usize);
         process
             .and_then(Option::as_mut)
@@ -137,19 +171,19 @@ impl Drainer {
         let Some(owner) = stream.map(|stream| stream.process) else {
             return;
         };
-        self.seal_rounds(index, words);
+        self.seal_rounds(index, words, u64::MAX);
         if self.take_lack(owner) {
             self.seal_streams_of(owner, Some(index));
-            self.seal_rounds(index, words);
+            self.seal_rounds(index, words, u64::MAX);
         }
     }
 
-    /// As [`Drainer::seal_stream`], up to a chunk that lacks a module.
-    fn seal_rounds(&mut self, index: u32, words: u64) {
+    /// As [`Drainer::seal_stream`], up to a chunk that lacks a module, and `most` chunks at most.
+    pub(crate) fn seal_rounds(&mut self, index: u32, words: u64, most: u64) {
         let Some(mut stream) = self.streams.get_mut(index as usize).and_then(Option::take) else {
             return;
         };
-        let mut rounds = stream.pending(&self.session.map) / WORDS_PER_ROUND + 1;
+        let mut rounds = (stream.pending(&self.session.map) / WORDS_PER_ROUND + 1).min(most);
         let owner = stream.process as usize;
         if let Some(mut process) = self.processes.get_mut(owner).and_then(Option::take) {
             if process.tape.is_none() && !stream.has_news(&self.session.map) {
@@ -157,6 +191,10 @@ impl Drainer {
             }
             while rounds > 0 && stream.pending(&self.session.map) >= words {
                 rounds -= 1;
+                if self.tape_holds(&process) {
+                    process.folding.is_behind = true;
+                    break;
+                }
                 self.ensure_tape(&mut process);
                 let ProcessState { notes, tape, .. } = &mut *process;
                 let Some(tape) = tape else { break };
@@ -212,7 +250,7 @@ impl Drainer {
         free_stream(memory, index);
     }
 
-    fn pending(&mut self, index: u32) -> u64 {
+    pub(crate) fn pending(&mut self, index: u32) -> u64 {
         let stream = self
             .streams
             .get_mut(index as usize)

@@ -114,6 +114,18 @@ impl StreamState {
         self.facts.thread_id
     }
 
+    /// No event that was not taken yet has a smaller stamp.
+    #[must_use]
+    pub fn taken_until(&self) -> u64 {
+        self.last_stamp.max(self.facts.stamp)
+    }
+
+    /// Words that were taken.
+    #[must_use]
+    pub fn consumed(&self) -> u64 {
+        self.consumer.consumed()
+    }
+
     /// Words that wait.
     pub fn pending<M: Memory>(&mut self, memory: &M) -> u64 {
         self.consumer.pending(memory)
@@ -170,7 +182,7 @@ impl StreamState {
         let first_node = self.nodes.max(self.written_nodes) + 1;
         press.nodes.clear();
         let mut words = 0;
-        while press.events.len() < EVENTS_PER_CHUNK && press.nodes.len() < NODES_PER_CHUNK {
+        while press.events.len() < press.events_max && press.nodes.len() < NODES_PER_CHUNK {
             let taken = self.take_words(memory, clock, press, notes);
             if taken == 0 {
                 break;
@@ -210,10 +222,10 @@ impl StreamState {
         words.0.clear();
         let count = self.consumer.words(memory, &mut words);
         let mut at = 0;
-        while press.events.len() < EVENTS_PER_CHUNK {
+        while press.events.len() < press.events_max {
             at += self.take_short(words.0.get(at..).unwrap_or_default(), clock, press);
             let rest = words.0.get(at..).unwrap_or_default();
-            if rest.is_empty() || press.events.len() >= EVENTS_PER_CHUNK {
+            if rest.is_empty() || press.events.len() >= press.events_max {
                 break;
             }
             let Some((record, taken)) = decode(rest) else {
@@ -257,7 +269,7 @@ impl StreamState {
         let (shift, nodes) = (clock.shift(), self.nodes);
         let (mut at, mut last_stamp) = (0, self.last_stamp);
         let (mut frees, mut allocs, mut bytes) = (0u64, 0u64, 0u64);
-        let room = EVENTS_PER_CHUNK.saturating_sub(press.events.len());
+        let room = press.events_max.saturating_sub(press.events.len());
         for _ in 0..EVENTS_AHEAD.min(room as usize) {
             let short = words.get(at..).and_then(decode_short);
             let stamp_of = |ticks: u64| (ticks >> shift).max(last_stamp);

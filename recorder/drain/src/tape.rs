@@ -10,9 +10,9 @@ use crate::press::Press;
 use crate::tape_file::TapeFile;
 use heaptape_format::chunk::{ChunkInfo, ChunkKind, NO_STREAM};
 use heaptape_format::event::OperationKind;
-use heaptape_format::header::{PYTHON_FRAMES, RETAGS};
+use heaptape_format::header::{FOLDED, PYTHON_FRAMES, RETAGS};
 use heaptape_format::tables::{
-    End, Frame, Lost, LostReason, Record, StackNode, Totals, put_record, put_records,
+    End, Folded, Frame, Lost, LostReason, Record, StackNode, Totals, put_record, put_records,
     put_stack_nodes,
 };
 use heaptape_format::{DecodeError, TapeHeader};
@@ -60,6 +60,23 @@ impl EventCounts {
         self.allocs += allocs;
         self.frees += frees;
         self.allocated_bytes = self.allocated_bytes.saturating_add(bytes);
+    }
+
+    /// Counts the events that an earlier fold took out of the tape.
+    pub fn add_folded(&mut self, folded: &Folded) {
+        let others = [folded.allocs, folded.reallocs, folded.maps, folded.reuses];
+        let others = others.into_iter().fold(0, u64::saturating_add);
+        for (count, more) in [
+            (&mut self.allocs, folded.allocs),
+            // Of known blocks or not.
+            (&mut self.frees, folded.events.saturating_sub(others)),
+            (&mut self.reallocs, folded.reallocs),
+            (&mut self.maps, folded.maps),
+            (&mut self.retags, folded.reuses),
+            (&mut self.allocated_bytes, folded.allocated_bytes),
+        ] {
+            *count = count.saturating_add(more);
+        }
     }
 
     /// Adds `other` to it.
@@ -185,6 +202,35 @@ impl TapeWriter {
     #[must_use]
     pub fn full(&self) -> Option<&str> {
         self.full.as_deref()
+    }
+
+    /// Bytes of its file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.file.as_ref().map_or(0, TapeFile::bytes)
+    }
+
+    /// Takes nothing more, because of `reason`.
+    pub fn fill_up(&mut self, reason: String) {
+        self.full.get_or_insert(reason);
+    }
+
+    /// Puts the file at `path`, in which the first `bytes` bytes of this tape are folded and the
+    /// header is missing, into their place.
+    ///
+    /// # Errors
+    /// As reading, writing and renaming files: the tape is as before.
+    pub fn replace_beginning(&mut self, bytes: u64, path: &Path) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let mut header = self.header.clone();
+        header.must_understand |= FOLDED;
+        self.out.clear();
+        header.encode(&mut self.out);
+        file.replace_beginning(bytes, path, &self.out)?;
+        self.header = header;
+        Ok(())
     }
 
     /// States in the header that the tape has something that a reader must understand.

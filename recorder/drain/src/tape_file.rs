@@ -19,6 +19,9 @@ const END_RESERVE: u64 = 16 << 10;
 const STEP_MIN: u64 = 256 << 10;
 const STEP_MAX: u64 = 32 << 20;
 
+/// What is copied from one file to another at once.
+const COPY_BYTES: usize = 256 << 10;
+
 /// Others who write hold the lock for moments: they add symbols.
 const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -160,6 +163,36 @@ impl TapeFile {
     /// As writing a file.
     pub fn replace_header(&self, header: &[u8]) -> io::Result<()> {
         self.file.write_all_at(header, 0)
+    }
+
+    /// Goes on in the file at `path`, which holds what the first `bytes` bytes of this one say, under
+    /// `header`: what stands behind those here is put behind it, and it takes this one's name.
+    ///
+    /// # Errors
+    /// As reading, writing and renaming files: this file is as before.
+    pub fn replace_beginning(&mut self, bytes: u64, path: &Path, header: &[u8]) -> io::Result<()> {
+        if self.is_lost() {
+            return Err(io::Error::other("the tape was moved or replaced"));
+        }
+        let length = std::fs::symlink_metadata(path)?.len();
+        let mut new = Self {
+            limit: self.limit,
+            ..Self::append_to(path, length)?
+        };
+        let mut piece = vec![0; COPY_BYTES];
+        let mut at = bytes;
+        while at < self.bytes {
+            let count = (self.bytes - at).min(COPY_BYTES as u64) as usize;
+            let piece = piece.get_mut(..count).unwrap_or_default();
+            self.file.read_exact_at(piece, at)?;
+            new.append(piece)?;
+            at += count as u64;
+        }
+        new.replace_header(header)?;
+        std::fs::rename(path, &self.path)?;
+        new.path.clone_from(&self.path);
+        *self = new;
+        Ok(())
     }
 
     /// As [`TapeFile::append`], from the room that was kept.
@@ -313,6 +346,40 @@ mod tests {
         file.finish();
         let content = std::fs::read(&path).unwrap();
         assert_eq!((content.len(), content[99], content[100]), (110, 1, 2));
+    }
+
+    #[test]
+    fn a_beginning_is_replaced_under_the_same_name() {
+        let (folder, mut file) = small(u64::MAX);
+        file.append(&[1; 100]).unwrap();
+        let tail: Vec<u8> = (0..600_000u32).map(|number| number as u8).collect();
+        file.append(&tail).unwrap();
+        let path = folder.path().join("x.tape");
+        let other = folder.path().join("other");
+        std::fs::write(&other, [0; 40]).unwrap();
+        file.replace_beginning(100, &other, &[7; 8]).unwrap();
+        file.append(&[2; 10]).unwrap();
+        assert_eq!((file.path(), file.bytes()), (&*path, 600_050));
+        file.finish();
+        assert!(!other.exists());
+        let content = std::fs::read(&path).unwrap();
+        assert_eq!(content[..8], [7; 8]);
+        assert_eq!(content[8..40], [0; 32]);
+        assert_eq!(content[40..600_040], tail);
+        assert_eq!(content[600_040..], [2; 10]);
+    }
+
+    #[test]
+    fn a_tape_that_was_taken_away_stays_away() {
+        let (folder, mut file) = small(u64::MAX);
+        file.append(&[1; 100]).unwrap();
+        let path = folder.path().join("x.tape");
+        std::fs::remove_file(&path).unwrap();
+        let other = folder.path().join("other");
+        std::fs::write(&other, [0; 40]).unwrap();
+        file.replace_beginning(100, &other, &[7; 8]).unwrap_err();
+        assert!(!path.exists());
+        assert_eq!(file.bytes(), 100);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Drain {
         let outcome = watch::until_tree_is_gone(drainer);
         let paths: Vec<&Path> = outcome.tapes.iter().filter_map(tape_to_symbolize).collect();
         // In the background: nobody is there to be told.
-        symbolize_tapes(&paths, |_, _| {}, |_, _| {});
+        symbolize_tapes(&paths, None, |_, _| {}, |_, _| {});
         Ok(Exit::DONE)
     }
 }

@@ -14,6 +14,7 @@ mod diff;
 mod drain;
 mod export;
 mod fold;
+mod fold_part;
 mod index;
 mod info;
 mod leaks;
@@ -26,6 +27,7 @@ mod rows;
 mod run;
 mod stats;
 mod symbolize;
+mod symbols_of_run;
 mod timeline;
 mod tree;
 mod verify;
@@ -94,6 +96,7 @@ enum Verb {
     Recover(recover::Recover),
     Repack(repack::Repack),
     Fold(fold::Fold),
+    FoldPart(fold_part::FoldPart),
     Mark(control::Mark),
     Pause(control::Pause),
     Resume(control::Resume),
@@ -132,6 +135,7 @@ impl Verb {
             Self::Recover(verb) => verb.run(output),
             Self::Repack(verb) => verb.run(output),
             Self::Fold(verb) => verb.run(output),
+            Self::FoldPart(verb) => verb.run(output),
             Self::Mark(verb) => verb.run(output),
             Self::Pause(verb) => verb.run(output),
             Self::Resume(verb) => verb.run(output),

@@ -2,6 +2,7 @@
 
 use super::args::FactsFormat;
 use super::output::{Output, complain};
+use super::symbols_of_run::symbolize;
 use super::{Exit, Outcome, run};
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -59,7 +60,7 @@ impl Recover {
             .collect();
         if !self.no_symbolize {
             let with_events = outcome.tapes.iter().filter_map(run::tape_to_symbolize);
-            run::symbolize(&with_events.collect::<Vec<&Path>>(), self.quiet);
+            symbolize(&with_events.collect::<Vec<&Path>>(), None, self.quiet);
         }
         if paths.is_empty() {
             bail!("nothing was left in {}; it is removed", session.display());

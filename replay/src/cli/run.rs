@@ -1,7 +1,8 @@
 //! `heaptape run`: record a command and its process tree.
 
 use super::args::{number, size};
-use super::output::{self, Output, complain};
+use super::output::{Output, complain};
+use super::symbols_of_run::{symbolize, symbolize_within};
 use super::{Exit, Outcome, told, tree};
 use crate::launch::record::{Bare, NotStarted, Recorded, Recording};
 use crate::launch::{last_words, memory_limits, open_files, python_module};
@@ -10,15 +11,15 @@ use heaptape::OpenOptions;
 use heaptape::report::shell::shell_word;
 use heaptape::report::units::counted;
 use heaptape::report::{Fuller, Style, summary_for_run};
-use heaptape::symbols::symbolize_tapes;
 use heaptape_drain::{LOST, NOT_STARTED, Outcome as Drained, Settings, TapeOutcome};
 use heaptape_session::layout::options;
 use heaptape_session::reasons;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+
+/// The least that a tape may be limited to, in bytes.
+const LIMIT_MIN: u64 = 1 << 20;
 
 /// Record every allocation of a command and of the processes that it starts
 ///
@@ -79,6 +80,10 @@ pub(super) struct Run {
     /// Record mmap, munmap, mremap and sbrk too (as a domain of their own).
     #[arg(long)]
     mmap: bool,
+    /// Keep each tape under this size: what happened first is forgotten, but for the blocks that it
+    /// left alive.
+    #[arg(long, value_name = "SIZE", value_parser = size_limit, allow_hyphen_values = true)]
+    limit: Option<u64>,
     /// Drop events rather than let the command wait when it allocates faster than can be written.
     #[arg(long)]
     lossy: bool,
@@ -113,6 +118,15 @@ enum Stacks {
     Native,
 }
 
+/// What a tape may be limited to, in bytes.
+fn size_limit(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    match bytes >= LIMIT_MIN {
+        true => Ok(bytes),
+        false => Err("a tape needs 1MiB at least".to_owned()),
+    }
+}
+
 impl Run {
     pub(super) fn run(self, output: &mut Output) -> Outcome {
         if self.py_reuse && self.stacks == Stacks::Native {
@@ -126,12 +140,14 @@ impl Run {
             return Ok(Exit::NOT_RUN);
         }
         let symbolize = !self.no_symbolize;
+        let size_limit = self.limit;
         let recording = Recording {
             settings: self.settings(),
             command: self.command.clone(),
             output: self.output.clone(),
             force: self.force,
             wait: self.wait,
+            size_limit,
         };
         let detached = move |outcome: &Drained| {
             if symbolize {
@@ -139,7 +155,7 @@ impl Run {
                 let paths: Vec<&Path> =
                     outcome.tapes.iter().filter_map(tape_to_symbolize).collect();
                 // In the background: nobody is there to be told.
-                symbolize_tapes(&paths, |_, _| {}, |_, _| {});
+                symbolize_within(&paths, size_limit, |_, _| {}, |_, _| {});
             }
         };
         if let Some(limit) = open_files::too_few() {
@@ -212,7 +228,7 @@ impl Run {
         drop(recorded.endings);
         memory_limits::fit_threads();
         if !paths.is_empty() {
-            symbolize(&paths, self.quiet);
+            symbolize(&paths, self.limit, self.quiet);
         }
         last_words::are("", recorded.exit_code);
         if recorded.is_interrupted {
@@ -316,7 +332,7 @@ fn largest(tapes: &[TapeOutcome]) -> Option<&TapeOutcome> {
 }
 
 /// The path as the user would write it.
-fn shown(path: &Path) -> &Path {
+pub(super) fn shown(path: &Path) -> &Path {
     std::env::current_dir()
         .ok()
         .and_then(|folder| path.strip_prefix(folder).ok())
@@ -332,42 +348,6 @@ pub(super) fn tape_to_symbolize(tape: &TapeOutcome) -> Option<&Path> {
 fn path_of(tape: &TapeOutcome) -> Option<&Path> {
     let is_lost = tape.problem.as_deref() == Some(LOST);
     tape.path.as_deref().filter(|_| !is_lost)
-}
-
-/// Puts symbols into the tapes; a progress bar when that is seen. A debug file that is not used is
-/// told once, unless `quiet`.
-pub(super) fn symbolize(paths: &[&Path], quiet: bool) {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if quiet || !io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let template = "heaptape: symbols {bar:30} {pos}/{len} {msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    if let [path] = paths
-        && let Some(name) = path.file_name()
-    {
-        bar.set_message(name.to_string_lossy().into_owned());
-    } else {
-        bar.set_message(counted(paths.len() as u64, "tape"));
-    }
-    let progress = |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    };
-    let mut notes = BTreeSet::new();
-    symbolize_tapes(paths, progress, |path, result| match result {
-        Ok(done) => notes.extend(done.debug_file_notes),
-        Err(error) => {
-            output::note(&format!("no symbols in {}: {error}", shown(path).display()));
-        }
-    });
-    bar.finish_and_clear();
-    if !quiet {
-        let notes: Vec<String> = notes.into_iter().collect();
-        output::notes(&notes);
-    }
 }
 
 /// What went wrong, `--quiet` or not.

@@ -11,7 +11,10 @@ use heaptape_format::event::{Event, EventEncoder, EventReader};
 use heaptape_format::left::{LEFT_PER_CHUNK_MAX, put_left};
 use heaptape_format::scan::FoundChunk;
 use heaptape_format::tables::{Epoch, Folded, Record, ResidentSample, put_records, records};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Chunks that were put together are not longer than this, before compression, but for one alone.
+const JOINED_BYTES_MAX: usize = 256 << 10;
 
 /// A chunk that cannot be read.
 #[derive(Debug)]
@@ -74,18 +77,35 @@ enum Fate {
     Changes(ChunkInfo, Vec<u8>),
 }
 
-/// The chunks of the new tape, in order, and how many events are gone, those of earlier folds
-/// included.
+/// A new tape.
+pub(super) struct Plan {
+    /// Its chunks, in order.
+    pub(super) chunks: Vec<NewChunk>,
+    /// How many events are gone, those of earlier folds included.
+    pub(super) gone: u64,
+    /// The last chunk has the number of the old tape's last one.
+    pub(super) ends_as_before: bool,
+}
+
+/// The new tape, in which all streams but `live` are over.
 pub(super) fn plan(
     tape: &Tape,
     state: &State,
     level: i32,
-) -> Result<(Vec<NewChunk>, u64), Unreadable> {
+    live: &FxHashSet<u32>,
+) -> Result<Plan, Unreadable> {
+    let stamp = state.folded.stamp;
     let floors = floors(tape);
+    let needed = needed_streams(tape, state, live);
+    let mut joined = Joined::default();
     let mut fates = Vec::with_capacity(tape.chunks.len());
     let mut events = 0;
     for chunk in &tape.chunks {
-        let fate = fate(tape, chunk, &floors, state.folded.stamp)?;
+        let fate = match chunk.header.kind {
+            ChunkKind::STACK_NODES if !needed.contains(&chunk.header.stream) => Fate::Goes,
+            _ if joined.take(tape, chunk)? => Fate::Goes,
+            _ => fate(tape, chunk, &floors, stamp)?,
+        };
         if chunk.header.kind == ChunkKind::EVENTS {
             events += u64::from(chunk.header.count)
                 - match &fate {
@@ -98,10 +118,11 @@ pub(super) fn plan(
     }
     let parts = state.left.chunks(LEFT_PER_CHUNK_MAX as usize);
     let kept = fates.iter().filter(|fate| !matches!(fate, Fate::Goes));
-    let count = 1 + parts.len() as u64 + kept.count() as u64;
+    let count = 1 + (parts.len() + joined.0.len() + kept.count()) as u64;
     let last = tape.chunks.iter().map(|chunk| chunk.header.sequence).max();
+    let next = last.map_or(0, |last| last.saturating_add(1));
     // Those behind keep their numbers where there are enough of them.
-    let first = last.map_or(0, |last| last.saturating_add(1).saturating_sub(count));
+    let first = next.saturating_sub(count);
     let before = tape.folded.as_ref().map_or(0, |folded| folded.events);
     let gone = before.saturating_add(events);
     let folded = Folded {
@@ -121,6 +142,9 @@ pub(super) fn plan(
         let info = ChunkInfo::table(ChunkKind::LEFT, part.len() as u32, 0);
         maker.make(info, &payload)?;
     }
+    for (info, payload) in joined.0 {
+        maker.make(info, &payload)?;
+    }
     for (chunk, fate) in tape.chunks.iter().zip(fates) {
         match fate {
             Fate::Goes => {}
@@ -128,7 +152,62 @@ pub(super) fn plan(
             Fate::Changes(info, payload) => maker.make(info, &payload)?,
         }
     }
-    Ok((maker.chunks, gone))
+    Ok(Plan {
+        chunks: maker.chunks,
+        gone,
+        ends_as_before: maker.sequence == next,
+    })
+}
+
+/// The streams whose stacks are needed: those that get more events, have some, or left something.
+fn needed_streams(tape: &Tape, state: &State, live: &FxHashSet<u32>) -> FxHashSet<u32> {
+    let has_events = tape.event_streams.iter().filter(|stream| {
+        let last = stream.chunks.last();
+        last.is_some_and(|last| last.stamp_last > state.folded.stamp)
+    });
+    let left = state.left.iter().map(|left| left.stream);
+    let both = left.chain(has_events.map(|stream| stream.stream));
+    both.chain(live.iter().copied()).collect()
+}
+
+/// Chunks of a few records each that there are more of the longer a program runs, put together.
+#[derive(Default)]
+struct Joined(Vec<(ChunkInfo, Vec<u8>)>);
+
+impl Joined {
+    /// Takes a chunk; false when it is of another kind.
+    fn take(&mut self, tape: &Tape, chunk: &FoundChunk) -> Result<bool, Unreadable> {
+        let header = &chunk.header;
+        let kinds = [
+            ChunkKind::STREAMS,
+            ChunkKind::CLOCK_PAIRS,
+            ChunkKind::CHILDREN,
+        ];
+        if !kinds.contains(&header.kind) {
+            return Ok(false);
+        }
+        let mut payload = Vec::new();
+        let good = chunk.payload(&tape.bytes, &mut payload);
+        good.map_err(Unreadable::of(chunk))?;
+        let has_room = |(info, so_far): &&mut (ChunkInfo, Vec<u8>)| {
+            info.kind == header.kind && so_far.len() + payload.len() <= JOINED_BYTES_MAX
+        };
+        // Records of one kind stay in their order: only the last chunk of a kind has room.
+        if let Some((info, so_far)) = self.0.iter_mut().rev().find(has_room) {
+            info.count += header.count;
+            info.stamp_first = info.stamp_first.min(header.stamp_first);
+            info.stamp_last = info.stamp_last.max(header.stamp_last);
+            so_far.extend_from_slice(&payload);
+        } else {
+            let info = ChunkInfo {
+                stamp_first: header.stamp_first,
+                stamp_last: header.stamp_last,
+                ..ChunkInfo::table(header.kind, header.count, 0)
+            };
+            self.0.push((info, payload));
+        }
+        Ok(true)
+    }
 }
 
 /// Writes chunks and numbers them.

@@ -6,20 +6,28 @@
 //! | `moment` | the moment that is asked for | one close before it at which nothing is half done |
 //! | `state` | the events up to it | what they leave, and what they add up to |
 //! | `touched` | maps and unmaps | where something was mapped or unmapped for the first time |
+//! | `fit` | a finished tape and a size | as much of its end as fits |
+//! | `part` | the first part of a tape that is still written | a file that takes its place |
 //! | `chunks` | the chunks of the tape | those of the new one |
 //!
 //! In: the path of a tape that nobody writes to any more, and a stamp. Out: another tape, which
 //! answers every question about later moments as the old one does.
 
 mod chunks;
+mod fit;
 mod moment;
+mod part;
 mod state;
 mod touched;
+
+pub use fit::fit;
+pub use part::Part;
 
 use crate::recording::{OpenOptions, Recording};
 use crate::rewrite::{NewTape, RewriteError, Source, Target};
 use heaptape_format::header::FOLDED;
 use heaptape_format::{FORMAT_VERSION, FORMAT_VERSION_MINOR};
+use rustc_hash::FxHashSet;
 use std::path::Path;
 
 /// What [`fold`] did.
@@ -66,7 +74,7 @@ pub fn fold(
         from_ns: tape.header.stamp_to_ns(tape.told_from()),
     })?;
     let state = state::at(tape, &recording.inheritance(), stamp).map_err(damaged)?;
-    let (new_chunks, events) = chunks::plan(tape, &state, level).map_err(damaged)?;
+    let plan = chunks::plan(tape, &state, level, &FxHashSet::default()).map_err(damaged)?;
     let mut header = tape.header.clone();
     header.version = (FORMAT_VERSION, FORMAT_VERSION_MINOR);
     header.must_understand |= FOLDED;
@@ -74,12 +82,12 @@ pub fn fold(
     header.encode(&mut encoded);
     let mut new = NewTape::create(&target.file(path)?, mode)?;
     new.write(&encoded)?;
-    for chunk in new_chunks {
+    for chunk in plan.chunks {
         new.write(&chunk.encoded(tape).map_err(damaged)?)?;
     }
     Ok(Folded {
         stamp,
-        events,
+        events: plan.gone,
         left: state.alive,
         bytes_before: bytes.len() as u64,
         bytes_after: new.finish()?,

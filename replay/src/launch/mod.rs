@@ -24,6 +24,7 @@
 //! | [`job`] | stopping when the command stops |
 //! | [`witness`] | was a signal sent to us alone? |
 //! | [`started`] | what this process was started with |
+//! | [`folding`] | a process that folds a tape |
 //! | [`detach`] | going on in the background |
 //! | [`watch`] | draining until the command has ended, then the rest of its tree |
 
@@ -31,6 +32,7 @@ pub(crate) mod command;
 pub(crate) mod detach;
 pub(crate) mod endings;
 pub(crate) mod executed;
+pub(crate) mod folding;
 pub(crate) mod glibc;
 pub(crate) mod image;
 pub(crate) mod job;

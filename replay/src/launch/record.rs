@@ -11,11 +11,11 @@ use super::library::{self, Library};
 use super::memory_limits::TooLow;
 use super::signals::{self, Inherited, Signals};
 use super::spawn::{Prepared, Start};
-use super::{detach, executed, glibc, last_words, output, watch};
+use super::{detach, executed, folding, glibc, last_words, output, watch};
 use anyhow::Context;
 use heaptape::report::shell::shell_word;
 use heaptape_drain::process_info::Stat;
-use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings};
+use heaptape_drain::{DrainError, Drainer, Names, Outcome, Settings, SizeLimit};
 use heaptape_format::text;
 use heaptape_session::layout::options;
 use std::ffi::{OsStr, OsString};
@@ -36,6 +36,8 @@ pub(crate) struct Recording {
     pub(crate) settings: Settings,
     /// Wait for the whole tree.
     pub(crate) wait: bool,
+    /// Bytes that no tape may exceed.
+    pub(crate) size_limit: Option<u64>,
 }
 
 /// How it went.
@@ -116,6 +118,10 @@ impl Recording {
             Ok(drainer) => drainer,
             Err(bare) => return self.run_bare(&program, &image, &inherited, signals, bare),
         };
+        if let Some(bytes) = self.size_limit {
+            let start = folding::start;
+            drainer.set_limit(SizeLimit { bytes, start });
+        }
         let started = self.start(&mut drainer, &program, &image, &inherited, named, &folder);
         // The library stays in use until here, also in a detached drainer.
         let (pid, _library) = match started {
@@ -327,6 +333,9 @@ impl Recording {
             }
         }
         let launcher = std::process::id();
+        if goes_on {
+            drainer.stop_folds();
+        }
         // Without a process for it the tapes end here, and say so.
         let forked = goes_on.then(detach::fork).and_then(Result::ok);
         match forked {

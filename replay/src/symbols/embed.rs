@@ -40,6 +40,17 @@ pub enum EmbedError {
         /// What the system said.
         source: io::Error,
     },
+    /// The tape would become longer than it may.
+    #[error(
+        "{}: its symbols need {bytes} bytes, more than its size limit leaves; it is as before",
+        path.display()
+    )]
+    NoRoom {
+        /// The tape.
+        path: PathBuf,
+        /// The bytes that its symbols need.
+        bytes: u64,
+    },
     /// Another process writes to the tape.
     #[error("{}: this tape is still being written; try again when it is done", path.display())]
     Busy {
@@ -82,16 +93,17 @@ pub fn symbolize_tape(
     progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Symbolized, EmbedError> {
     let mut result = Ok(Symbolized::default());
-    symbolize_tapes(&[path], progress, |_, of_tape| result = of_tape);
+    symbolize_tapes(&[path], None, progress, |_, of_tape| result = of_tape);
     result
 }
 
 /// Adds to the tapes at `paths`, each named once, what [`symbolize_tape`] adds to each of them:
 /// neither the symbols nor the notes depend on which tapes are together. `progress` is told
 /// (done, total) distinct places of the tapes that are taken together, `finished` the result of
-/// each tape, in any order.
+/// each tape, in any order. No tape becomes longer than `size_limit` bytes.
 pub fn symbolize_tapes(
     paths: &[&Path],
+    size_limit: Option<u64>,
     mut progress: impl FnMut(u64, u64) + Send,
     mut finished: impl FnMut(&Path, Result<Symbolized, EmbedError>),
 ) {
@@ -103,10 +115,10 @@ pub fn symbolize_tapes(
             Err(error) => finished(path, Err(error)),
         }
         if group.is_full() {
-            std::mem::take(&mut group).finish(&mut progress, &mut finished);
+            std::mem::take(&mut group).finish(size_limit, &mut progress, &mut finished);
         }
     }
-    group.finish(&mut progress, &mut finished);
+    group.finish(size_limit, &mut progress, &mut finished);
 }
 
 /// A code place of a tape that needs a symbol.
@@ -183,6 +195,7 @@ impl<'p> Group<'p> {
 
     fn finish(
         self,
+        size_limit: Option<u64>,
         progress: impl FnMut(u64, u64) + Send,
         finished: &mut impl FnMut(&Path, Result<Symbolized, EmbedError>),
     ) {
@@ -196,7 +209,7 @@ impl<'p> Group<'p> {
             if !is_alone {
                 answers.separate(tape.wanted.iter().map(|wanted| wanted.number));
             }
-            finished(tape.path, tape.finish(&answers, &mut encoder));
+            finished(tape.path, tape.finish(&answers, size_limit, &mut encoder));
         }
     }
 }
@@ -206,6 +219,7 @@ impl Unfinished<'_> {
     fn finish(
         &self,
         answers: &Answers<'_>,
+        size_limit: Option<u64>,
         encoder: &mut ChunkEncoder,
     ) -> Result<Symbolized, EmbedError> {
         let symbols = self.wanted.iter().filter_map(|wanted| {
@@ -214,7 +228,7 @@ impl Unfinished<'_> {
         });
         let symbols: Vec<Symbol> = symbols.collect();
         if !symbols.is_empty() {
-            append(self.path, &symbols, encoder)?;
+            append(self.path, &symbols, size_limit, encoder)?;
         }
         let named = symbols.iter().filter(|symbol| !symbol.frames.is_empty());
         let notes = answers.notes(&self.modules);
@@ -229,7 +243,12 @@ impl Unfinished<'_> {
     }
 }
 
-fn append(path: &Path, symbols: &[Symbol], encoder: &mut ChunkEncoder) -> Result<(), EmbedError> {
+fn append(
+    path: &Path,
+    symbols: &[Symbol],
+    size_limit: Option<u64>,
+    encoder: &mut ChunkEncoder,
+) -> Result<(), EmbedError> {
     let write_error = |source| EmbedError::Write {
         path: path.to_owned(),
         source,
@@ -251,6 +270,11 @@ fn append(path: &Path, symbols: &[Symbol], encoder: &mut ChunkEncoder) -> Result
             error.to_string(),
         ))
     })?;
+    let bytes = chunks.len() as u64;
+    if size_limit.is_some_and(|limit| end + bytes > limit) {
+        let path = path.to_owned();
+        return Err(EmbedError::NoRoom { path, bytes });
+    }
     let old_bytes = file.metadata().map_err(write_error)?.len();
     // Not synchronised: nor is the rest of the tape, and a tree may have thousands of tapes.
     let written = file

@@ -44,6 +44,6 @@ mod standard_library;
 pub mod wrappers;
 
 pub use attribution::Attribution;
-pub use embed::{Symbolized, symbolize_tape, symbolize_tapes};
+pub use embed::{EmbedError, Symbolized, symbolize_tape, symbolize_tapes};
 pub use frames::{FrameId, FrameTable, Language, ResolvedFrame};
 pub use stack_frames::{StackFrames, StackSource};

@@ -110,7 +110,17 @@ impl Tape {
     /// # Errors
     /// When the file cannot be read or is not a tape.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Self::open_with(path, |bytes, list| {
+        Self::open_with(path, None, |bytes, list| {
+            StackTable::merge(bytes, &list.chunks, &mut list.damage)
+        })
+    }
+
+    /// As [`Tape::open`], the first `bytes` bytes of the file alone.
+    ///
+    /// # Errors
+    /// As [`Tape::open`].
+    pub(crate) fn open_part(path: &Path, bytes: u64) -> Result<Self, Error> {
+        Self::open_with(path, Some(bytes), |bytes, list| {
             StackTable::merge(bytes, &list.chunks, &mut list.damage)
         })
     }
@@ -127,16 +137,17 @@ impl Tape {
     /// # Errors
     /// As [`Tape::open`].
     pub(crate) fn open_for_frames(path: &Path) -> Result<(Self, FxHashSet<Frame>), Error> {
-        let tape = Self::open_with(path, |_, _| StackTable::default())?;
+        let tape = Self::open_with(path, None, |_, _| StackTable::default())?;
         let frames = stacks::distinct_frames(&tape.bytes, &tape.chunks);
         Ok((tape, frames))
     }
 
     fn open_with(
         path: &Path,
+        part: Option<u64>,
         stacks: impl FnOnce(&[u8], &mut ChunkList) -> StackTable,
     ) -> Result<Self, Error> {
-        let bytes = open::tape_bytes(path)?;
+        let bytes = open::tape_bytes(path, part)?;
         let (header, header_bytes) =
             TapeHeader::decode(&bytes).map_err(|source| Error::Header {
                 path: path.to_owned(),

@@ -4,7 +4,7 @@
 //! program shortens while it is mapped ends this process (SIGBUS): tapes are only appended to.
 
 use crate::error::Error;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
@@ -51,8 +51,8 @@ impl Bytes {
     }
 }
 
-/// The bytes of the tape at `path`.
-pub(super) fn tape_bytes(path: &Path) -> Result<Bytes, Error> {
+/// The bytes of the tape at `path`; the first `part` of them, if that is asked for.
+pub(super) fn tape_bytes(path: &Path, part: Option<u64>) -> Result<Bytes, Error> {
     let read = |source| Error::Read {
         path: path.to_owned(),
         source,
@@ -77,7 +77,20 @@ pub(super) fn tape_bytes(path: &Path) -> Result<Bytes, Error> {
         });
     }
     let file = File::open(path).map_err(read)?;
-    Bytes::of_file(&file).map_err(read)
+    let Some(part) = part else {
+        return Bytes::of_file(&file).map_err(read);
+    };
+    let part = usize::try_from(part.min(kind.len())).unwrap_or(usize::MAX);
+    // SAFETY: as in `Bytes::of_file`.
+    match unsafe { MmapOptions::new().len(part).map(&file) } {
+        Ok(map) => Ok(Bytes::Map(map)),
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(read(error)),
+        Err(_) => {
+            let mut bytes = vec![0; part];
+            (&file).read_exact(&mut bytes).map_err(read)?;
+            Ok(Bytes::Owned(bytes))
+        }
+    }
 }
 
 /// True when another holds the lock of the tape at `path`.
