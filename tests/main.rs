@@ -31,6 +31,7 @@ mod inheritance;
 mod interrupted;
 mod job_control;
 mod libraries;
+mod limit;
 mod lineage;
 mod linked;
 mod live;

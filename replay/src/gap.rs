@@ -15,8 +15,8 @@ const PAUSED: &str = "paused";
 
 /// What is said where not all blocks are known that a process got from the one that forked it.
 pub const INHERITED: &str = "not all inherited blocks are known: the parent's tape is not whole or \
-                             not beside this one, some were left out of it (--min-size, a \
-                             pause), or its threads went on while it forked";
+                             not beside this one, it was folded, some were left out of it \
+                             (--min-size, a pause), or its threads went on while it forked";
 
 /// What a recording lacks; of several things the first in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -48,6 +48,11 @@ impl Cuts {
         }
     }
 
+    /// The last one's stamp.
+    pub(crate) fn last_stamp(&self) -> u64 {
+        self.cuts.back().map_or(0, |(stamp, _)| *stamp)
+    }
+
     /// The latest one that leaves `keep` bytes, or the first one.
     pub(crate) fn moment(&self, keep: u64) -> Option<Moment> {
         let bytes = self.cuts.back()?.1;

@@ -58,10 +58,13 @@ pub struct FoldJob {
 }
 
 impl SizeLimit {
+    fn margin(&self) -> u64 {
+        (self.bytes / MARGIN_PART).clamp(MARGIN_MIN, MARGIN_MAX)
+    }
+
     /// From so many bytes on a tape holds.
     fn holds_at(&self) -> u64 {
-        let margin = (self.bytes / MARGIN_PART).clamp(MARGIN_MIN, MARGIN_MAX);
-        self.bytes.saturating_sub(margin)
+        self.bytes.saturating_sub(self.margin())
     }
 }
 
@@ -168,6 +171,10 @@ impl Folding {
     /// Puts the work of a job that is done into the place of the tape.
     fn end(&mut self, limit: &SizeLimit, tape: &mut TapeWriter, job: &Job) -> io::Result<()> {
         let fold = &job.fold;
+        if tape.path() != Some(&fold.tape) {
+            // What was folded may be another image's.
+            return Err(io::Error::other("the tape got another name"));
+        }
         let folded = fs::symlink_metadata(&fold.target)?.len();
         tape.replace_beginning(fold.bytes, &fold.target)?;
         self.fixed = folded.saturating_sub(job.kept);
@@ -204,6 +211,9 @@ pub(crate) fn remove_left(path: &Path, tape_id: &[u8; 16]) {
 impl Drainer {
     /// Keeps every tape under a size from now on.
     pub fn set_limit(&mut self, limit: SizeLimit) {
+        let stored = &self.session.map.header().tape_bytes_max;
+        // Relaxed: for another drainer, which comes after our death.
+        stored.store(limit.bytes, Ordering::Relaxed);
         self.limit = Some(limit);
     }
 
@@ -227,6 +237,20 @@ impl Drainer {
             return false;
         };
         tape.full().is_none() && tape.bytes() >= limit.holds_at()
+    }
+
+    /// True when a stream that took everything up to the stamp `taken_until` has to wait until the
+    /// tape of its process, in slot `index`, is shorter. A stream that is behind all others may
+    /// write for a little while: what comes after it cannot be folded before.
+    pub(crate) fn has_to_wait(&self, index: u32, taken_until: u64) -> bool {
+        let process = self.processes.get(index as usize).and_then(Option::as_ref);
+        let (Some(process), Some(limit)) = (process, &self.limit) else {
+            return false;
+        };
+        let bytes = process.tape.as_ref().map_or(0, TapeWriter::bytes);
+        let is_last = taken_until <= process.folding.cuts.last_stamp().saturating_add(1);
+        let may_write = is_last && bytes < limit.bytes - limit.margin() / 2;
+        self.tape_holds(process) && !may_write
     }
 
     /// Begins and ends folds.

@@ -42,7 +42,13 @@ impl Drainer {
             if is_finished {
                 finished.push(index);
             }
-            let least = if all || is_finished { 1 } else { chunk_words };
+            // What is behind the others keeps them from being folded.
+            let is_last = look.taken_until <= self.last_cut(look.process).saturating_add(1);
+            let least = if all || is_finished || is_last {
+                1
+            } else {
+                chunk_words
+            };
             if look.pending >= least {
                 waiting.push(Reverse((look.taken_until, index, look.pending, least)));
             }
@@ -65,8 +71,9 @@ impl Drainer {
     fn seal_one(&mut self, index: u32, left: u64) -> Option<(u64, u64)> {
         let stream = self.streams.get(index as usize)?.as_ref()?;
         let (owner, before) = (stream.process, stream.consumed());
+        let taken_until = stream.taken_until();
         self.seal_modules_first(index);
-        if self.holds(owner) {
+        if self.has_to_wait(owner, taken_until) {
             let process = self.processes.get_mut(owner as usize)?.as_mut()?;
             process.folding.is_behind = true;
             return None;
@@ -79,6 +86,12 @@ impl Drainer {
         let stream = self.streams.get(index as usize)?.as_ref()?;
         let taken = stream.consumed() - before;
         (taken > 0).then(|| (stream.taken_until(), left.saturating_sub(taken)))
+    }
+
+    /// The stamp of the last moment at which the tape of slot `index` could be folded.
+    fn last_cut(&self, index: u32) -> u64 {
+        let process = self.processes.get(index as usize).and_then(Option::as_ref);
+        process.map_or(0, |process| process.folding.cuts.last_stamp())
     }
 
     /// Gives the slot of a stream back whose thread has ended and that has nothing left.

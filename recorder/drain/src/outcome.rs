@@ -36,6 +36,9 @@ pub struct Outcome {
     pub tapes: Vec<TapeOutcome>,
     /// Command and reason of each image that ran without being recorded.
     pub not_recorded: Vec<(String, String)>,
+    /// Bytes that no tape should exceed; a drainer that goes on after another one's death leaves
+    /// it to others to fold them.
+    pub size_limit: Option<u64>,
     /// Images that found no place in the session.
     pub refused_images: u32,
 }

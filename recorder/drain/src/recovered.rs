@@ -241,7 +241,9 @@ pub fn recover(path: &Path, output: Option<&Path>) -> Result<Outcome, DrainError
     drainer.root.adopts_first = root_pid == 0;
     drainer.root.pid = root_pid;
     drainer.root.start_time = root_start_time;
-    let outcome = drainer.finish();
+    let size_limit = header_limit(&drainer);
+    let mut outcome = drainer.finish();
+    outcome.size_limit = size_limit;
     if has_root && !output.exists() {
         // It was finished before, so that nobody went on with it.
         let _ = std::fs::rename(&begun, &output);
@@ -250,6 +252,13 @@ pub fn recover(path: &Path, output: Option<&Path>) -> Result<Outcome, DrainError
     let folders = folders.into_iter().flatten();
     relate(folders, &session_id, &begun_names, root_pid);
     Ok(outcome)
+}
+
+/// How long its tapes may be, in bytes.
+fn header_limit(drainer: &Drainer) -> Option<u64> {
+    let limit = &drainer.session.map.header().tape_bytes_max;
+    // Relaxed: who stored it is gone.
+    Some(limit.load(Ordering::Relaxed)).filter(|&limit| limit > 0)
 }
 
 fn is_empty(path: &Path) -> bool {

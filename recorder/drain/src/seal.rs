@@ -25,6 +25,8 @@ const WORDS_PER_ROUND: u64 = WORDS_PER_CHUNK / 2;
 /// What was seen of a stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
+    /// Slot of its process.
+    pub(crate) process: u32,
     /// Of its slot.
     pub(crate) phase: u64,
     /// Words that wait.
@@ -114,6 +116,7 @@ impl Drainer {
             stream.idle_passes = 0;
         }
         (!is_silent).then(|| Look {
+            process: stream.process,
             phase,
             pending,
             taken_until: stream.taken_until(),
@@ -142,7 +145,8 @@ impl Drainer {
                 .and_then(Option::as_mut)
                 .is_some_and(|stream| stream.process == owner);
             if is_theirs && Some(index) != left_out && self.pending(index) > 0 {
-                self.seal_rounds(index, 1, u64::MAX);
+                let most = self.limit.map_or(u64::MAX, |_| 1);
+                self.seal_rounds(index, 1, most);
             }
         }
     }
@@ -191,10 +195,6 @@ impl Drainer {
             }
             while rounds > 0 && stream.pending(&self.session.map) >= words {
                 rounds -= 1;
-                if self.tape_holds(&process) {
-                    process.folding.is_behind = true;
-                    break;
-                }
                 self.ensure_tape(&mut process);
                 let ProcessState { notes, tape, .. } = &mut *process;
                 let Some(tape) = tape else { break };

@@ -138,6 +138,8 @@ pub struct SessionHeader {
     /// Absolute path of the first image's tape, zero-padded: where `heaptape recover` finds what
     /// was written. The drainer's.
     pub output: [AtomicU64; OUTPUT_WORDS],
+    /// Bytes that no tape may exceed; 0: there is no limit. The drainer's.
+    pub tape_bytes_max: AtomicU64,
 }
 
 /// Words of [`SessionHeader::mark_name`].

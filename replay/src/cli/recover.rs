@@ -3,10 +3,11 @@
 use super::args::FactsFormat;
 use super::output::{Output, complain};
 use super::symbols_of_run::symbolize;
-use super::{Exit, Outcome, run};
+use super::{Exit, Outcome, run, told};
 use anyhow::{anyhow, bail};
 use clap::Args;
-use heaptape::report::units::counted;
+use heaptape::fold::fit;
+use heaptape::report::units::{counted, size};
 use heaptape_drain::{DrainError, LeftSession, LeftState, TapeOutcome, left_sessions, recover};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -58,9 +59,16 @@ impl Recover {
             .iter()
             .filter_map(|tape| tape.path.as_deref())
             .collect();
+        if let Some(limit) = outcome.size_limit {
+            fit_all(&paths, limit);
+        }
         if !self.no_symbolize {
             let with_events = outcome.tapes.iter().filter_map(run::tape_to_symbolize);
-            symbolize(&with_events.collect::<Vec<&Path>>(), None, self.quiet);
+            symbolize(
+                &with_events.collect::<Vec<&Path>>(),
+                outcome.size_limit,
+                self.quiet,
+            );
         }
         if paths.is_empty() {
             bail!("nothing was left in {}; it is removed", session.display());
@@ -83,6 +91,22 @@ impl Recover {
             writeln!(output)?;
         }
         Ok(Exit::DONE)
+    }
+}
+
+/// Folds the tapes that are longer than the recording's limit: the rings had more than there was
+/// room for.
+fn fit_all(paths: &[&Path], limit: u64) {
+    for path in paths {
+        let name = path.display();
+        match fit(path, limit) {
+            Ok(true) => {}
+            Ok(false) => complain(&format!(
+                "{name}: it is longer than its limit of {}: what is alive needs more",
+                size(limit)
+            )),
+            Err(error) => complain(&told(&error.into())),
+        }
     }
 }
 

@@ -84,7 +84,7 @@ fn counted(summary: &Summary) -> Summary {
     }
 }
 
-fn compare(whole: &Recording, part: &Recording, history: &History, done: &Folded) {
+pub(crate) fn compare(whole: &Recording, part: &Recording, history: &History, done: &Folded) {
     let from = done.stamp;
     assert_eq!(part.tape().told_from(), from.max(part.tape().start_stamp));
     assert!(part.damage().unwrap().is_empty());

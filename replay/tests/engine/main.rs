@@ -10,6 +10,7 @@
 mod answers;
 mod damage;
 mod errors;
+mod fold_parts;
 mod folding;
 mod harness;
 mod independence;
