@@ -5,7 +5,7 @@ use crate::lineage::family;
 use crate::support::generate::{History, play};
 use crate::support::life::{Life, LifeEnd};
 use crate::support::write::{Layout, tape};
-use heaptape::fold::{Folded, fold};
+use heaptape::fold::{Folded, fit, fold};
 use heaptape::index::{Peak, Summary};
 use heaptape::rewrite::{RewriteError, Target};
 use heaptape::{Error, Moment, OpenOptions, Recording, Tape};
@@ -175,6 +175,28 @@ proptest! {
             heaptape_format::tables::Folded { sequence: 0, ..what(&part) }
         );
         prop_assert_eq!(same.summary().unwrap(), part.summary().unwrap());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn as_much_of_the_end_as_fits_is_kept(script in scripts(150, true), part in 0.1f64..1.2) {
+        let history = play(&script, 3, false);
+        let layout = Layout { chunk_events: 20, ..Layout::default() };
+        let (_folder, path) = file(&tape(&history, &layout).0);
+        let other = path.with_file_name("short.tape");
+        std::fs::copy(&path, &other).unwrap();
+        let bytes = (std::fs::metadata(&path).unwrap().len() as f64 * part) as u64;
+        let fits = fit(&other, bytes).unwrap();
+        prop_assert_eq!(fits, std::fs::metadata(&other).unwrap().len() <= bytes);
+        prop_assert!(fits || part < 1.0);
+        let short = Recording::open(&other, &without_index()).unwrap();
+        let whole = Recording::open(&path, &without_index()).unwrap();
+        prop_assert!(part < 1.0 || short.tape().folded.is_none());
+        let end = whole.tape().end_stamp;
+        prop_assert_eq!(live(&short, end), live(&whole, end));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::containers::{compile_cpp, run_probed, tape_of};
 use crate::tape::{Folder, Tape, native};
-use heaptape::symbols::{Symbolized, symbolize_tape, symbolize_tapes};
+use heaptape::symbols::{EmbedError, Symbolized, symbolize_tape, symbolize_tapes};
 use heaptape_format::chunk::{ChunkEncoder, ChunkInfo};
 use heaptape_format::{ChunkKind, TapeHeader};
 use std::path::{Path, PathBuf};
@@ -148,6 +148,33 @@ fn a_later_symbol_replaces_an_earlier_one() {
     assert_eq!(key(&folder, &["--group-by", "function"]), "new");
 }
 
+#[test]
+fn a_tape_does_not_become_longer_than_it_may() {
+    let folder = Folder::new();
+    let program = program(&folder, 100);
+    let path = folder.path("x.tape");
+    tape_of(&run_probed(&program)).write(&path);
+    let before = std::fs::read(&path).unwrap();
+    let attempt = |limit: u64| {
+        let mut results = Vec::new();
+        let finished = |_: &Path, result| results.push(result);
+        symbolize_tapes(&[&path], Some(limit), |_, _| (), finished);
+        results.pop().unwrap()
+    };
+    let length = before.len() as u64;
+    let bytes = match attempt(length) {
+        Err(EmbedError::NoRoom { bytes, .. }) => bytes,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(
+        attempt(length + bytes - 1),
+        Err(EmbedError::NoRoom { .. })
+    ));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert!(attempt(length + bytes).unwrap().added > 0);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), length + bytes);
+}
+
 /// Symbolizes `tapes` one by one and together; each must get the same, to the byte.
 fn together_as_alone(folder: &Folder, tapes: &[Tape]) -> Vec<Symbolized> {
     let write = |kind: &str| -> Vec<PathBuf> {
@@ -168,6 +195,7 @@ fn together_as_alone(folder: &Folder, tapes: &[Tape]) -> Vec<Symbolized> {
     let mut finished = 0;
     symbolize_tapes(
         &paths,
+        None,
         |_, _| (),
         |path, result| {
             let place = paths.iter().position(|other| *other == path).unwrap();
