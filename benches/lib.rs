@@ -14,6 +14,7 @@
 
 pub mod generate;
 pub mod machine;
+pub mod memory;
 pub mod programs;
 pub mod spread;
 
