@@ -126,7 +126,7 @@ impl<'s> Program<'s> {
         let mark_at = |place: u64| events * (place + 1) / (moments + 1);
         let mut marks = 0;
         while self.emitted < events {
-            if self.emitted % 1024 == 0 {
+            if self.emitted.is_multiple_of(1024) {
                 self.follow_plan();
                 progress(self.emitted);
             }
@@ -231,11 +231,12 @@ impl<'s> Program<'s> {
             self.truth.unknown_frees += 1;
             return self.writer.free(thread, self.stamp(), address);
         }
-        if self.old > self.old_goal && self.random.is(self.shares.half) {
-            if let Some(block) = self.old_block(thread) {
-                self.old -= 1;
-                return self.free(thread, block);
-            }
+        if self.old > self.old_goal
+            && self.random.is(self.shares.half)
+            && let Some(block) = self.old_block(thread)
+        {
+            self.old -= 1;
+            return self.free(thread, block);
         }
         let own = &self.threads[thread as usize];
         let routine = match own.routine {

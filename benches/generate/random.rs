@@ -7,7 +7,7 @@ pub struct Random(pub u64);
 impl Random {
     /// The next number.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,13 +18,13 @@ impl Random {
     /// A number below `limit`; 0 when there is none.
     #[inline]
     pub fn below(&mut self, limit: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(limit)) >> 64) as u64
     }
 
     /// True with this share.
     #[inline]
     pub fn is(&mut self, share: Share) -> bool {
-        (self.next() as u32) < share.0 || share.0 == u32::MAX
+        (self.draw() as u32) < share.0 || share.0 == u32::MAX
     }
 }
 
@@ -64,7 +64,7 @@ impl Popularity {
         let weight = |rank: u32| (1u64 << 40) / (u64::from(rank) + PLATEAU);
         let total: u64 = (0..ranks).map(weight).sum();
         // In units of which the mean rank has 2^32.
-        let scaled = |rank| u128::from(weight(rank)) * u128::from(ranks) << 32;
+        let scaled = |rank| (u128::from(weight(rank)) * u128::from(ranks)) << 32;
         let mut left: Vec<u64> = (0..ranks)
             .map(|rank| (scaled(rank) / u128::from(total.max(1))) as u64)
             .collect();
@@ -87,7 +87,7 @@ impl Popularity {
     /// A rank.
     #[inline]
     pub fn draw(&self, random: &mut Random) -> u32 {
-        let number = random.next();
+        let number = random.draw();
         let rank = ((number >> 32) * self.places.len() as u64) >> 32;
         let (limit, other) = self.places[rank as usize];
         if (number as u32) <= limit {

@@ -195,7 +195,7 @@ impl Stacks {
                 start: bias,
                 end: bias + bytes,
                 stamp: 0,
-                build_id: (0..20).map(|_| random.next() as u8).collect(),
+                build_id: (0..20).map(|_| random.draw() as u8).collect(),
                 path: format!("/generated/{name}"),
             }
         };

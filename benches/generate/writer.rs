@@ -83,7 +83,7 @@ fn ns(stamp: u64) -> u64 {
 fn header(random: &mut Random) -> TapeHeader {
     let mut id = || {
         let mut bytes = [0; 16];
-        bytes.fill_with(|| random.next() as u8);
+        bytes.fill_with(|| random.draw() as u8);
         bytes
     };
     let mut header = TapeHeader::new(ClockKind::Tsc, TICKS_PER_SECOND, 0);

@@ -1,6 +1,6 @@
 //! Questions to an opened recording, inside of a running process; and how fast a tape decodes.
 
-use crate::latency::Latency;
+use crate::latency::{Latency, cpu_ms};
 use crate::somewhere;
 use heaptape::stats::Query;
 use heaptape::stats::query::At;
@@ -12,6 +12,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Instant;
 
 /// Points of a timeline.
 const POINTS: usize = 1000;
@@ -47,22 +48,22 @@ fn stamp(recording: &Recording, share: f64) -> u64 {
 pub(crate) fn live_million(path: &Path, threads: usize) -> anyhow::Result<(Latency, usize)> {
     let recording = Recording::open(path, &options(threads))?;
     recording.summary()?;
-    let mut live = Vec::new();
-    let mut takes = Vec::new();
+    let (mut live, mut takes, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     // The first take reads the index from the disk, and counts for nothing.
+    recording.live_heap(stamp(&recording, 0.5))?;
     Latency::of(|take| {
-        let start = std::time::Instant::now();
-        let blocks = recording.live_heap(stamp(&recording, somewhere(take)))?;
-        let ms = start.elapsed().as_secs_f64() * 1e3;
-        takes.push(ms * 1e6 / blocks.len().max(1) as f64);
-        live.push(blocks.len());
+        let (used, start) = (cpu_ms(), Instant::now());
+        let blocks = recording
+            .live_heap(stamp(&recording, somewhere(take)))?
+            .len();
+        let million = 1e6 / blocks.max(1) as f64;
+        takes.push(start.elapsed().as_secs_f64() * 1e3 * million);
+        cpu.push((cpu_ms() - used) * million);
+        live.push(blocks);
         Ok(())
     })?;
-    takes.remove(0);
-    Ok((
-        Latency::of_takes(takes),
-        live.into_iter().max().unwrap_or(0),
-    ))
+    let most = live.into_iter().max().unwrap_or(0);
+    Ok((Latency::of_takes(takes, cpu), most))
 }
 
 /// Asks everything of the tape at `path`, which has an index.
