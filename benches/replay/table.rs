@@ -77,7 +77,7 @@ impl Figures {
         self.columns.first()
     }
 
-    /// A row of a latency. It must be met on all threads, as commands run when nobody asks for less.
+    /// A row of a latency. It must be met on all threads: that is how commands run.
     fn latency(
         &self,
         figure: &'static str,
