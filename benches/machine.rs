@@ -1,6 +1,7 @@
 //! The machine: what it is, and how much of it others use.
 
 use std::fs;
+use std::mem::MaybeUninit;
 
 /// The share of one core that others may use before figures of time mean nothing.
 pub const BUSY_MAX: f64 = 0.15;
@@ -13,6 +14,18 @@ pub fn cpu_seconds() -> f64 {
     let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     ticks_used(&text) as f64 / ticks_per_second.max(1) as f64
+}
+
+/// User and system time of this process (`RUSAGE_SELF`) or of the children that it has waited for
+/// (`RUSAGE_CHILDREN`), in seconds.
+#[must_use]
+pub fn own_cpu_seconds(who: libc::c_int) -> f64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the place is valid for the call.
+    unsafe { libc::getrusage(who, usage.as_mut_ptr()) };
+    // SAFETY: all zeroes is a valid value, and the kernel filled it in.
+    let usage = unsafe { usage.assume_init() };
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 /// A time of the kernel's in seconds.

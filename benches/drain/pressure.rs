@@ -4,6 +4,7 @@
 //! events, and the largest memory of the drainer while it drained (symbols are left out).
 
 use anyhow::{Context, ensure};
+use heaptape_benches::memory::kibibytes;
 use heaptape_benches::programs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -110,15 +111,6 @@ fn watch(child: &mut Child) -> anyhow::Result<Memory> {
     Ok(largest)
 }
 
-/// The number behind `name` in a status file.
-fn kibibytes(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number
-        .and_then(|number| number.parse().ok())
-        .unwrap_or_default()
-}
-
 fn lost_events(heaptape: &Path, tape: &Path) -> anyhow::Result<u64> {
     let mut info = programs::command(heaptape);
     info.arg("info")
@@ -127,17 +119,4 @@ fn lost_events(heaptape: &Path, tape: &Path) -> anyhow::Result<u64> {
     let output = info.output()?;
     let info: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     info["lost_events"].as_u64().context("no lost_events")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::kibibytes;
-
-    #[test]
-    fn sizes_are_found() {
-        let status = "VmRSS:\t  900 kB\nRssAnon:\t    1234 kB\nRssShmem:\t 5 kB\n";
-        assert_eq!(kibibytes(status, "RssAnon:"), 1234);
-        assert_eq!(kibibytes(status, "RssShmem:"), 5);
-        assert_eq!(kibibytes("", "RssAnon:"), 0);
-    }
 }

@@ -1,123 +1,149 @@
-//! The questions, and how long each took.
+//! Questions to an opened recording, inside of a running process; and how fast a tape decodes.
 
+use crate::latency::{Latency, cpu_ms};
+use crate::somewhere;
+use heaptape::stats::Query;
 use heaptape::stats::query::At;
-use heaptape::stats::{GroupBy, Query};
 use heaptape::{OpenOptions, Recording};
-use heaptape_benches::Spread;
+use heaptape_format::chunk::{ChunkDecoder, ChunkHeader};
+use heaptape_format::event::{EventReader, OperationKind};
+use heaptape_format::{ChunkKind, TapeHeader};
+use std::fs::File;
 use std::hint::black_box;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
-/// How often each question is asked.
-const ASKED: usize = 15;
 /// Points of a timeline.
 const POINTS: usize = 1000;
 
-/// What the cells of a [`Column`] are.
-pub(crate) const ROWS: [&str; 6] = [
-    "index build, written",
-    "open with the index, ms",
-    "live heap at T, ms",
-    "live heap by traceback at T, ms",
-    "diff by traceback of T and U, ms",
-    "timeline of 1,000 points, ms",
-];
-
-/// The answers of one number of threads.
-#[derive(Debug)]
-pub(crate) struct Column {
-    /// In the order of [`ROWS`].
-    pub(crate) cells: Vec<String>,
-    /// Events of the tape that could be read.
-    events: u64,
-    index_bytes: u64,
+/// How long an opened recording took to answer, on one number of threads.
+#[derive(Debug, Clone)]
+pub(crate) struct Answers {
+    pub(crate) opened: Latency,
+    pub(crate) stats: Latency,
+    pub(crate) diff: Latency,
+    pub(crate) owner: Latency,
+    /// For a million live blocks.
+    pub(crate) live_million: Latency,
+    pub(crate) timeline: Latency,
     /// Most blocks alive at a moment that was asked for.
-    live: usize,
+    pub(crate) live: usize,
 }
 
-/// Asks everything of the tape at `path` on `threads` threads.
-pub(crate) fn ask(path: &Path, threads: usize) -> anyhow::Result<Column> {
-    let options = OpenOptions {
+fn options(threads: usize) -> OpenOptions {
+    OpenOptions {
         threads: Some(threads),
         ..OpenOptions::default()
-    };
-    let building = Instant::now();
-    let recording = Recording::open(path, &options)?;
-    let index = recording.build_index()?;
-    let built = building.elapsed().as_secs_f64();
-    let events = recording.summary()?.readable_events;
-    drop(recording);
+    }
+}
+
+/// The stamp at a share of the run.
+fn stamp(recording: &Recording, share: f64) -> u64 {
+    let tape = recording.tape();
+    tape.start_stamp + ((tape.end_stamp - tape.start_stamp) as f64 * share) as u64
+}
+
+/// Milliseconds for each million of blocks that are alive at random moments, and the most of them.
+pub(crate) fn live_million(path: &Path, threads: usize) -> anyhow::Result<(Latency, usize)> {
+    let recording = Recording::open(path, &options(threads))?;
+    recording.summary()?;
+    let (mut live, mut takes, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
+    // The first take reads the index from the disk, and counts for nothing.
+    recording.live_heap(stamp(&recording, 0.5))?;
+    Latency::of(|take| {
+        let (used, start) = (cpu_ms(), Instant::now());
+        let blocks = recording
+            .live_heap(stamp(&recording, somewhere(take)))?
+            .len();
+        let million = 1e6 / blocks.max(1) as f64;
+        takes.push(start.elapsed().as_secs_f64() * 1e3 * million);
+        cpu.push((cpu_ms() - used) * million);
+        live.push(blocks);
+        Ok(())
+    })?;
+    let most = live.into_iter().max().unwrap_or(0);
+    Ok((Latency::of_takes(takes, cpu), most))
+}
+
+/// Asks everything of the tape at `path`, which has an index.
+pub(crate) fn ask(path: &Path, threads: usize) -> anyhow::Result<Answers> {
     let open = || -> anyhow::Result<Recording> {
-        let recording = Recording::open(path, &options)?;
+        let recording = Recording::open(path, &options(threads))?;
         recording.summary()?;
         Ok(recording)
     };
-    let opened = times(|_| open())?;
+    let opened = Latency::of(|_| open())?;
     let recording = open()?;
-    let tape = recording.tape();
-    let (start, run) = (tape.start_stamp, tape.end_stamp - tape.start_stamp);
-    let at = |share: f64| At {
+    let at = |take: usize| At {
         recording: &recording,
-        stamp: start + (run as f64 * share) as u64,
+        stamp: stamp(&recording, somewhere(take)),
     };
-    let mut live = 0;
-    let live_heap = times(|take| {
-        let blocks = recording.live_heap(at(somewhere(take)).stamp)?;
-        live = live.max(blocks.len());
-        Ok(blocks)
+    let query = Query::default();
+    // The symbols are read once in a running process.
+    query.live(at(0))?;
+    let stats = Latency::of(|take| Ok(query.live(at(take))?))?;
+    let diff = Latency::of(|take| Ok(query.diff(at(take), at(take + 100))?))?;
+    let (live_million, live) = live_million(path, threads)?;
+    let blocks = recording.live_heap(at(1).stamp)?;
+    let owner = Latency::of(|take| {
+        let place = (somewhere(take) * blocks.len() as f64) as usize;
+        let address = blocks.get(place).map_or(0, |block| block.address);
+        Ok(recording.owners(address)?)
     })?;
-    let query = Query {
-        group_by: GroupBy::Traceback,
-        ..Query::default()
-    };
-    let grouped = times(|take| Ok(query.live(at(somewhere(take)))?))?;
-    let diff = times(|take| Ok(query.diff(at(somewhere(take)), at(somewhere(take + ASKED)))?))?;
-    let timeline = times(|_| Ok(recording.timeline(POINTS)?))?;
-    let rate = format!(
-        "{built:.2} s, {:.1} M events/s",
-        events as f64 / built / 1e6
-    );
-    let mut cells = vec![rate];
-    let questions = [opened, live_heap, grouped, diff, timeline];
-    cells.extend(questions.map(|spread| format!("{spread:.1}")));
-    Ok(Column {
-        cells,
-        events,
-        index_bytes: index.bytes,
+    let timeline = Latency::of(|_| Ok(recording.timeline(POINTS)?))?;
+    Ok(Answers {
+        opened,
+        stats,
+        diff,
+        owner,
+        live_million,
+        timeline,
         live,
     })
 }
 
-/// What the tape is like.
-pub(crate) fn words(path: &Path, columns: &[Column]) -> anyhow::Result<String> {
-    let tape = std::fs::metadata(path)?.len();
-    let Some(column) = columns.first() else {
-        return Ok(String::new());
+/// Seconds of CPU of this thread.
+fn cpu_seconds() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
     };
-    Ok(format!(
-        "{:.2} M events, up to {} blocks alive, tape {:.1} MiB ({:.2} B/event), index {:.0} %",
-        column.events as f64 / 1e6,
-        column.live,
-        tape as f64 / 1_048_576.0,
-        tape as f64 / column.events.max(1) as f64,
-        column.index_bytes as f64 * 100.0 / tape.max(1) as f64,
-    ))
+    // SAFETY: the structure is valid for the call to fill in.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Milliseconds of each time that `question` is asked.
-fn times<R>(mut question: impl FnMut(usize) -> anyhow::Result<R>) -> anyhow::Result<Spread> {
-    let mut takes = Vec::with_capacity(ASKED);
-    for take in 0..ASKED {
-        let start = Instant::now();
-        black_box(question(take)?);
-        takes.push(start.elapsed().as_secs_f64() * 1e3);
+/// Events of the tape at `path`, and the CPU that one thread takes to decode them all: reading the
+/// file, checksums, zstd, columns.
+pub(crate) fn decode(path: &Path) -> anyhow::Result<(u64, f64)> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let mut header = vec![0; 65536.min(bytes as usize)];
+    file.read_exact_at(&mut header, 0)?;
+    let (_, header_bytes) = TapeHeader::decode(&header)?;
+    let (mut at, mut events, mut sum) = (header_bytes as u64, 0, 0u64);
+    let (mut decoder, mut payload, mut stored) = (ChunkDecoder::new(), Vec::new(), Vec::new());
+    let start = cpu_seconds();
+    while at < bytes {
+        let mut head = [0; 64];
+        file.read_exact_at(&mut head, at)?;
+        let chunk = ChunkHeader::decode(&head)?;
+        if chunk.kind == ChunkKind::EVENTS {
+            stored.resize(chunk.stored_bytes as usize, 0);
+            file.read_exact_at(&mut stored, at + head.len() as u64)?;
+            decoder.payload(&chunk, &stored, &mut payload)?;
+            for event in EventReader::new(&payload, chunk.count, chunk.stamp_first)? {
+                let event = event?;
+                sum = sum.wrapping_add(match event.operation.kind() {
+                    OperationKind::Free => event.old_address,
+                    _ => event.address ^ event.size ^ u64::from(event.stack),
+                });
+            }
+            events += u64::from(chunk.count);
+        }
+        at += chunk.total_bytes();
     }
-    Spread::of(takes).ok_or_else(|| anyhow::anyhow!("nothing was asked"))
-}
-
-/// The same spread-out shares of the run every time, from 0 to 1 (a golden-ratio sequence).
-fn somewhere(take: usize) -> f64 {
-    (take as f64 + 1.0)
-        .mul_add(0.618_033_988_749_894_9, 0.1)
-        .fract()
+    black_box(sum);
+    Ok((events, cpu_seconds() - start))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Bits that a time stamp counter's ticks lose on their way into the tape: 64 ticks are about
 /// 25 ns, and the largest column of a tape halves.
-const TSC_SHIFT: u8 = 6;
+pub const TSC_SHIFT: u8 = 6;
 /// The rate is measured over at least this long: 20 ns of uncertainty at each end make 20 ppm.
 const CALIBRATION_MIN: Duration = Duration::from_millis(2);
 

@@ -25,11 +25,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything that waits is written at least this often, in nanoseconds.
-pub(crate) const SEAL_GAP_NS: u64 = 1_000_000_000;
+pub const SEAL_GAP_NS: u64 = 1_000_000_000;
 /// How often the resident size is read, in nanoseconds.
-const SAMPLE_GAP_NS: u64 = 10_000_000;
+pub const SAMPLE_GAP_NS: u64 = 10_000_000;
 /// How often the clocks are compared, in nanoseconds.
-const PAIR_GAP_NS: u64 = 10_000_000_000;
+pub const PAIR_GAP_NS: u64 = 10_000_000_000;
 /// How often what can only be found by asking is asked for, in nanoseconds.
 pub(crate) const SLOW_GAP_NS: u64 = 500_000_000;
 /// Unchanged samples after which a quiet process is looked at less often.

@@ -210,6 +210,7 @@ impl Drainer {
             path,
             counts,
             problem,
+            ..
         } = finished;
         let cut_off = self.is_cut_off(process).then(|| CUT_OFF.to_owned());
         // Without some threads the tape is good to its end: the launcher tells what was lost.

@@ -104,6 +104,8 @@ pub struct FinishedTape {
     pub path: Option<PathBuf>,
     /// What is in it.
     pub counts: EventCounts,
+    /// Its chunks, by their numbers: the next one would have this number.
+    pub chunks: u64,
     /// Why it ends early, for a person.
     pub problem: Option<String>,
 }
@@ -404,6 +406,7 @@ impl TapeWriter {
             return FinishedTape {
                 path: None,
                 counts,
+                chunks: self.sequence,
                 problem: self.full,
             };
         };
@@ -412,6 +415,7 @@ impl TapeWriter {
         let finished = FinishedTape {
             path: Some(file.path().to_owned()),
             counts,
+            chunks: self.sequence,
             problem: self.full.or(lost),
         };
         file.finish();
