@@ -190,8 +190,8 @@ fn the_program_is_killed() {
     }
 }
 
-/// The launcher is killed, in the middle of a fold as likely as not: what it had written and what is
-/// in the rings make one history.
+/// The launcher is killed, in the middle of a fold as likely as not: what it had written and what
+/// is in the rings make one history.
 #[test]
 fn the_launcher_is_killed() {
     let program = build::c("limited.c", &[]);

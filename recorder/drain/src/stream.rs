@@ -43,6 +43,8 @@ pub struct StreamState {
     /// Events and stack nodes before the consumer's place.
     events: u64,
     nodes: u32,
+    /// Words that were taken.
+    consumed: u64,
     /// The tape has these already (another drainer wrote them).
     written_events: u64,
     written_nodes: u32,
@@ -84,6 +86,7 @@ impl StreamState {
             facts_changed: true,
             events: committed.events,
             nodes: committed.nodes,
+            consumed: 0,
             written_events: committed.events,
             written_nodes: committed.nodes,
             last_stamp: 0,
@@ -123,7 +126,7 @@ impl StreamState {
     /// Words that were taken.
     #[must_use]
     pub fn consumed(&self) -> u64 {
-        self.consumer.consumed()
+        self.consumed
     }
 
     /// Words that wait.
@@ -238,6 +241,7 @@ impl StreamState {
             self.take_record(record, clock, press, notes);
         }
         self.consumer.advance(at);
+        self.consumed += at as u64;
         press.words = words;
         at
     }

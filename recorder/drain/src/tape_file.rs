@@ -165,8 +165,9 @@ impl TapeFile {
         self.file.write_all_at(header, 0)
     }
 
-    /// Goes on in the file at `path`, which holds what the first `bytes` bytes of this one say, under
-    /// `header`: what stands behind those here is put behind it, and it takes this one's name.
+    /// Goes on in the file at `path`, which holds what the first `bytes` bytes of this one say,
+    /// under `header`: what stands behind those here is put behind it, and it takes this one's
+    /// name.
     ///
     /// # Errors
     /// As reading, writing and renaming files: this file is as before.

@@ -354,12 +354,6 @@ impl Consumer {
         }
     }
 
-    /// How many words were read.
-    #[must_use]
-    pub fn consumed(&self) -> u64 {
-        self.consumed
-    }
-
     /// How many words are published and not read. Cheap: only new chunks are looked at.
     pub fn pending<M: Memory>(&mut self, memory: &M) -> u64 {
         self.start(memory);

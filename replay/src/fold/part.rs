@@ -1,4 +1,5 @@
-//! The first part of a tape that is still written: what a drainer has folded to keep it under a size.
+//! The first part of a tape that is still written: what a drainer has folded to keep it under a
+//! size.
 //!
 //! In: how much of the tape, and a moment whose events are all in it. Out: a file that takes the
 //! place of that part, but for its header, which is zeros: only the drainer makes a tape of it.

@@ -1,5 +1,5 @@
-//! The first part of a tape is folded while the rest is written: together they answer as a tape that
-//! was folded when it was done.
+//! The first part of a tape is folded while the rest is written: together they answer as a tape
+//! that was folded when it was done.
 
 use crate::folding::compare;
 use crate::harness::{file, options, scripts, without_index};
@@ -34,8 +34,8 @@ struct Joined {
 }
 
 /// Folds the first part of the tape at `path` as a drainer has it done, `cut` and `at` say how much
-/// and up to when, and puts the rest behind it. The first `made` chunks are in the part in any case:
-/// what they say of stacks belongs together. None: nothing can be folded there.
+/// and up to when, and puts the rest behind it. The first `made` chunks are in the part in any
+/// case: what they say of stacks belongs together. None: nothing can be folded there.
 fn with_folded_part(path: &Path, cut: f64, at: f64, made: usize) -> Option<Joined> {
     let whole = std::fs::read(path).unwrap();
     let chunks = chunks(&whole);
