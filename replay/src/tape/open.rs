@@ -4,11 +4,12 @@
 //! program shortens while it is mapped ends this process (SIGBUS): tapes are only appended to.
 
 use crate::error::Error;
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// The bytes of a file.
@@ -51,8 +52,34 @@ impl Bytes {
     }
 }
 
+impl Bytes {
+    /// The first `bytes` bytes of `file`, which has as many.
+    pub(crate) fn of_start(file: &File, bytes: u64) -> io::Result<Self> {
+        let length = usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // SAFETY: as in `of_file`.
+        match unsafe { MmapOptions::new().len(length).map(file) } {
+            Ok(map) => Ok(Self::Map(map)),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(error),
+            Err(_) => {
+                let mut start = vec![0; length];
+                file.read_exact_at(&mut start, 0)?;
+                Ok(Self::Owned(start))
+            }
+        }
+    }
+}
+
 /// The bytes of the tape at `path`.
 pub(super) fn tape_bytes(path: &Path) -> Result<Bytes, Error> {
+    let file = tape_file(path)?;
+    Bytes::of_file(&file).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The file of the tape at `path`, which has some bytes.
+pub(crate) fn tape_file(path: &Path) -> Result<File, Error> {
     let read = |source| Error::Read {
         path: path.to_owned(),
         source,
@@ -76,12 +103,11 @@ pub(super) fn tape_bytes(path: &Path) -> Result<Bytes, Error> {
             false => Error::Empty { path },
         });
     }
-    let file = File::open(path).map_err(read)?;
-    Bytes::of_file(&file).map_err(read)
+    File::open(path).map_err(read)
 }
 
 /// True when another holds the lock of the tape at `path`.
-pub(super) fn is_locked(path: &Path) -> bool {
+pub(crate) fn is_locked(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| locked_by_another(&file))
 }
 

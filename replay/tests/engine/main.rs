@@ -11,6 +11,7 @@ mod answers;
 mod damage;
 mod errors;
 mod folding;
+mod following;
 mod harness;
 mod independence;
 mod index_file;

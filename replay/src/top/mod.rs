@@ -1,0 +1,1 @@
+//! A tape that grows, on a screen.
