@@ -27,6 +27,7 @@ mod run;
 mod stats;
 mod symbolize;
 mod timeline;
+mod top;
 mod tree;
 mod verify;
 mod window;
@@ -86,6 +87,7 @@ enum Verb {
     Churn(churn::Churn),
     Timeline(timeline::Timeline),
     Object(object::Object),
+    Top(top::Top),
     Export(export::Export),
     Check(check::Check),
     Index(index::Index),
@@ -124,6 +126,7 @@ impl Verb {
             Self::Churn(verb) => verb.run(output),
             Self::Timeline(verb) => verb.run(output),
             Self::Object(verb) => verb.run(output),
+            Self::Top(verb) => verb.run(output),
             Self::Export(verb) => verb.run(output),
             Self::Check(verb) => verb.run(output),
             Self::Index(verb) => verb.run(output),

@@ -34,6 +34,8 @@ use state::State;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// `End::how`: the process became another image.
+const ENDED_BY_EXEC: u8 = 3;
 /// A recorder writes what there is every second: for so long the tape of a forked process may wait
 /// for that of its parent.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -216,6 +218,17 @@ impl Follower {
         }
     }
 
+    /// True when nothing is to come: the tape has its end, and was followed to it. Where that is the
+    /// start of another image, whose tape takes over the name, that is waited for for a moment.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let end = self.tape().end.as_ref();
+        let is_replaced = end.is_some_and(|end| end.how == ENDED_BY_EXEC);
+        self.stage() != Stage::Recording
+            && self.has_caught_up()
+            && (!is_replaced || self.source.is_old())
+    }
+
     /// Live bytes and blocks of the heap domains, without inherited blocks.
     #[must_use]
     pub fn total(&self) -> HeapTotal {
@@ -242,6 +255,12 @@ impl Follower {
     #[must_use]
     pub fn trace(&self) -> &Trace {
         &self.state.trace
+    }
+
+    /// True when all blocks are known that the process inherited.
+    #[must_use]
+    pub fn knows_inherited(&self) -> bool {
+        self.state.knows_inherited && self.state.heap.counts().inherited_unknown == 0
     }
 
     /// Chunks and stretches that could not be read so far.

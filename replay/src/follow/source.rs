@@ -135,6 +135,11 @@ impl Source {
         by_epoch.max(by_quiet)
     }
 
+    /// True when nobody has written to the file for a while.
+    pub(super) fn is_old(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| is_old(&metadata))
+    }
+
     /// True when nobody writes to the file.
     fn is_left(&self, metadata: &Metadata) -> bool {
         is_old(metadata) && !is_locked(&self.path)

@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) peak: Peak,
     pub(super) allocated_bytes: u64,
     pub(super) trace: Trace,
+    /// As far as the parent's tape tells.
+    pub(super) knows_inherited: bool,
     /// Offsets of event chunks that cannot be read.
     pub(super) damaged: BTreeSet<u64>,
     changes: Vec<Change>,
@@ -62,6 +64,7 @@ impl State {
             peak: Peak::default(),
             allocated_bytes: 0,
             trace: Trace::new(tape.told_from()),
+            knows_inherited: inheritance.others != Others::Unknown,
             damaged: BTreeSet::new(),
             changes: Vec::new(),
         };

@@ -7,7 +7,7 @@
 const STRETCHES_MAX: usize = 1024;
 
 /// See the module.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Trace {
     start: u64,
     /// Stamps in a stretch: a power of two.
