@@ -13,17 +13,20 @@
 //! | [`stats`] | blocks, grouped and filtered: numbers only |
 //! | [`export`] | a moment in other tools' formats |
 //! | [`repack`] | the same tape, smaller |
+//! | [`follow`] | a tape that is still being written, read as it grows |
 //! | [`fold`] | a tape that forgets the events up to a moment, and keeps what they left |
 //! | [`rewrite`] | how a tape is written anew |
 //! | [`cache_folder`] | where what can be made again is kept |
 //! | [`replaceable`] | which files a new tape may replace |
 //! | [`temporary`] | files that are put in their place when they are whole |
 //! | [`report`] | text for people, JSON, CSV |
+//! | [`top`] | a tape that grows, on a screen |
 pub mod block;
 pub mod cache_folder;
 pub mod error;
 pub mod export;
 pub mod fold;
+pub mod follow;
 pub mod gap;
 mod history;
 pub mod index;
@@ -39,6 +42,7 @@ pub mod symbols;
 pub mod tape;
 pub mod temporary;
 pub mod timeline;
+pub mod top;
 
 pub use error::Error;
 pub use gap::Gap;

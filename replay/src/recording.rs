@@ -95,19 +95,30 @@ impl Recording {
     /// # Errors
     /// When the file cannot be read or is not a tape, or threads cannot be started.
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
+        Self::of_tape(|| Tape::open(path), path, options)
+    }
+
+    /// As [`Recording::open`], of the tape at `path` that `open` opens.
+    pub(crate) fn of_tape(
+        open: impl FnOnce() -> Result<Tape, Error> + Send,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
         let pool = options.threads.map(pool).transpose()?;
-        match &pool {
-            Some(threads) => threads.install(|| Self::open_in(path, options, pool.clone())),
-            None => Self::open_in(path, options, None),
+        let found = |pool| Self::open_in(open()?, path, options, pool);
+        match pool.clone() {
+            Some(threads) => threads.install(|| found(pool)),
+            None => found(None),
         }
     }
 
     fn open_in(
+        tape: Tape,
         path: &Path,
         options: &OpenOptions,
         pool: Option<Arc<ThreadPool>>,
     ) -> Result<Self, Error> {
-        let mut line = vec![Tape::open(path)?];
+        let mut line = vec![tape];
         while let Some(parent) = line.last().and_then(Tape::parent_tape) {
             let is_known = line
                 .iter()
@@ -142,6 +153,11 @@ impl Recording {
     #[must_use]
     pub fn tape(&self) -> &Tape {
         &self.tape
+    }
+
+    /// The tape, for who lets it grow and asks no question that needs an index.
+    pub(crate) fn tape_mut(&mut self) -> &mut Tape {
+        &mut self.tape
     }
 
     /// The recording of the process that forked this one, when its tape is there.
@@ -454,7 +470,7 @@ impl Recording {
     }
 
     /// Runs `work` on this recording's threads.
-    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(work),
             None => work(),

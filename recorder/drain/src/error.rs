@@ -110,6 +110,22 @@ pub enum DrainError {
         /// The session's file.
         session: PathBuf,
     },
+    /// A recorded process has no tape yet.
+    #[error(
+        "process {pid} has no tape yet: it has not allocated since it began, or only just now;          try again in a second"
+    )]
+    NoTapeYet {
+        /// The process.
+        pid: u32,
+    },
+    /// The tape of a recorded process is not to be found.
+    #[error(
+        "the tape of process {pid} is not there any more: it was removed, or is written where          this process cannot look"
+    )]
+    TapeGone {
+        /// The process.
+        pid: u32,
+    },
     /// A mark cannot be written.
     #[error(
         "the mark is not on the tape of process {pid}, which takes no more: its disk is full, or a \

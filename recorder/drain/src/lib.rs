@@ -31,6 +31,7 @@
 //! | `ancestors` | parents that only the dead one knew |
 //! | `relate` | parents and children after that |
 //! | [`outside`] | pause, go on, marks: asked from outside |
+//! | [`tape_of`] | which tape a running process is recorded to |
 //! | [`process_info`] | what the kernel says |
 //! | [`outcome`] | what became of it all |
 
@@ -64,6 +65,7 @@ mod silent;
 pub mod stream;
 pub mod tape;
 pub mod tape_file;
+pub mod tape_of;
 
 pub use drainer::Drainer;
 pub use error::DrainError;

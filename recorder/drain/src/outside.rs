@@ -13,11 +13,11 @@ use heaptape_session::sync::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a mark may wait for the drainer, or for another mark before it.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a process is looked for that may be becoming another image, a nap between: counted,
 /// since on a busy machine both of us wait.
 const LOOKS: u32 = 100;
-const NAP: Duration = Duration::from_millis(2);
+pub(crate) const NAP: Duration = Duration::from_millis(2);
 /// States of the place for marks, in its low byte.
 const WRITING: u64 = 1;
 const READY: u64 = 2;
@@ -200,8 +200,8 @@ fn ask<T>(
 
 /// A process slot, as long as it is of one image.
 #[derive(Debug, Clone, Copy)]
-struct SlotPlace {
-    index: u32,
+pub(crate) struct SlotPlace {
+    pub(crate) index: u32,
     generation: u32,
 }
 
@@ -289,7 +289,7 @@ fn answer(session: &Session, pid: u32) -> Result<Marked, DrainError> {
 }
 
 /// The session of process `pid`, and its latest image's slot.
-fn find(pid: u32) -> Result<(Session, SlotPlace), DrainError> {
+pub(crate) fn find(pid: u32) -> Result<(Session, SlotPlace), DrainError> {
     let mut looks = 0;
     loop {
         let mut left = None;

@@ -81,6 +81,8 @@ enum Sort {
     Average,
     /// The key, from the smallest.
     Key,
+    /// Diff, top: the change of bytes, from what grew most.
+    Growth,
     /// Diff: bytes at the second moment.
     LiveBytes,
     /// Diff: blocks at the second moment.
@@ -291,6 +293,7 @@ impl ChooseArgs {
             Sort::Count => SortBy::Count,
             Sort::Average => SortBy::Average,
             Sort::Key => SortBy::Key,
+            Sort::Growth => SortBy::Growth,
             Sort::LiveBytes => SortBy::LiveBytes,
             Sort::LiveCount => SortBy::LiveCount,
             Sort::Temporary => SortBy::Temporary,

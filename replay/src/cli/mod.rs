@@ -29,6 +29,7 @@ mod stats;
 mod symbolize;
 mod symbols_of_run;
 mod timeline;
+mod top;
 mod tree;
 mod verify;
 mod window;
@@ -88,6 +89,7 @@ enum Verb {
     Churn(churn::Churn),
     Timeline(timeline::Timeline),
     Object(object::Object),
+    Top(top::Top),
     Export(export::Export),
     Check(check::Check),
     Index(index::Index),
@@ -127,6 +129,7 @@ impl Verb {
             Self::Churn(verb) => verb.run(output),
             Self::Timeline(verb) => verb.run(output),
             Self::Object(verb) => verb.run(output),
+            Self::Top(verb) => verb.run(output),
             Self::Export(verb) => verb.run(output),
             Self::Check(verb) => verb.run(output),
             Self::Index(verb) => verb.run(output),

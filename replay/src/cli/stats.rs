@@ -4,8 +4,8 @@ use super::output::Output;
 use super::rows::{Grouping, RowsArgs};
 use super::{Exit, Outcome, open};
 use clap::Args;
-use heaptape::stats::Amount;
 use heaptape::stats::query::{Answer, At};
+use heaptape::stats::{Amount, Change};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,22 @@ impl Head {
             total: Total {
                 bytes: answer.total.bytes,
                 count: answer.total.count,
+            },
+        }
+    }
+}
+
+impl Head {
+    /// Of what lives at the second of two moments.
+    pub(super) fn of_change(tape: &str, at_ns: u64, answer: &Answer<Change>) -> Self {
+        Self {
+            tape: tape.to_owned(),
+            from_ns: None,
+            at_ns,
+            grouping: Grouping::of(answer),
+            total: Total {
+                bytes: answer.total.to.bytes,
+                count: answer.total.to.count,
             },
         }
     }

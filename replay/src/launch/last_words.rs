@@ -10,6 +10,7 @@ use super::record::exit_code;
 use super::signals::Signals;
 use super::{endings, watch};
 use heaptape::temporary;
+use heaptape::top::terminal;
 use heaptape_session::layout::state;
 use heaptape_session::sync::AtomicU32;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -150,6 +151,7 @@ fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
 }
 
 extern "C" fn on_ending(signal: libc::c_int) {
+    terminal::give_back();
     temporary::remove_all();
     // SAFETY: a valid signal.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -159,6 +161,7 @@ extern "C" fn on_ending(signal: libc::c_int) {
 
 extern "C" fn on_interruption(signal: libc::c_int) {
     let code = 128 + signal;
+    terminal::give_back();
     temporary::remove_all();
     // SAFETY: a plain call.
     let thread = unsafe { libc::gettid() };
@@ -274,6 +277,7 @@ fn give_up(reason: &[u8]) {
             exit_code(watch::until_bare_command_ends(signals.as_mut(), *pid))
         }
     };
+    terminal::give_back();
     temporary::remove_all();
     say(reason, &stage.message);
     // SAFETY: ends the process at once; what was written is in the files.

@@ -1,7 +1,7 @@
 //! Words as a shell reads them back.
 
 /// A command and its arguments.
-pub(super) fn command_line(command: &[String]) -> String {
+pub(crate) fn command_line(command: &[String]) -> String {
     let quoted = command.iter().map(|word| shell_word(word));
     quoted.collect::<Vec<_>>().join(" ")
 }

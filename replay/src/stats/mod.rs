@@ -8,9 +8,12 @@
 //! | [`key`] | the keys of rows: what stands for a block in each grouping |
 //! | [`trace`] | the lists that tracebacks are |
 //! | [`group`] | buckets → rows |
+//! | `grouped` | the same, of a tape's buckets |
+//! | [`profile`] | what lives, counted by all that a grouping or a filter looks at |
 //! | [`order`] | which row comes first |
 //! | [`gate`] | limits that a diff must keep |
 //! | [`query`] | all of it behind one type: the answers of `stats`, `diff`, `leaks`, `churn` |
+//! | `standing` | the same, of profiles: the answers of `top` |
 //!
 //! What comes in: blocks and lifetimes of a recording. What goes out: rows that (without
 //! `--cumulative`) add up to their total, in an order that is total.
@@ -20,9 +23,12 @@ pub mod bucket;
 pub mod filter;
 pub mod gate;
 pub mod group;
+mod grouped;
 pub mod key;
 pub mod order;
+pub mod profile;
 pub mod query;
+mod standing;
 pub mod trace;
 
 pub use amount::{Amount, Change, Churn, Measure};
@@ -31,4 +37,5 @@ pub use gate::Gate;
 pub use group::{Cumulative, Grouper, Rows};
 pub use key::{GroupBy, KeyId};
 pub use order::SortBy;
+pub use profile::Profile;
 pub use query::{Query, QueryError};

@@ -17,6 +17,8 @@ pub enum SortBy {
     Average,
     /// The key, the smallest first.
     Key,
+    /// Diff: the change of bytes, from what grew most to what shrank most.
+    Growth,
     /// Diff: bytes at the second moment.
     LiveBytes,
     /// Diff: blocks at the second moment.
@@ -33,11 +35,12 @@ pub enum SortBy {
 
 impl SortBy {
     /// Every order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Bytes,
         Self::Count,
         Self::Average,
         Self::Key,
+        Self::Growth,
         Self::LiveBytes,
         Self::LiveCount,
         Self::Temporary,
@@ -54,6 +57,7 @@ impl SortBy {
             Self::Count => "count",
             Self::Average => "average",
             Self::Key => "key",
+            Self::Growth => "growth",
             Self::LiveBytes => "live-bytes",
             Self::LiveCount => "live-count",
             Self::Temporary => "temporary",
@@ -96,6 +100,10 @@ impl Sortable for Change {
         match by {
             SortBy::Bytes => Some([bytes_diff, bytes, count_diff, count]),
             SortBy::Count => Some([count_diff, count, bytes_diff, bytes]),
+            SortBy::Growth => {
+                let grown = (i128::from(self.bytes()) - i128::from(i64::MIN)).unsigned_abs();
+                Some([grown, bytes, count_diff, count])
+            }
             SortBy::LiveBytes => Some([bytes, count, bytes_diff, count_diff]),
             SortBy::LiveCount => Some([count, bytes, count_diff, bytes_diff]),
             SortBy::Average => {
@@ -125,7 +133,7 @@ impl Sortable for Churn {
             SortBy::Lifetime => u128::from(self.lifetime_mean_ns()),
             SortBy::LifetimeMax => u128::from(self.lifetime_max_ns),
             SortBy::Key => return Some([0; 4]),
-            SortBy::LiveBytes | SortBy::LiveCount => return None,
+            SortBy::Growth | SortBy::LiveBytes | SortBy::LiveCount => return None,
         };
         Some([first, bytes, count, 0])
     }

@@ -1,13 +1,14 @@
 //! The answers of `stats`, `diff`, `leaks` and `churn`: which blocks of which recordings, grouped
 //! and in order.
 
-use super::amount::{Amount, Change, Churn, Measure};
-use super::bucket::{Buckets, ChurnRule, Facet};
-use super::filter::{BlockFilter, FrameFilter, NoMatch, TapeFilter, thread_name};
+use super::amount::{Amount, Change, Churn};
+use super::bucket::{Buckets, ChurnRule};
+use super::filter::{BlockFilter, FrameFilter, NoMatch, TapeFilter};
 use super::group::{Cumulative, Grouper, Rows};
-use super::key::{GroupBy, INHERITED, KeyId, UNKNOWN};
+use super::grouped::{ThreadNames, grouped};
+use super::key::{GroupBy, KeyId};
 use super::order::{SortBy, Sortable, sorted};
-use crate::block::{Block, StreamId};
+use crate::block::Block;
 use crate::error::shortened;
 use crate::gap;
 use crate::recording::Recording;
@@ -63,7 +64,7 @@ impl Default for Query {
 }
 
 /// The domain of mappings.
-const MMAP: &str = "mmap";
+pub(super) const MMAP: &str = "mmap";
 /// Names of what there is that a message shows.
 const NAMES_SHOWN: usize = 20;
 
@@ -111,7 +112,7 @@ fn some_of(known: &[String]) -> String {
 }
 
 /// Sums of what is left out.
-type ByDomain = FxHashMap<DomainId, Amount>;
+pub(super) type ByDomain = FxHashMap<DomainId, Amount>;
 
 /// Names of domains and what was left out of each, by name.
 pub type LeftOut = Vec<(String, Amount)>;
@@ -162,7 +163,7 @@ impl Query {
         is_bounded || are_named || !(frames.include.is_empty() && frames.exclude.is_empty())
     }
 
-    fn grouper<M: Sortable>(&self) -> Result<Grouper, QueryError> {
+    pub(super) fn grouper<M: Sortable>(&self) -> Result<Grouper, QueryError> {
         if self.cumulative != Cumulative::Off && !self.group_by.is_by_frame() {
             return Err(QueryError::Usage(format!(
                 "--cumulative cannot be used with --group-by {}; \
@@ -189,7 +190,7 @@ impl Query {
         ))
     }
 
-    fn filter(&self, tape: &Tape) -> Result<TapeFilter, QueryError> {
+    pub(super) fn filter(&self, tape: &Tape) -> Result<TapeFilter, QueryError> {
         if let (Some(least), Some(most)) = (self.blocks.size_min, self.blocks.size_max)
             && least > most
         {
@@ -394,11 +395,59 @@ impl Query {
             false => ThreadNames::Alone,
         };
         // The newer first: rows of both have its frames.
-        let (new, mut notes) = grouped(&mut grouper, to, to_buckets, threads);
-        let (old, more_notes) = grouped(&mut grouper, from, from_buckets, threads);
+        let (new, mut notes) = grouped(&mut grouper, to.tape(), to.tape(), to_buckets, threads);
+        let tape = from.tape();
+        let (old, more_notes) = grouped(&mut grouper, tape, tape, from_buckets, threads);
         notes.extend(more_notes);
         notes.sort_unstable();
         notes.dedup();
+        Ok(Answer::of_change(grouper, old, new, self.sort, notes))
+    }
+
+    fn answer<M: Sortable>(
+        &self,
+        mut grouper: Grouper,
+        recording: &Recording,
+        buckets: &Buckets<M>,
+        left_out: &ByDomain,
+    ) -> Result<Answer<M>, QueryError> {
+        let tape = recording.tape();
+        let left_out = self.named(tape, left_out);
+        let names = ThreadNames::WithIds;
+        let (rows, mut notes) = grouped(&mut grouper, tape, tape, buckets, names);
+        let sorted_rows = sorted(rows.by_key, self.sort, &grouper);
+        notes.extend(self.mappings_note(recording)?);
+        Ok(Answer {
+            grouper,
+            total: rows.total,
+            rows: sorted_rows,
+            left_out,
+            notes,
+        })
+    }
+
+    /// What is left out, by the names of domains; not known with filters on frames.
+    pub(super) fn named(&self, tape: &Tape, left_out: &ByDomain) -> LeftOut {
+        let mut by_name: BTreeMap<&str, Amount> = BTreeMap::new();
+        for (domain, amount) in left_out.iter().filter(|_| self.frames.is_empty()) {
+            *by_name.entry(tape.domain_name(*domain)).or_default() += *amount;
+        }
+        let named = by_name.into_iter();
+        named
+            .map(|(name, amount)| (name.to_owned(), amount))
+            .collect()
+    }
+}
+
+impl Answer<Change> {
+    /// Of the rows at two moments, with keys of `grouper`.
+    pub(super) fn of_change(
+        grouper: Grouper,
+        old: Rows<Amount>,
+        new: Rows<Amount>,
+        sort: SortBy,
+        notes: Vec<String>,
+    ) -> Self {
         let total = Change {
             from: old.total,
             to: new.total,
@@ -410,79 +459,12 @@ impl Query {
         for (key, to) in new.by_key {
             rows.entry(key).or_default().to = to;
         }
-        let rows = sorted(rows, self.sort, &grouper);
-        Ok(Answer {
+        Self {
+            rows: sorted(rows, sort, &grouper),
             grouper,
             total,
-            rows,
             left_out: LeftOut::new(),
             notes,
-        })
-    }
-
-    fn answer<M: Sortable>(
-        &self,
-        mut grouper: Grouper,
-        recording: &Recording,
-        buckets: &Buckets<M>,
-        left_out: &ByDomain,
-    ) -> Result<Answer<M>, QueryError> {
-        let tape = recording.tape();
-        let mut by_name: BTreeMap<&str, Amount> = BTreeMap::new();
-        for (domain, amount) in left_out.iter().filter(|_| self.frames.is_empty()) {
-            *by_name.entry(tape.domain_name(*domain)).or_default() += *amount;
         }
-        let named = by_name.into_iter();
-        let left_out = named.map(|(name, amount)| (name.to_owned(), amount));
-        let (rows, mut notes) = grouped(&mut grouper, recording, buckets, ThreadNames::WithIds);
-        let sorted_rows = sorted(rows.by_key, self.sort, &grouper);
-        notes.extend(self.mappings_note(recording)?);
-        Ok(Answer {
-            grouper,
-            total: rows.total,
-            rows: sorted_rows,
-            left_out: left_out.collect(),
-            notes,
-        })
     }
-}
-
-/// How threads are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ThreadNames {
-    WithIds,
-    /// Those with a name by it: threads of one name are one row.
-    Alone,
-}
-
-fn grouped<M: Measure>(
-    grouper: &mut Grouper,
-    recording: &Recording,
-    buckets: &Buckets<M>,
-    threads: ThreadNames,
-) -> (Rows<M>, Vec<String>) {
-    let tape = recording.tape();
-    grouper.set_recorded(tape.header.start_realtime_ns);
-    let frames = grouper.resolve(tape, &buckets.stacks());
-    let facet_text = |facet| match facet {
-        Facet::Thread(StreamId::INHERITED) => INHERITED.to_owned(),
-        Facet::Thread(stream) => tape.stream(stream).map_or_else(
-            || UNKNOWN.to_owned(),
-            |stream| {
-                // A signal handler's stream has the thread's id and perhaps no name of its own.
-                let named = tape
-                    .streams
-                    .iter()
-                    .find(|other| other.thread_id == stream.thread_id && !other.name.is_empty());
-                match named {
-                    Some(named) if threads == ThreadNames::Alone => named.name.clone(),
-                    _ => thread_name(named.unwrap_or(stream)),
-                }
-            },
-        ),
-        Facet::Domain(domain) => tape.domain_name(domain).to_owned(),
-        Facet::Stack | Facet::Size(_) | Facet::Kind(_) => UNKNOWN.to_owned(),
-    };
-    let rows = grouper.group(&frames, buckets, &facet_text);
-    (rows, frames.notes)
 }

@@ -11,6 +11,7 @@
 //! | [`paths`] | DWARF paths, tidied |
 //! | [`pattern`] | shell-style patterns |
 //! | [`frames`] | source frames, interned |
+//! | [`known`] | what was found, kept for the next question |
 //! | `python` | frames of Python → functions, files, lines, from the tape's code objects |
 //! | [`stack_frames`] | the frames of whole stacks |
 //! | [`wrappers`] | the rule that says which frames are wrappers, and its tables |
@@ -33,6 +34,7 @@ pub mod embed;
 mod entry;
 pub mod frames;
 mod itanium;
+pub mod known;
 pub mod names;
 pub mod native;
 pub mod paths;
@@ -46,4 +48,5 @@ pub mod wrappers;
 pub use attribution::Attribution;
 pub use embed::{EmbedError, Symbolized, symbolize_tape, symbolize_tapes};
 pub use frames::{FrameId, FrameTable, Language, ResolvedFrame};
+pub use known::KnownSymbols;
 pub use stack_frames::{StackFrames, StackSource};

@@ -3,11 +3,13 @@
 //! In: the bytes behind the header. Out: chunks, and damage where none could be found. Chunks may
 //! stand in any order in the file; a stream's order is that of the event numbers in the headers.
 
+use crate::error::Error;
 use heaptape_format::chunk::{ChunkKind, FLAG_MUST_UNDERSTAND, NO_STREAM};
 use heaptape_format::error::{DecodeError, DecodeErrorKind};
 use heaptape_format::left::left;
 use heaptape_format::scan::{Damage, Found, FoundChunk, Scan};
 use heaptape_format::tables::{Folded, records};
+use std::path::Path;
 
 /// A chunk of events with its place in its stream.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +44,8 @@ pub(super) struct ChunkList {
 
 impl ChunkList {
     /// Scans `bytes`, a whole tape whose header ends at `start`. The numbers of the chunks are for
-    /// [`ChunkList::check_sequence`] to look at.
+    /// [`ChunkList::check_sequence`] to look at. Of a tape that grows, `start` is the end of what
+    /// was read before.
     pub(super) fn scan(bytes: &[u8], start: usize) -> Self {
         let mut list = Self::default();
         for found in Scan::new(bytes, start) {
@@ -55,12 +58,13 @@ impl ChunkList {
     }
 
     /// Finds where chunks are gone altogether. A gap in the numbers beside damage of the file is
-    /// that damage's; chunks may stand in any order.
-    pub(super) fn check_sequence(&mut self, start: u64, folded: Option<&Folded>) {
+    /// that damage's; chunks may stand in any order. The first should have the number `wanted`;
+    /// the one behind the last is returned.
+    pub(super) fn check_sequence(&mut self, start: u64, wanted: u64) -> u64 {
         let places = self.chunks.iter().map(|c| (c.header.sequence, c.offset));
         let mut places: Vec<(u64, u64)> = places.collect();
         places.sort_unstable();
-        let (mut wanted, mut before) = (folded.map_or(0, |folded| folded.sequence), start);
+        let (mut wanted, mut before) = (wanted, start);
         let mut gaps = Vec::new();
         for (sequence, offset) in places {
             if sequence > wanted {
@@ -80,6 +84,7 @@ impl ChunkList {
             before = offset;
         }
         self.damage.extend(gaps);
+        wanted
     }
 
     /// The record that says that the tape is folded. Damage of it is found with that of the other
@@ -94,11 +99,18 @@ impl ChunkList {
         all.last().or(first)
     }
 
-    /// The first chunk that must be understood and is not known here.
-    pub(super) fn not_understood(&self) -> Option<&FoundChunk> {
-        self.chunks.iter().find(|chunk| {
+    /// Fails for a chunk that must be understood and is not known here.
+    pub(super) fn refuse_unknown(&self, path: &Path) -> Result<(), Error> {
+        let unknown = self.chunks.iter().find(|chunk| {
             chunk.header.flags & FLAG_MUST_UNDERSTAND != 0
                 && chunk.header.kind.name() == ChunkKind(u16::MAX).name()
+        });
+        unknown.map_or(Ok(()), |chunk| {
+            Err(Error::UnknownChunk {
+                path: path.to_owned(),
+                kind: chunk.header.kind.0,
+                offset: chunk.offset,
+            })
         })
     }
 
@@ -178,24 +190,35 @@ fn check_folded(chunk: &FoundChunk, payload: &[u8]) -> Result<(), DecodeError> {
 }
 
 fn append(streams: &mut Vec<StreamChunks>, found: FoundChunk) {
-    let header = &found.header;
-    if streams
-        .last()
-        .is_none_or(|last| last.stream != header.stream)
-    {
-        streams.push(StreamChunks {
-            stream: header.stream,
-            chunks: Vec::new(),
-        });
+    let stream = found.header.stream;
+    if streams.last().is_none_or(|last| last.stream != stream) {
+        let chunks = Vec::new();
+        streams.push(StreamChunks { stream, chunks });
     }
     if let Some(stream) = streams.last_mut() {
-        let floor = stream.chunks.last().map_or(0, |last| last.stamp_last);
-        stream.chunks.push(EventChunk {
+        stream.push(found);
+    }
+}
+
+impl StreamChunks {
+    /// Adds the stream's next chunk; returns its smallest stamp, after raising.
+    pub(super) fn push(&mut self, found: FoundChunk) -> u64 {
+        let header = &found.header;
+        let floor = self.chunks.last().map_or(0, |last| last.stamp_last);
+        let stamp_first = header.stamp_first.max(floor);
+        self.chunks.push(EventChunk {
             found,
             floor,
-            stamp_first: header.stamp_first.max(floor),
+            stamp_first,
             stamp_last: header.stamp_last.max(floor),
         });
+        stamp_first
+    }
+
+    /// The number of the event behind the last chunk; None: there is no chunk.
+    pub(super) fn next_event(&self) -> Option<u64> {
+        let last = &self.chunks.last()?.found.header;
+        Some(last.first.saturating_add(u64::from(last.count)))
     }
 }
 

@@ -6,6 +6,7 @@
 pub(crate) mod chunks;
 pub(crate) mod domains;
 pub(crate) mod fork_cuts;
+pub(crate) mod growing;
 mod lineage;
 pub(crate) mod open;
 mod stacks;
@@ -26,8 +27,8 @@ use heaptape_format::scan::{Damage, FoundChunk};
 use heaptape_format::stack::Frame;
 use heaptape_format::symbols::Symbol;
 use heaptape_format::tables::{
-    Child, ClockPair, CodeObject, Domain, End, Folded, Lost, Mark, Module, Process, ResidentSample,
-    Stream,
+    Child, ClockPair, CodeObject, Domain, End, Epoch, Folded, Lost, Mark, Module, Process,
+    ResidentSample, Stream,
 };
 use heaptape_format::{ChunkKind, TapeHeader};
 use open::Bytes;
@@ -75,6 +76,8 @@ pub struct Tape {
     pub clock_pairs: Vec<ClockPair>,
     /// User-defined domains.
     pub domains: Vec<Domain>,
+    /// The cuts that its writer made while it recorded.
+    pub(crate) epochs: Vec<Epoch>,
     /// Forked: where the streams of the parent's tape stood.
     pub(crate) fork_cuts: ForkCuts,
     /// The events up to a moment are gone, and what they added up to; None: the tape has them all.
@@ -100,6 +103,8 @@ pub struct Tape {
     pub(crate) event_streams: Vec<StreamChunks>,
     pub(crate) bytes: Bytes,
     pub(crate) stacks: StackTable,
+    /// The number of the chunk behind the last.
+    next_sequence: u64,
     /// Stacks and frames of this tape itself, without its parent's.
     own_counts: (usize, usize),
 }
@@ -110,17 +115,28 @@ impl Tape {
     /// # Errors
     /// When the file cannot be read or is not a tape.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Self::open_with(path, None, |bytes, list| {
-            StackTable::merge(bytes, &list.chunks, &mut list.damage)
-        })
+        Self::of_bytes(path, open::tape_bytes(path)?)
     }
 
     /// As [`Tape::open`], the first `bytes` bytes of the file alone.
     ///
     /// # Errors
-    /// As [`Tape::open`].
+    /// As [`Tape::open`], and when it is shorter.
     pub(crate) fn open_part(path: &Path, bytes: u64) -> Result<Self, Error> {
-        Self::open_with(path, Some(bytes), |bytes, list| {
+        let read = |source| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let file = open::tape_file(path)?;
+        if file.metadata().map_err(read)?.len() < bytes {
+            return Err(read(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        Self::of_bytes(path, Bytes::of_start(&file, bytes).map_err(read)?)
+    }
+
+    /// The tape at `path`, of which `bytes` are the whole or the first ones.
+    pub(crate) fn of_bytes(path: &Path, bytes: Bytes) -> Result<Self, Error> {
+        Self::read(path, bytes, |bytes, list| {
             StackTable::merge(bytes, &list.chunks, &mut list.damage)
         })
     }
@@ -137,17 +153,16 @@ impl Tape {
     /// # Errors
     /// As [`Tape::open`].
     pub(crate) fn open_for_frames(path: &Path) -> Result<(Self, FxHashSet<Frame>), Error> {
-        let tape = Self::open_with(path, None, |_, _| StackTable::default())?;
+        let tape = Self::read(path, open::tape_bytes(path)?, |_, _| StackTable::default())?;
         let frames = stacks::distinct_frames(&tape.bytes, &tape.chunks);
         Ok((tape, frames))
     }
 
-    fn open_with(
+    fn read(
         path: &Path,
-        part: Option<u64>,
+        bytes: Bytes,
         stacks: impl FnOnce(&[u8], &mut ChunkList) -> StackTable,
     ) -> Result<Self, Error> {
-        let bytes = open::tape_bytes(path, part)?;
         let (header, header_bytes) =
             TapeHeader::decode(&bytes).map_err(|source| Error::Header {
                 path: path.to_owned(),
@@ -155,14 +170,9 @@ impl Tape {
             })?;
         let mut list = ChunkList::scan(&bytes, header_bytes);
         let folded = list.folded(&bytes);
-        list.check_sequence(header_bytes as u64, folded.as_ref());
-        if let Some(chunk) = list.not_understood() {
-            return Err(Error::UnknownChunk {
-                path: path.to_owned(),
-                kind: chunk.header.kind.0,
-                offset: chunk.offset,
-            });
-        }
+        let first = folded.as_ref().map_or(0, |folded| folded.sequence);
+        let next_sequence = list.check_sequence(header_bytes as u64, first);
+        list.refuse_unknown(path)?;
         let tables = Tables::read(&bytes, &mut list);
         let event_streams = list.streams(folded.is_some());
         let stacks = stacks(&bytes, &mut list);
@@ -171,6 +181,7 @@ impl Tape {
         Ok(Self {
             numbered_events: tape.numbered_events(folded.as_ref()),
             folded,
+            next_sequence,
             ..tape
         })
     }
@@ -214,6 +225,7 @@ impl Tape {
             children: tables.children,
             clock_pairs: tables.clock_pairs,
             domains: tables.domains,
+            epochs: tables.epochs,
             fork_cuts,
             damage: list.damage,
             start_stamp,
@@ -222,6 +234,7 @@ impl Tape {
             tape_bytes: bytes.len() as u64,
             numbered_events: list.numbered_events,
             folded: None,
+            next_sequence: 0,
             chunks: list.chunks,
             event_streams,
             own_counts: stacks.counts(),

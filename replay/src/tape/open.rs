@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Deref;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// The bytes of a file.
@@ -51,8 +52,34 @@ impl Bytes {
     }
 }
 
-/// The bytes of the tape at `path`; the first `part` of them, if that is asked for.
-pub(super) fn tape_bytes(path: &Path, part: Option<u64>) -> Result<Bytes, Error> {
+impl Bytes {
+    /// The first `bytes` bytes of `file`, which has as many.
+    pub(crate) fn of_start(file: &File, bytes: u64) -> io::Result<Self> {
+        let length = usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        // SAFETY: as in `of_file`.
+        match unsafe { MmapOptions::new().len(length).map(file) } {
+            Ok(map) => Ok(Self::Map(map)),
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(error),
+            Err(_) => {
+                let mut start = vec![0; length];
+                file.read_exact_at(&mut start, 0)?;
+                Ok(Self::Owned(start))
+            }
+        }
+    }
+}
+
+/// The bytes of the tape at `path`.
+pub(super) fn tape_bytes(path: &Path) -> Result<Bytes, Error> {
+    let file = tape_file(path)?;
+    Bytes::of_file(&file).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The file of the tape at `path`, which has some bytes.
+pub(crate) fn tape_file(path: &Path) -> Result<File, Error> {
     let read = |source| Error::Read {
         path: path.to_owned(),
         source,
@@ -76,25 +103,11 @@ pub(super) fn tape_bytes(path: &Path, part: Option<u64>) -> Result<Bytes, Error>
             false => Error::Empty { path },
         });
     }
-    let file = File::open(path).map_err(read)?;
-    let Some(part) = part else {
-        return Bytes::of_file(&file).map_err(read);
-    };
-    let part = usize::try_from(part.min(kind.len())).unwrap_or(usize::MAX);
-    // SAFETY: as in `Bytes::of_file`.
-    match unsafe { MmapOptions::new().len(part).map(&file) } {
-        Ok(map) => Ok(Bytes::Map(map)),
-        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(read(error)),
-        Err(_) => {
-            let mut bytes = vec![0; part];
-            (&file).read_exact(&mut bytes).map_err(read)?;
-            Ok(Bytes::Owned(bytes))
-        }
-    }
+    File::open(path).map_err(read)
 }
 
 /// True when another holds the lock of the tape at `path`.
-pub(super) fn is_locked(path: &Path) -> bool {
+pub(crate) fn is_locked(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| locked_by_another(&file))
 }
 

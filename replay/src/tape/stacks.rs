@@ -72,6 +72,13 @@ impl<'a> StreamStacks<'a> {
 impl StackTable {
     /// Merges the node chunks among `chunks`; what cannot be read goes to `damage`.
     pub(super) fn merge(bytes: &[u8], chunks: &[FoundChunk], damage: &mut Vec<Damage>) -> Self {
+        let mut table = Self::default();
+        table.extend(bytes, chunks, damage);
+        table
+    }
+
+    /// Adds the nodes of further `chunks`, as [`StackTable::merge`].
+    pub(super) fn extend(&mut self, bytes: &[u8], chunks: &[FoundChunk], damage: &mut Vec<Damage>) {
         let mut chunks: Vec<&FoundChunk> = chunks
             .iter()
             .filter(|chunk| chunk.header.kind == ChunkKind::STACK_NODES)
@@ -81,14 +88,12 @@ impl StackTable {
             .par_iter()
             .map_init(Vec::new, |payload, chunk| decode(bytes, chunk, payload))
             .collect();
-        let mut table = Self::default();
         for (chunk, nodes) in chunks.into_iter().zip(decoded) {
             match nodes {
-                Ok(nodes) => table.append(chunk, &nodes, damage),
+                Ok(nodes) => self.append(chunk, &nodes, damage),
                 Err(error) => damage.push(error),
             }
         }
-        table
     }
 
     fn append(&mut self, chunk: &FoundChunk, nodes: &[StackNode], damage: &mut Vec<Damage>) {

@@ -26,6 +26,7 @@ pub(super) struct Tables {
     pub(super) clock_pairs: Vec<ClockPair>,
     pub(super) domains: Vec<Domain>,
     pub(super) fork_cuts: Vec<ForkCut>,
+    pub(super) epochs: Vec<Epoch>,
     /// Largest stamp that any table states, the end's excepted.
     pub(super) stamp_last: u64,
 }
@@ -46,27 +47,53 @@ impl Tables {
             clock_pairs: read(bytes, list),
             domains: read(bytes, list),
             fork_cuts: read(bytes, list),
+            epochs: read(bytes, list),
             stamp_last: 0,
         };
-        keep_last(&mut tables.streams, |stream| stream.index);
-        keep_last(&mut tables.modules, |module| module.index);
-        keep_last(&mut tables.codes, |code| code.number);
-        keep_last_names(&mut tables.children);
-        keep_last(&mut tables.domains, |domain| domain.id);
-        keep_last(&mut tables.fork_cuts, |cut| cut.stream);
-        tables.domains.iter_mut().for_each(keep_apart);
-        tables.marks.sort_by_key(|mark| mark.stamp);
-        tables.resident.sort_by_key(|sample| sample.stamp);
-        let epochs: Vec<Epoch> = read(bytes, list);
+        tables.tidy();
         let last_mark = tables.marks.last().map(|mark| mark.stamp);
         let last_sample = tables.resident.last().map(|sample| sample.stamp);
-        let last_epoch = epochs.iter().map(|epoch| epoch.watermark).max();
+        let last_epoch = tables.epochs.iter().map(|epoch| epoch.watermark).max();
         tables.stamp_last = [last_mark, last_sample, last_epoch]
             .into_iter()
             .flatten()
             .max()
             .unwrap_or(0);
         tables
+    }
+
+    /// Puts each table in order; a later record of the same thing replaces an earlier one.
+    fn tidy(&mut self) {
+        keep_last(&mut self.streams, |stream| stream.index);
+        keep_last(&mut self.modules, |module| module.index);
+        keep_last(&mut self.codes, |code| code.number);
+        keep_last_names(&mut self.children);
+        keep_last(&mut self.domains, |domain| domain.id);
+        keep_last(&mut self.fork_cuts, |cut| cut.stream);
+        self.domains.iter_mut().for_each(keep_apart);
+        self.marks.sort_by_key(|mark| mark.stamp);
+        self.resident.sort_by_key(|sample| sample.stamp);
+    }
+
+    /// Adds what stands behind these tables in the tape; what is not in `later` stays as it was.
+    pub(super) fn add(&mut self, later: Self, has_process: bool) {
+        if has_process {
+            self.process = later.process;
+        }
+        self.end = later.end.or(self.end.take());
+        self.streams.extend(later.streams);
+        self.modules.extend(later.modules);
+        self.codes.extend(later.codes);
+        self.marks.extend(later.marks);
+        self.resident.extend(later.resident);
+        self.lost.extend(later.lost);
+        self.children.extend(later.children);
+        self.clock_pairs.extend(later.clock_pairs);
+        self.domains.extend(later.domains);
+        self.fork_cuts.extend(later.fork_cuts);
+        self.epochs.extend(later.epochs);
+        self.stamp_last = self.stamp_last.max(later.stamp_last);
+        self.tidy();
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::harness::{compare, compare_snapshots, moments, scripts, without_index};
 use crate::support::generate::{History, Simulation, Step};
 use crate::support::model::{Life, Model};
-use crate::support::write::{Layout, code, module, tape};
+use crate::support::write::{Epochs, Layout, code, module, tape};
 use heaptape::block::StreamId;
 use heaptape::{OpenOptions, Recording, Tape};
 use heaptape_format::ChunkKind;
@@ -23,6 +23,11 @@ pub struct Family {
 
 /// The tapes are `p0.tape`, `p1.tape` and `p2.tape`.
 pub fn family(before: &[Vec<Step>], after: &[Vec<Step>]) -> Family {
+    family_with(before, after, Epochs::None)
+}
+
+/// The same, with epochs.
+pub fn family_with(before: &[Vec<Step>], after: &[Vec<Step>], epochs: Epochs) -> Family {
     let folder = tempfile::tempdir().unwrap();
     let mut generation = Simulation::new(2, false);
     let (mut histories, mut cuts) = (Vec::new(), vec![0]);
@@ -35,7 +40,11 @@ pub fn family(before: &[Vec<Step>], after: &[Vec<Step>]) -> Family {
         generation = child;
     }
     for (place, history) in histories.iter().enumerate() {
-        let bytes = tape(history, &layout(place, cuts[place])).0;
+        let layout = Layout {
+            epochs,
+            ..layout(place, cuts[place])
+        };
+        let bytes = tape(history, &layout).0;
         std::fs::write(folder.path().join(format!("p{place}.tape")), bytes).unwrap();
     }
     Family {

@@ -12,6 +12,7 @@ mod damage;
 mod errors;
 mod fold_parts;
 mod folding;
+mod following;
 mod harness;
 mod independence;
 mod index_file;

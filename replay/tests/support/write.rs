@@ -9,8 +9,8 @@ use heaptape_format::event::EventEncoder;
 use heaptape_format::header::{ClockKind, PYTHON_FRAMES, RETAGS};
 use heaptape_format::stack::put_stack_nodes;
 use heaptape_format::tables::{
-    CodeObject, Domain, End, ForkCut, Lost, Mark, Module, Process, Record, ResidentSample, Stream,
-    put_record,
+    CodeObject, Domain, End, Epoch, ForkCut, Lost, Mark, Module, Process, Record, ResidentSample,
+    Stream, put_record,
 };
 use heaptape_format::{CHUNK_ALIGNMENT, TapeHeader};
 
@@ -41,6 +41,8 @@ pub struct Layout {
     pub modules: Vec<Module>,
     /// The code objects that frames name.
     pub codes: Vec<CodeObject>,
+    /// What epochs say of the event chunks behind them.
+    pub epochs: Epochs,
     /// log2 of ticks in a stamp.
     pub stamp_shift: u8,
 }
@@ -63,9 +65,21 @@ impl Default for Layout {
             fork_cuts: Vec::new(),
             modules: vec![module(1, "/bin/app"), module(2, "/lib/libdep.so")],
             codes: vec![code(1, "load"), code(2, "order"), code(3, "<module>")],
+            epochs: Epochs::None,
             stamp_shift: 0,
         }
     }
+}
+
+/// How epochs are written: one behind each chunk of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Epochs {
+    /// There are none.
+    None,
+    /// They are right.
+    Exact,
+    /// Some of them say more than is true: some are said to be inexact, others just lie.
+    Wrong { is_told: bool },
 }
 
 /// A module that is told by its path.
@@ -138,7 +152,7 @@ pub fn tape(history: &History, layout: &Layout) -> (Vec<u8>, Vec<Written>) {
         None => chunks.sort_by_key(|(info, _)| info.stamp_first),
     }
     let mut all = tables(history, layout);
-    all.append(&mut chunks);
+    all.append(&mut with_epochs(chunks, layout.epochs));
     if layout.has_end {
         let end = End {
             stamp: history.end_stamp,
@@ -148,6 +162,39 @@ pub fn tape(history: &History, layout: &Layout) -> (Vec<u8>, Vec<Written>) {
         all.push(records(&[end]));
     }
     assemble(&header(layout), all)
+}
+
+/// `chunks` with an epoch behind each chunk of events.
+fn with_epochs(chunks: Vec<(ChunkInfo, Vec<u8>)>, kind: Epochs) -> Vec<(ChunkInfo, Vec<u8>)> {
+    if kind == Epochs::None {
+        return chunks;
+    }
+    let is_event = |info: &ChunkInfo| info.kind == ChunkKind::EVENTS;
+    let firsts = chunks.iter().map(|(info, _)| match is_event(info) {
+        true => info.stamp_first,
+        false => u64::MAX,
+    });
+    let firsts: Vec<u64> = firsts.collect();
+    let lasts = chunks.iter().map(|(info, _)| info.stamp_last).max();
+    let mut all = Vec::new();
+    for (place, chunk) in chunks.into_iter().enumerate() {
+        let is_border = is_event(&chunk.0);
+        all.push(chunk);
+        if !is_border {
+            continue;
+        }
+        let later = firsts[place + 1..].iter().copied().min();
+        let later = later.filter(|&first| first != u64::MAX);
+        let is_wrong = kind != Epochs::Exact && place.is_multiple_of(3);
+        let true_cut = later.unwrap_or(lasts.unwrap_or(0) + 1);
+        let epoch = Epoch {
+            number: place as u32 + 1,
+            watermark: true_cut + if is_wrong { 20 } else { 0 },
+            inexact_streams: u32::from(is_wrong && kind == Epochs::Wrong { is_told: true }),
+        };
+        all.push(records(&[epoch]));
+    }
+    all
 }
 
 fn event_chunks(history: &History, stream: u32, layout: &Layout) -> Vec<(ChunkInfo, Vec<u8>)> {
