@@ -97,7 +97,7 @@ impl Source {
             }
             self.seen = metadata.len();
             self.is_quiet = false;
-            end = readable_end(&*self.start(metadata.len())?, read, has_end);
+            end = readable_end(&self.start(metadata.len())?, read, has_end);
         } else if !has_end && !self.is_quiet && is_old(&metadata) {
             self.is_quiet = true;
             self.is_cut = self.is_left(&metadata);

@@ -240,7 +240,7 @@ proptest! {
 /// A long tape is followed in parts.
 #[test]
 fn a_budget_ends_a_step_and_no_event_is_left_out() {
-    let script: Vec<_> = (0..300).map(|place| large_step(place)).collect();
+    let script: Vec<_> = (0..300).map(large_step).collect();
     let history = play(&script, 3, false);
     let (_folder, path) = file(&tape(&history, &Layout::default()).0);
     let mut follower = Follower::open(&path, &without_index()).unwrap();
