@@ -11,6 +11,24 @@ use std::process::{Child, ExitStatus, Stdio};
 /// Where the program leaves its screen.
 const LEAVE: &str = "\x1b[?1049l";
 
+/// Both ends of a new pseudo-terminal, which programs that others start do not inherit.
+fn pseudo_terminal() -> (File, OwnedFd) {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: a plain call.
+    let terminal = unsafe { libc::posix_openpt(flags) };
+    assert!(terminal >= 0, "a pseudo-terminal");
+    // SAFETY: the call has just opened it, for us alone.
+    let terminal = unsafe { File::from_raw_fd(terminal) };
+    let number = terminal.as_raw_fd();
+    // SAFETY: a plain call on an open descriptor.
+    assert_eq!(unsafe { libc::unlockpt(number) }, 0);
+    // SAFETY: a plain call on an open descriptor.
+    let own = unsafe { libc::ioctl(number, libc::TIOCGPTPEER, flags) };
+    assert!(own >= 0, "its other end");
+    // SAFETY: the call has just opened it, for us alone.
+    (terminal, unsafe { OwnedFd::from_raw_fd(own) })
+}
+
 /// A program on a terminal of its own.
 struct OnTerminal {
     child: Child,
@@ -24,23 +42,7 @@ struct OnTerminal {
 impl OnTerminal {
     /// Starts `heaptape top ARGUMENTS…` on a terminal of `size` columns and rows.
     fn start(room: &Room, arguments: &[&str], size: (u16, u16), settings: &[(&str, &str)]) -> Self {
-        let (mut terminal, mut own) = (0, 0);
-        let null = std::ptr::null_mut();
-        // SAFETY: both numbers are filled in.
-        let made = unsafe {
-            libc::openpty(
-                &raw mut terminal,
-                &raw mut own,
-                null,
-                null.cast(),
-                null.cast(),
-            )
-        };
-        assert_eq!(made, 0, "a pseudo-terminal");
-        // SAFETY: the call has just opened it, for us alone.
-        let terminal = unsafe { File::from_raw_fd(terminal) };
-        // SAFETY: as above.
-        let own = unsafe { OwnedFd::from_raw_fd(own) };
+        let (terminal, own) = pseudo_terminal();
         // SAFETY: plain calls on an open descriptor.
         unsafe { libc::fcntl(terminal.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
         resize(&own, size);

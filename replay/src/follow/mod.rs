@@ -218,8 +218,8 @@ impl Follower {
         }
     }
 
-    /// True when nothing is to come: the tape has its end, and was followed to it. Where that is the
-    /// start of another image, whose tape takes over the name, that is waited for for a moment.
+    /// True when nothing is to come: the tape has its end, and was followed to it. Where that is
+    /// the start of another image, whose tape takes over the name, that is waited for for a moment.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let end = self.tape().end.as_ref();
