@@ -44,8 +44,12 @@ impl Drainer {
             // The launcher says how its child ended, a moment after the kernel says that it did.
             let awaited = process.is_root && self.root.is_awaited;
             let is_over = process.has_ended && !awaited && !process.is_survived();
+            let is_root = process.is_root;
             if process.is_replaced || is_over {
-                self.end_process(index);
+                // The launcher waits for the command alone.
+                if is_root || !self.waits_for_fold(index) {
+                    self.end_process(index);
+                }
             }
         }
     }

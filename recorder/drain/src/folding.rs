@@ -11,6 +11,7 @@
 use crate::cuts::{Cuts, Moment};
 use crate::drainer::Drainer;
 use crate::error::binary;
+use crate::outcome::LOST;
 use crate::process::ProcessState;
 use crate::tape::TapeWriter;
 use heaptape_session::sync::Ordering;
@@ -154,12 +155,16 @@ impl Folding {
             .filter(|moment| moment.stamp > self.tried)
     }
 
-    /// A fold begins, which leaves `kept` of its bytes.
-    fn begin(&mut self, limit: &SizeLimit, fold: FoldJob, kept: u64) {
+    /// A fold begins, which leaves `kept` of its bytes, unless the tape `is_lost`.
+    fn begin(&mut self, limit: &SizeLimit, fold: FoldJob, kept: u64, is_lost: bool) {
         self.tried = fold.stamp;
         self.not_before = fold.bytes + self.room(limit) / 6;
         // Of a fold that somebody killed.
         let _ = fs::remove_file(&fold.target);
+        if is_lost {
+            self.failed = Some(LOST.to_owned());
+            return;
+        }
         match (limit.start)(&fold) {
             Ok(child) => {
                 self.job = Some(Job { child, fold, kept });
@@ -302,7 +307,7 @@ impl Drainer {
                 stamp: moment.stamp,
                 live,
             };
-            folding.begin(limit, fold, moment.kept);
+            folding.begin(limit, fold, moment.kept, tape.is_lost());
         }
         if !holds || folding.job.is_some() {
             folding.stuck = None;
@@ -337,15 +342,23 @@ impl Drainer {
         }
     }
 
+    /// True when events of the image in slot `index` wait because its tape holds.
+    pub(crate) fn waits_for_fold(&mut self, index: u32) -> bool {
+        self.holds(index) && self.has_pending(index)
+    }
+
     /// Waits until the tape of slot `index`, whose process is gone, has all its events. The other
-    /// processes are drained meanwhile.
+    /// processes are drained meanwhile; but where the process has another image already, that one's
+    /// tape must not begin before this one's is done.
     pub(crate) fn settle(&mut self, index: u32) {
         if self.limit.is_none() {
             return;
         }
         loop {
             self.discover_streams();
-            self.seal_within_limit(true);
+            let process = self.processes.get(index as usize).and_then(Option::as_ref);
+            let is_replaced = process.is_some_and(|process| process.is_replaced);
+            self.seal_within_limit(true, is_replaced.then_some(index));
             let process = self.processes.get(index as usize).and_then(Option::as_ref);
             let is_awaited = process.is_some_and(|process| {
                 let is_gone = process.has_ended || process.is_replaced;

@@ -21,8 +21,9 @@ const PART: u64 = 16;
 const WORDS_PER_EVENT: u64 = 5;
 
 impl Drainer {
-    /// As the sealing of a pass without a limit; `all`: everything that is published now.
-    pub(crate) fn seal_within_limit(&mut self, all: bool) {
+    /// As the sealing of a pass without a limit; `all`: everything that is published now; `only`:
+    /// of the image in this slot.
+    pub(crate) fn seal_within_limit(&mut self, all: bool, only: Option<u32>) {
         let Some(limit) = self.limit else { return };
         let streams = self.streams.iter().flatten().count() as u64;
         let events = limit.bytes / PART / BYTES_PER_EVENT / streams.max(1);
@@ -35,6 +36,9 @@ impl Drainer {
         let mut waiting = BinaryHeap::new();
         let mut finished = Vec::new();
         for index in 0..self.streams.len() as u32 {
+            if !self.is_of(index, only) {
+                continue;
+            }
             let Some(look) = self.look_at(index) else {
                 continue;
             };
@@ -86,6 +90,19 @@ impl Drainer {
         let stream = self.streams.get(index as usize)?.as_ref()?;
         let taken = stream.consumed() - before;
         (taken > 0).then(|| (stream.taken_until(), left.saturating_sub(taken)))
+    }
+
+    /// True when the stream is one of the image in slot `process`, or when none is given.
+    fn is_of(&self, index: u32, process: Option<u32>) -> bool {
+        let stream = self.streams.get(index as usize).and_then(Option::as_ref);
+        stream.is_some_and(|stream| process.is_none_or(|process| stream.process == process))
+    }
+
+    /// True when words of the image in slot `process` wait.
+    pub(crate) fn has_pending(&mut self, process: u32) -> bool {
+        let memory = &self.session.map;
+        let mut streams = self.streams.iter_mut().flatten();
+        streams.any(|stream| stream.process == process && stream.pending(memory) > 0)
     }
 
     /// The stamp of the last moment at which the tape of slot `index` could be folded.

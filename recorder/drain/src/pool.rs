@@ -24,7 +24,7 @@ impl Drainer {
             return;
         }
         if self.limit.is_some() {
-            self.seal_within_limit(true);
+            self.seal_within_limit(true, None);
         } else {
             for index in 0..self.streams.len() as u32 {
                 if self.gives_back(index) {

@@ -47,7 +47,7 @@ impl Drainer {
         };
         self.busy = false;
         if self.limit.is_some() {
-            self.seal_within_limit(all);
+            self.seal_within_limit(all, None);
         } else {
             self.seal_streams(all);
         }

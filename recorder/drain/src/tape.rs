@@ -212,6 +212,12 @@ impl TapeWriter {
         self.file.as_ref().map_or(0, TapeFile::bytes)
     }
 
+    /// True when its file's name no longer leads to it.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.file.as_ref().is_some_and(TapeFile::is_lost)
+    }
+
     /// Takes nothing more, because of `reason`.
     pub fn fill_up(&mut self, reason: String) {
         self.full.get_or_insert(reason);
