@@ -15,6 +15,7 @@ const VERBS: &[(&str, &[&str])] = &[
     ("churn", &[]),
     ("timeline", &[]),
     ("object", &["0x1000"]),
+    ("top", &["--once"]),
     ("symbolize", &[]),
     ("verify", &[]),
 ];

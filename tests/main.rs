@@ -55,6 +55,8 @@ mod symbols;
 mod terminals;
 mod tidy;
 mod tight_memory;
+mod top;
+mod top_screen;
 mod tree_notes;
 mod truth;
 mod unpacking;

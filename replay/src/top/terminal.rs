@@ -13,7 +13,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{TerminalOptions, Viewport};
 use std::fs::File;
-use std::io::{self, IsTerminal, Stdout};
+use std::io::{self, IsTerminal, Stdout, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::null_mut;
@@ -24,6 +24,8 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(50);
 /// Another screen in place of what the terminal shows, without a cursor.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[2J";
+/// Nothing on it.
+const CLEAR: &[u8] = b"\x1b[0m\x1b[2J";
 /// What it showed before.
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
 /// Signals that ask to end: the loop sees them, and ends in order.
@@ -163,9 +165,7 @@ impl Terminal {
         // Release: pairs with Acquire in `give_back`.
         BEFORE.store(Box::into_raw(before), Ordering::Release);
         let size = size();
-        let viewport = Viewport::Fixed(size);
-        let backend = CrosstermBackend::new(io::stdout());
-        let screen = ratatui::Terminal::with_options(backend, TerminalOptions { viewport })?;
+        let screen = blank(size)?;
         watch_signals();
         let terminal = Self {
             screen,
@@ -235,7 +235,7 @@ impl Terminal {
                     Answer::Wishes(wishes) => wishes.into_iter().for_each(|wish| worker.wish(wish)),
                     Answer::Quit => return Ok(Ended::Quit),
                     Answer::Suspend => self.stop(true)?,
-                    Answer::Renew => self.screen.clear()?,
+                    Answer::Renew => self.renew()?,
                 }
             }
         }
@@ -282,9 +282,17 @@ impl Terminal {
             return Ok(false);
         }
         self.size = size;
-        self.screen.resize(size)?;
-        self.screen.clear()?;
+        self.renew()?;
         Ok(true)
+    }
+
+    /// Draws everything again: what stands there is not known.
+    fn renew(&mut self) -> io::Result<()> {
+        // Not the library's way, which asks the terminal for the cursor and waits for the answer.
+        self.screen = blank(self.size)?;
+        let mut stdout = io::stdout();
+        stdout.write_all(CLEAR)?;
+        stdout.flush()
     }
 
     /// Stops as any program does, with its whole group when that was asked for by a key.
@@ -310,6 +318,13 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// A screen with nothing on it.
+fn blank(size: Rect) -> io::Result<ratatui::Terminal<CrosstermBackend<Stdout>>> {
+    let viewport = Viewport::Fixed(size);
+    let backend = CrosstermBackend::new(io::stdout());
+    ratatui::Terminal::with_options(backend, TerminalOptions { viewport })
 }
 
 /// From now on what ends us gives the terminal back first.
