@@ -161,7 +161,11 @@ fn what_is_no_recorded_process_is_said() {
     room.write("2", "");
     room.write("3", "");
     room.wait_for_processes();
-    room.heaptape(&["recover"]);
+    for session in room.sessions() {
+        let session = session.to_str().unwrap();
+        let recover = ["recover", session, "-o", "r.tape"];
+        room.heaptape(&recover).success();
+    }
 }
 
 fn assert_refused(outcome: &Outcome, words: &str) {

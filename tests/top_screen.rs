@@ -38,8 +38,15 @@ impl OnTerminal {
         };
         assert_eq!(made, 0, "a pseudo-terminal");
         // SAFETY: just opened, and ours alone.
-        let (terminal, own) = unsafe { (File::from_raw_fd(terminal), OwnedFd::from_raw_fd(own)) };
-        // SAFETY: plain calls on an open descriptor.
+        let terminal = unsafe { File::from_raw_fd(terminal) };
+        // SAFETY: as before.
+        let own = unsafe { OwnedFd::from_raw_fd(own) };
+        // Ours alone: it goes away when we close it.
+        for descriptor in [terminal.as_raw_fd(), own.as_raw_fd()] {
+            // SAFETY: a plain call on an open descriptor.
+            unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        // SAFETY: as before.
         unsafe { libc::fcntl(terminal.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
         resize(&own, size);
         let mut command = room.heaptape_command(&[&["top"], arguments].concat());

@@ -15,7 +15,7 @@ use heaptape::{Error, OpenOptions};
 use heaptape_drain::tape_of::tape_of;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -265,7 +265,7 @@ impl Top {
 }
 
 /// Opens the tape; one that its program has only just begun is waited for.
-fn open(path: &PathBuf) -> Result<Session, Error> {
+fn open(path: &Path) -> Result<Session, Error> {
     let begun = Instant::now();
     loop {
         match Session::open(path, &OpenOptions::default()) {
