@@ -163,7 +163,8 @@ fn what_is_no_recorded_process_is_said() {
     room.wait_for_processes();
     for session in room.sessions() {
         let session = session.to_str().unwrap();
-        room.heaptape(&["recover", session]).success();
+        room.heaptape(&["recover", session, "-o", "r.tape"])
+            .success();
     }
 }
 

@@ -112,8 +112,8 @@ pub enum DrainError {
     },
     /// A recorded process has no tape yet.
     #[error(
-        "process {pid} has no tape yet: it has not allocated since it began, or only just \
-         now; try again in a second"
+        "process {pid} has no tape yet: it has not allocated since it began, or only just now; \
+         try again in a second"
     )]
     NoTapeYet {
         /// The process.
@@ -121,8 +121,8 @@ pub enum DrainError {
     },
     /// The tape of a recorded process is not to be found.
     #[error(
-        "the tape of process {pid} is not there any more: it was removed, or is written \
-         where this process cannot look"
+        "the tape of process {pid} is not there any more: it was removed, or is written where \
+         this process cannot look"
     )]
     TapeGone {
         /// The process.

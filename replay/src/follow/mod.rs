@@ -12,8 +12,8 @@
 //! Memory: the live blocks, the stack table, and one window of events.
 //!
 //! While a tape is being recorded its epochs say up to where it tells of all threads (SPEC.md
-//! §10.5). Where one was cut inexactly the next one is waited for; and should an event appear that
-//! belongs before what was followed, the tape is read anew.
+//! §10.5). Where one was cut inexactly the next one is waited for, or three seconds; and should an
+//! event appear that belongs before what was followed, the tape is read anew.
 
 mod source;
 mod state;
@@ -219,7 +219,7 @@ impl Follower {
     }
 
     /// True when nothing is to come: the tape has its end, and was followed to it. Where that is
-    /// the start of another image, whose tape takes over the name, that is waited for for a moment.
+    /// the start of another image, whose tape takes over the name, it is waited for for a moment.
     #[must_use]
     pub fn is_over(&self) -> bool {
         let end = self.tape().end.as_ref();

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::moment::ResolvedMoment;
 use crate::recording::{OpenOptions, Recording};
 use crate::tape::Tape;
-use crate::tape::growing::{Growth, is_whole, readable_end};
+use crate::tape::growing::{Growth, readable_end};
 use crate::tape::open::{Bytes, is_locked, tape_file};
 use heaptape_format::TapeHeader;
 use heaptape_format::tables::Epoch;
@@ -65,7 +65,7 @@ impl Source {
             is_quiet: false,
         };
         let start = aligned(header_bytes, &bytes);
-        let mut end = readable_end(&bytes, start, false);
+        let mut end = readable_end(&bytes, start);
         // Who writes may have begun a chunk; what nobody writes to is read to its end.
         if end < metadata.len() && source.is_left(&metadata) {
             end = metadata.len();
@@ -97,12 +97,11 @@ impl Source {
             }
             self.seen = metadata.len();
             self.is_quiet = false;
-            end = readable_end(&self.start(metadata.len())?, read, has_end);
+            end = readable_end(&self.start(metadata.len())?, read);
         } else if !has_end && !self.is_quiet && is_old(&metadata) {
             self.is_quiet = true;
             self.is_cut = self.is_left(&metadata);
-            let bytes = self.start(metadata.len())?;
-            if self.is_cut || is_whole(&bytes, read) {
+            if self.is_cut {
                 end = metadata.len();
             }
         } else if has_end && read < metadata.len() && self.is_left(&metadata) {
@@ -131,8 +130,13 @@ impl Source {
             Some(header.ns_to_stamp(before))
         });
         let ResolvedMoment { ns, .. } = tape.moment_of_stamp(tape.end_stamp);
-        let by_quiet = self.is_quiet.then(|| header.ns_to_stamp(ns));
-        by_epoch.max(by_quiet)
+        let told = match self.is_quiet {
+            true => Some(ns),
+            // Where an epoch is not exact, or there are none (the kernel has no barrier), others
+            // of its records say how late it was when all that waited was written.
+            false => ns.checked_sub(QUIET.as_nanos() as u64),
+        };
+        by_epoch.max(told.map(|ns| header.ns_to_stamp(ns)))
     }
 
     /// True when nobody has written to the file for a while.

@@ -79,13 +79,14 @@ mod tests {
 
     #[test]
     fn each_column_has_its_highest() {
+        // What lives at its start counts.
         let mut trace = Trace::new(100);
         trace.observe(100, 5);
         trace.observe(101, 9);
         trace.observe(102, 1);
         trace.pass(107);
-        assert_eq!(trace.columns(8), [5, 9, 1, 1, 1, 1, 1, 1]);
-        assert_eq!(trace.columns(4), [9, 1, 1, 1]);
+        assert_eq!(trace.columns(8), [5, 9, 9, 1, 1, 1, 1, 1]);
+        assert_eq!(trace.columns(4), [9, 9, 1, 1]);
         assert_eq!(trace.columns(1), [9]);
         assert_eq!(trace.columns(0), [0; 0]);
         assert_eq!(trace.columns(16).len(), 16);

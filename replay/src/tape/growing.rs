@@ -2,7 +2,7 @@
 //!
 //! In: an opened tape and more bytes of the same file. Out: the tape as it would be had it been
 //! opened now (stacks have other numbers), or that it must be opened anew. What may be read of a
-//! file that is being written ends behind a whole epoch: half a chunk may stand behind that.
+//! file that is being written ends behind a whole chunk: half of one may stand behind that.
 
 use super::chunks::{ChunkList, StreamChunks, whole_chunk};
 use super::open::Bytes;
@@ -25,38 +25,20 @@ pub(crate) enum Growth {
 }
 
 /// How far a file that is being written, `bytes`, may be read: from `start`, where a chunk begins,
-/// to the end of its last epoch, or once the tape `has_end`, of its last whole chunk.
-pub(crate) fn readable_end(bytes: &[u8], start: u64, mut has_end: bool) -> u64 {
-    let mut end = start;
-    let mut payload = Vec::new();
-    for found in Scan::new(bytes, usize::try_from(start).unwrap_or(usize::MAX)) {
-        let Found::Chunk(chunk) = found else {
-            continue;
-        };
-        let kind = chunk.header.kind;
-        let is_border = has_end || [ChunkKind::EPOCHS, ChunkKind::END].contains(&kind);
-        if !is_border {
-            continue;
+/// to the end of its last whole chunk. Whoever writes appends: what stands before that is whole, or
+/// damaged for good.
+pub(crate) fn readable_end(bytes: &[u8], start: u64) -> u64 {
+    let scan = Scan::new(bytes, usize::try_from(start).unwrap_or(usize::MAX));
+    let whole = scan.filter_map(|found| match found {
+        Found::Chunk(chunk) => {
+            let stored = chunk.stored(bytes).ok()?;
+            chunk.header.checked(stored).ok()?;
+            Some(chunk.offset.saturating_add(chunk.header.total_bytes()))
         }
-        if chunk.payload(bytes, &mut payload).is_ok() {
-            has_end |= kind == ChunkKind::END;
-            let behind = chunk.offset.saturating_add(chunk.header.total_bytes());
-            end = behind.min(bytes.len() as u64);
-        } else if has_end {
-            break;
-        }
-    }
-    end
-}
-
-/// True when every chunk from `start` on is whole.
-pub(crate) fn is_whole(bytes: &[u8], start: u64) -> bool {
-    let mut payload = Vec::new();
-    let mut scan = Scan::new(bytes, usize::try_from(start).unwrap_or(usize::MAX));
-    scan.all(|found| match found {
-        Found::Chunk(chunk) => chunk.payload(bytes, &mut payload).is_ok(),
-        Found::Damage(_) => false,
-    })
+        Found::Damage(_) => None,
+    });
+    let end = whole.last().unwrap_or(start);
+    end.min(bytes.len() as u64)
 }
 
 impl Tape {

@@ -181,7 +181,6 @@ fn keys_ask_for_other_rows() {
     let letter = |view: &mut View, letter| query_of(view.press(Key::Letter(letter)));
     assert_eq!(letter(&mut view, 'g').group_by, GroupBy::Function);
     assert_eq!(letter(&mut view, '5').group_by, GroupBy::Traceback);
-    assert_eq!(letter(&mut view, 's').sort, SortBy::LiveBytes);
     assert_eq!(letter(&mut view, 's').sort, SortBy::LiveCount);
     assert_eq!(letter(&mut view, 's').sort, SortBy::Growth);
     assert_eq!(letter(&mut view, 'l').language, Some(Language::Native));
