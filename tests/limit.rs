@@ -123,6 +123,29 @@ fn a_child_has_a_tape_of_its_own() {
     assert_eq!(text(&info, "ended_by"), "exit:0");
 }
 
+/// One image after the other in one process, each of which allocates: the last one has the name,
+/// and each tape has what its image did.
+#[test]
+fn images_in_a_row() {
+    let room = Room::new();
+    let program = build::c("limited.c", &[]);
+    let program = program.to_str().unwrap();
+    let script = format!(
+        "i=0; while [ $i -lt 2000 ]; do i=$((i + 1)); x=\"$x$i\"; done; \
+         if [ $1 -lt 4 ]; then exec sh \"$0\" $(($1 + 1)); fi; exec {program} 1 1000000 300"
+    );
+    let script = room.write("images.sh", script);
+    let argv = ["sh", script.to_str().unwrap(), "0"];
+    let outcome = room.record("t.tape", &["--limit=1MiB"], &argv);
+    assert_eq!((outcome.code, &*outcome.stderr), (3, ""), "{outcome:?}");
+    let tapes = room.tapes();
+    assert!(tapes.len() >= 6, "{tapes:?}");
+    for tape in tapes.iter().filter(|tape| *tape != "t.tape") {
+        assert_adds_up(&room, tape);
+    }
+    assert_as_told(&room, "t.tape", &told(&outcome.stdout, "all"));
+}
+
 /// Nothing is forgotten that fits.
 #[test]
 fn a_large_limit_changes_nothing() {
