@@ -47,7 +47,7 @@ impl Share {
 }
 
 /// Ranks of which the first are drawn most often: the one at place `i` with a weight of
-/// 1 / (i + `PLATEAU`). One draw takes one look (Vose's alias method).
+/// 1 / (i + 8). One draw takes one look (Vose's alias method).
 #[derive(Debug)]
 pub struct Popularity {
     /// By rank: below which 32-bit number it stands for itself, and for which other rank else.
